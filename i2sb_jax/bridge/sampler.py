@@ -1,0 +1,125 @@
+"""From X_1 to X_0: one `lax.scan` over a grid of steps, for the SDE and the OT-ODE.
+
+A sampler sees the network only through `predict_x0_fn(xt, step) -> x0`. Its memory does not grow
+with the number of evaluations: the scan carries one state, and paths are written into a buffer of
+exactly the grid points that the caller asks to record.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from i2sb_jax.bridge.process import marginal, posterior_sample
+from i2sb_jax.bridge.schedule import BridgeSchedule
+from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
+
+
+class Samples(NamedTuple):
+    """What a sampler returns.
+
+    Attributes:
+        x0: the state at index 0, [batch, ...]; not the last X̂_0.
+        xt_path: states reached at the recorded grid indices, [len(record), batch, ...].
+        x0_path: the X̂_0 that led to each of them, same shape.
+    """
+
+    x0: jax.Array
+    xt_path: jax.Array
+    x0_path: jax.Array
+
+
+def sample(
+    key: PRNGKey | None,
+    schedule: BridgeSchedule,
+    predict_x0_fn: PredictX0Fn,
+    x1: Array,
+    *,
+    steps: Sequence[int],
+    mask: Array | None = None,
+    deterministic: bool = False,
+    record: tuple[int, ...] = (),
+) -> Samples:
+    """Samples X_0 given X_1 by the bridge's posterior (I²SB Algorithm 2).
+
+    Starts at exactly X_1 at the last index. With a mask, known pixels are put back after every
+    step to what the bridge between X_1 and itself holds there,
+    X_m ← (1 - mask)·(X_1 + std_m·z) + mask·X_m, with std_m of Eq. (11) and z = 0 for the OT-ODE.
+
+    Args:
+        key: random key; not used, and may be None, if `deterministic`.
+        schedule: the bridge.
+        predict_x0_fn: (xt [batch, ...], step int32 scalar) -> X̂_0 [batch, ...].
+        x1: degraded end, [batch, ...].
+        steps: ascending indices, as `step_grid` returns; len(steps) - 1 evaluations are made.
+        mask: [batch or 1, h, w, 1], 1 = hole; None where nothing is known.
+        deterministic: OT-ODE: no noise anywhere, Eq. (13).
+        record: positions in `steps` (0 = the end of the bridge, X_0) whose states are returned;
+            static. The last position, where sampling starts, is X_1 itself and is refused.
+
+    Returns:
+        Samples.
+
+    Raises:
+        ValueError: `steps` is not an ascending grid ending at num_steps - 1, or `record` holds
+            something that is not a position in it.
+    """
+    _check_grid(schedule, steps, record)
+    # pairs (n → m) in the order in which they are walked
+    nows = jnp.asarray(steps[:0:-1], jnp.int32)
+    prevs = jnp.asarray(steps[-2::-1], jnp.int32)
+    # slot[i]: where step i is recorded; slot len(record) takes whatever nobody asked for
+    slot = jnp.asarray(
+        [record.index(i) if i in record else len(record) for i in range(len(steps) - 2, -1, -1)],
+        jnp.int32,
+    )
+    paths = None
+    if record:
+        paths = (jnp.zeros((len(record) + 1, *x1.shape), x1.dtype),) * 2
+    keys = None if deterministic else jax.random.split(key, len(steps) - 1)
+
+    def step_fn(carry, scanned):
+        xt, paths = carry
+        now, prev, slot, key = scanned
+        x0 = predict_x0_fn(xt, now)
+        xt = _bridge_step(key, schedule, prev, now, xt, x0, x1, mask, deterministic)
+        if record:
+            paths = (paths[0].at[slot].set(xt), paths[1].at[slot].set(x0))
+        return (xt, paths), None
+
+    start = jnp.asarray(x1)
+    (x0, paths), _ = jax.lax.scan(step_fn, (start, paths), (nows, prevs, slot, keys))
+    if not record:
+        empty = jnp.zeros((0, *x1.shape), x1.dtype)
+        return Samples(x0, empty, empty)
+    return Samples(x0, paths[0][:-1], paths[1][:-1])
+
+
+def _bridge_step(key, schedule, prev, now, xt, x0, x1, mask, deterministic) -> jax.Array:
+    """X_n → X_m by the posterior, then known pixels back to the bridge's marginal."""
+    key_posterior, key_known = (None, None) if deterministic else jax.random.split(key)
+    xt = posterior_sample(
+        key_posterior, schedule, prev, now, xt, x0, deterministic=deterministic
+    ).astype(x1.dtype)
+    if mask is None:
+        return xt
+    known = x1
+    if not deterministic:
+        std = marginal(schedule, prev, x1, x1).std.astype(x1.dtype)
+        known = x1 + std * jax.random.normal(key_known, x1.shape, x1.dtype)
+    return (1 - mask) * known + mask * xt
+
+
+def _check_grid(schedule: BridgeSchedule, steps: Sequence[int], record: tuple[int, ...]) -> None:
+    ascending = all(low < high for low, high in zip(steps, steps[1:], strict=False))
+    if len(steps) < 2 or not ascending or steps[0] < 0 or steps[-1] != schedule.num_steps - 1:
+        raise ValueError(
+            f"steps={tuple(steps)} must ascend from 0 or more to num_steps - 1 = "
+            f"{schedule.num_steps - 1}, as step_grid(num_steps, nfe) returns"
+        )
+    for position in record:
+        if not 0 <= position < len(steps) - 1 or record.count(position) > 1:
+            raise ValueError(
+                f"record={record} must hold different positions in 0…{len(steps) - 2} of the grid"
+            )

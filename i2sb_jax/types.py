@@ -1,0 +1,38 @@
+"""Aliases, and the batch that every part of the library passes on."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+
+Array: TypeAlias = jax.Array | np.ndarray
+PRNGKey: TypeAlias = jax.Array
+Params: TypeAlias = Any
+"""A pytree of arrays: the parameters of a network."""
+
+PredictFn: TypeAlias = Callable[[Array, Array, Array | None], Array]
+"""(xt, step, cond) -> ε: a network under the bridge's step convention."""
+
+PredictX0Fn: TypeAlias = Callable[[Array, Array], Array]
+"""(xt, step) -> x0: all that a sampler knows of a network."""
+
+
+class Batch(NamedTuple):
+    """Pictures of one batch; a pytree (fields that are None hold no leaves).
+
+    Attributes:
+        clean: X_0, float32 [batch, h, w, c] in [-1, 1].
+        degraded: X_1 as the bridge uses it, same shape; holes are filled with noise.
+        mask: float32 [batch, h, w, 1], 1 = hole; None where the loss has no mask.
+        cond: what the network sees beside X_t, [batch, h, w, c]; None without conditioning.
+        label: int32 [batch] class, -1 where unknown.
+        name: bytes or str [batch], the picture's name (numpy only; never sent to a device).
+    """
+
+    clean: Array
+    degraded: Array
+    mask: Array | None = None
+    cond: Array | None = None
+    label: Array | None = None
+    name: np.ndarray | None = None
