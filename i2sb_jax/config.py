@@ -7,18 +7,20 @@ Gate 1 is the locked ConfigDict of `configs/base.py`, where a misspelt key raise
 
 import dataclasses
 import difflib
+import json
 import types
 from collections.abc import Mapping
 from typing import Any
 
-from i2sb_jax.corruptions import check_name
-from i2sb_jax.models import REMAT_POLICIES
+from etils import epath
+
+from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.models import UNetConfig
 
 SOURCES = ("photos", "folder", "records", "tfds")
 CROPS = ("resize", "window")
 SCHEDULES = ("step", "cosine")
 SAMPLERS = ("ddpm", "ode")
-DTYPES = ("float32", "bfloat16")
 MATMUL_PRECISIONS = ("default", "high", "highest")
 
 
@@ -65,7 +67,7 @@ class BridgeConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The U-Net; `build.unet_config` adds the input channels that the corruption asks for."""
+    """The U-Net; the corruption decides its input channels."""
 
     model_channels: int
     channel_mult: tuple[float, ...]
@@ -80,8 +82,14 @@ class ModelConfig:
     def __post_init__(self):
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
         object.__setattr__(self, "attention_downsamples", tuple(self.attention_downsamples))
-        _check_choice("model.dtype", self.dtype, DTYPES)
-        _check_choice("model.remat", self.remat, tuple(REMAT_POLICIES))
+        try:
+            self.unet_config(in_channels=3)
+        except ValueError as error:
+            raise ValueError(f"model: {error}") from None
+
+    def unet_config(self, *, in_channels: int) -> UNetConfig:
+        """The network's own configuration; it checks these values."""
+        return UNetConfig(in_channels=in_channels, **dataclasses.asdict(self))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,7 +187,6 @@ class SamplingConfig:
     clip: bool
 
     def __post_init__(self):
-        _check_choice("sampling.sampler", self.sampler, SAMPLERS)
         _check_at_least("sampling.batch_size", self.batch_size, 1)
 
 
@@ -200,7 +207,7 @@ class Config:
     sampling: SamplingConfig
 
     def __post_init__(self):
-        check_name(self.corruption)
+        make_corruption(self.corruption, image_size=self.image_size)  # checks both
         _check_choice("matmul_precision", self.matmul_precision, MATMUL_PRECISIONS)
         factor = 2 ** (len(self.model.channel_mult) - 1)
         if self.image_size < 1 or self.image_size % factor:
@@ -211,17 +218,23 @@ class Config:
                 f"{factor}, e.g. {right}"
             )
         check_nfe(self.sampling.nfe, self.bridge.num_steps, key="sampling.nfe")
-        if self.sampling.sampler == "ddpm" and self.bridge.deterministic:
-            raise ValueError(
-                "sampling.sampler='ddpm' adds noise that a bridge trained with "
-                "bridge.deterministic=True never saw: use 'ode'"
-            )
+        check_sampler(self.sampling.sampler, deterministic_bridge=self.bridge.deterministic)
 
 
 def check_nfe(nfe: int, num_steps: int, *, key: str = "nfe") -> None:
     """Raises ValueError where a grid of `nfe` evaluations does not exist on `num_steps` steps."""
     if not 1 <= nfe <= num_steps - 1:
         raise ValueError(f"{key}={nfe} must lie in 1…{num_steps - 1} (num_steps - 1)")
+
+
+def check_sampler(sampler: str, *, deterministic_bridge: bool) -> None:
+    """Raises ValueError for an unknown sampler or one whose noise the network never saw."""
+    _check_choice("sampler", sampler, SAMPLERS)
+    if sampler == "ddpm" and deterministic_bridge:
+        raise ValueError(
+            "sampler='ddpm' adds noise that a bridge trained with bridge.deterministic=True "
+            "never saw: use 'ode'"
+        )
 
 
 def from_config_dict(values: Mapping[str, Any]) -> Config:
@@ -279,3 +292,69 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ValueError(f"config key {key}={value!r} must be of type {kind.__name__}")
     return value
+
+
+_FILE = "config.json"
+# keys that may change between a run's start and its continuation: none changes what was learnt
+_MAY_CHANGE = {
+    "data.path",
+    "data.eval_path",
+    "data.max_unreadable",
+    "mask_file",
+    "training.num_steps",
+    "training.log_every",
+    "training.image_every",
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "sampling.sampler",
+    "sampling.nfe",
+    "sampling.batch_size",
+    "sampling.clip",
+}
+
+
+def load(workdir: epath.PathLike) -> Config:
+    """The configuration of the run in `workdir`.
+
+    Raises:
+        ValueError: there is no run there, or its config.json is not one of this library's.
+    """
+    path = epath.Path(workdir) / _FILE
+    if not path.exists():
+        raise ValueError(f"{workdir} is not a run's folder: it has no {_FILE}")
+    try:
+        return from_config_dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def save(workdir: epath.PathLike, config: Config) -> None:
+    """Writes `workdir`/config.json."""
+    path = epath.Path(workdir) / _FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(to_dict(config), indent=2) + "\n")
+
+
+def check_same_run(workdir: epath.PathLike, config: Config) -> None:
+    """Compares `config` with that of a run already in `workdir`, if there is one.
+
+    Raises:
+        ValueError: a key that shapes the result differs; the line names it and both values.
+    """
+    if not (epath.Path(workdir) / _FILE).exists():
+        return
+    theirs, ours = _flatten(to_dict(load(workdir))), _flatten(to_dict(config))
+    changed = [key for key in ours if ours[key] != theirs[key] and key not in _MAY_CHANGE]
+    if changed:
+        differences = ", ".join(f"{k} is {theirs[k]!r} there, {ours[k]!r} here" for k in changed)
+        raise ValueError(f"{workdir} holds another run: {differences}; choose another workdir")
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,1 @@
+"""Configurations: values only. `base` has every key, each other file changes some."""

@@ -1,0 +1,99 @@
+"""Every key of a run, with its unit and meaning; the paper's recipe where the paper has one.
+
+A config file starts from `get_config()` and assigns. The dictionary is locked, so a misspelt key
+raises instead of being ignored.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The locked defaults: I²SB (arXiv 2302.05872) on ImageNet at 256², 4× super-resolution."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0  # of weights, order, augmentation and noise
+    config.corruption = "sr4x-pool"  # what is repaired; i2sb_jax.corruptions lists the names
+    config.mask_file = ""  # .npz of freeform masks (the paper's); "" draws brush strokes
+    config.image_size = 256  # pixels, height and width of training pictures
+    config.matmul_precision = "default"  # of float32 on TPU and GPU: default | high | highest
+    config.bridge = _bridge()
+    config.model = _model()
+    config.data = _data()
+    config.optimizer = _optimizer()
+    config.training = _training()
+    config.sampling = _sampling()
+    return config.lock()
+
+
+def _bridge() -> ml_collections.ConfigDict:
+    bridge = ml_collections.ConfigDict()
+    bridge.num_steps = 1000  # N, even
+    bridge.beta_max = 0.3  # nominal peak of N·β; 0.3 or 1.0 in the paper
+    bridge.deterministic = False  # False: SDE; True: OT-ODE, no noise in training or sampling
+    return bridge
+
+
+def _model() -> ml_collections.ConfigDict:
+    model = ml_collections.ConfigDict()  # ADM's 256² network, 552,807,171 parameters
+    model.model_channels = 256  # width of the first level
+    model.channel_mult = (1.0, 1.0, 2.0, 2.0, 4.0, 4.0)  # width of each level / model_channels
+    model.num_res_blocks = 2  # residual blocks a level
+    model.attention_downsamples = (8, 16, 32)  # attention where the picture is so much smaller
+    model.head_channels = 64  # channels an attention head
+    model.norm_groups = 32  # groups of group normalisation; fewer for narrow networks
+    model.dropout = 0.0  # rate inside residual blocks
+    model.dtype = "float32"  # compute: float32 | bfloat16; parameters are float32 always
+    model.remat = "none"  # recomputed in the backward pass: none | blocks | dots
+    return model
+
+
+def _data() -> ml_collections.ConfigDict:
+    data = ml_collections.ConfigDict()
+    data.source = "folder"  # photos | folder | records | tfds
+    data.path = ""  # directory of pictures or records; data_dir of tfds; may be gs://
+    data.eval_path = ""  # held-out pictures; "" holds out eval_fraction of `path` by name
+    data.eval_fraction = 0.02  # share of `path` that is held out, 0 … 1
+    data.tfds_name = ""  # builder, e.g. imagenet2012
+    data.tfds_split = "train"  # TFDS split for training
+    data.tfds_eval_split = "validation"  # TFDS split for evaluation
+    data.crop = "resize"  # resize: short side to image_size; window: cut at native resolution
+    data.flip = True  # horizontal flips in training
+    data.quarter_turns = False  # turns by 90° in training (windows without an up or down)
+    data.max_unreadable = 100  # training stops when more pictures than this cannot be read
+    return data
+
+
+def _optimizer() -> ml_collections.ConfigDict:
+    optimizer = ml_collections.ConfigDict()  # AdamW
+    optimizer.learning_rate = 5e-5  # peak
+    optimizer.schedule = "step"  # step: × decay_rate every decay_every; cosine: to 0 at the end
+    optimizer.warmup_steps = 0  # updates of linear warm-up
+    optimizer.decay_every = 1000  # updates
+    optimizer.decay_rate = 0.99  # factor
+    optimizer.b1 = 0.9
+    optimizer.b2 = 0.999
+    optimizer.eps = 1e-8
+    optimizer.weight_decay = 0.0  # decoupled
+    return optimizer
+
+
+def _training() -> ml_collections.ConfigDict:
+    training = ml_collections.ConfigDict()
+    training.num_steps = 1_000_000  # updates in all
+    training.batch_size = 256  # pictures an update, over all devices
+    training.accumulation_steps = 1  # micro-batches an update
+    training.ema_decay = 0.99  # of the averaged weights, after min(decay, (1+k)/(10+k))
+    training.init_from = ""  # a run, a model folder or .safetensors: its (averaged) weights
+    training.log_every = 100  # updates between lines of metrics.jsonl
+    training.image_every = 5000  # updates between sheets of restored held-out pictures
+    training.checkpoint_every = 5000  # updates
+    training.keep_checkpoints = 3  # the newest
+    return training
+
+
+def _sampling() -> ml_collections.ConfigDict:
+    sampling = ml_collections.ConfigDict()
+    sampling.sampler = "ddpm"  # ddpm: SDE posterior; ode: OT-ODE
+    sampling.nfe = 10  # network evaluations, 1 … num_steps - 1
+    sampling.batch_size = 8  # pictures a device in one network call
+    sampling.clip = False  # clip each predicted X_0 to [-1, 1]
+    return sampling

@@ -1,0 +1,146 @@
+"""From a configuration to a schedule, a network, a corruption and a sampler.
+
+The one place where that happens: training, restoring and evaluation share it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from i2sb_jax import bridge, corruptions, models
+from i2sb_jax.config import Config, check_nfe, check_sampler
+from i2sb_jax.types import Array, Params, PredictX0Fn, PRNGKey
+
+SampleFn = Callable[..., bridge.Samples]
+
+
+def make_schedule(config: Config) -> bridge.BridgeSchedule:
+    """The bridge's schedule."""
+    return bridge.make_symmetric_schedule(
+        num_steps=config.bridge.num_steps, beta_max=config.bridge.beta_max
+    )
+
+
+def make_corruption(config: Config, *, read_masks: bool = True) -> corruptions.Corruption:
+    """The corruption that the run repairs.
+
+    Args:
+        config: the run.
+        read_masks: whether to read its mask file, which may be gone where pictures are restored.
+
+    Raises:
+        ValueError: the mask file does not fit.
+    """
+    mask_file = (config.mask_file or None) if read_masks else None
+    return corruptions.make_corruption(
+        config.corruption, image_size=config.image_size, mask_file=mask_file
+    )
+
+
+def make_network(config: Config, *, dtype: str | None = None) -> models.UNet:
+    """The U-Net, with six input channels where the corruption conditions it on X_1.
+
+    Args:
+        config: the run.
+        dtype: compute type in place of the config's, "float32" or "bfloat16".
+    """
+    in_channels = 6 if make_corruption(config, read_masks=False).has_cond else 3
+    unet = config.model.unet_config(in_channels=in_channels)
+    if dtype is not None:
+        unet = type(unet)(**{**vars(unet), "dtype": dtype})
+    return models.UNet(unet)
+
+
+def init_params(key: PRNGKey, config: Config) -> Params:
+    """Freshly initialised parameters of `make_network`; fit for `jax.eval_shape`."""
+    network = make_network(config)
+    image = jnp.zeros((1, config.image_size, config.image_size, 3))
+    cond = image if network.config.in_channels == 6 else None
+    return network.init(key, image, jnp.zeros((1,)), cond)["params"]
+
+
+def make_predict_x0(
+    network: models.UNet,
+    schedule: bridge.BridgeSchedule,
+    params: Params,
+    *,
+    cond: Array | None = None,
+    clip: bool = False,
+) -> PredictX0Fn:
+    """(xt [batch, h, w, c], step scalar or [batch]) -> X̂_0, what a sampler sees of a network."""
+
+    def predict_x0_fn(xt: Array, step: Array) -> jax.Array:
+        noise_level = jnp.asarray(schedule.noise_level)[step]
+        noise_level = jnp.broadcast_to(noise_level, xt.shape[:1])
+        output = network.apply({"params": params}, xt, noise_level, cond)
+        return bridge.predict_x0(schedule, step, xt, output, clip=clip)
+
+    return predict_x0_fn
+
+
+def make_sample_fn(
+    config: Config,
+    *,
+    nfe: int | None = None,
+    sampler: str | None = None,
+    clip: bool | None = None,
+    record: tuple[int, ...] = (),
+    dtype: str | None = None,
+    on_evaluation: Callable[[Any], None] | None = None,
+) -> SampleFn:
+    """A pure, un-jitted (keys, params, x1, mask, cond) -> Samples.
+
+    Every picture has its own key, so that its noise does not depend on the batch around it.
+
+    Args:
+        config: the run; its `sampling` section gives what is None here.
+        nfe: network evaluations.
+        sampler: "ddpm" (SDE) or "ode" (OT-ODE).
+        clip: clip X̂_0 to [-1, 1] at each step.
+        record: grid positions whose states are returned.
+        dtype: compute type in place of the model's.
+        on_evaluation: called on the host with the step after each network evaluation of a batch,
+            once a device; for progress.
+
+    Returns:
+        The function: keys [batch], x1 [batch, h, w, 3], mask [batch, h, w, 1] or None, cond
+        [batch, h, w, 3] or None; the paths are [len(record), batch, h, w, 3].
+
+    Raises:
+        ValueError: nfe out of range, or a sampler that does not suit the run.
+    """
+    options = config.sampling
+    nfe = options.nfe if nfe is None else nfe
+    sampler = options.sampler if sampler is None else sampler
+    clip = options.clip if clip is None else clip
+    check_nfe(nfe, config.bridge.num_steps)
+    check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
+    network, schedule = make_network(config, dtype=dtype), make_schedule(config)
+    steps = bridge.step_grid(config.bridge.num_steps, nfe)
+
+    def one(key, params, x1, mask, cond):
+        predict_x0_fn = make_predict_x0(
+            network, schedule, params, cond=None if cond is None else cond[None], clip=clip
+        )
+
+        def observed(xt, step):
+            x0 = predict_x0_fn(xt, step)
+            jax.debug.callback(on_evaluation, step)
+            return x0
+
+        samples = bridge.sample(
+            key,
+            schedule,
+            observed if on_evaluation else predict_x0_fn,
+            x1[None],
+            steps=steps,
+            mask=None if mask is None else mask[None],
+            deterministic=sampler == "ode",
+            record=record,
+        )
+        return bridge.Samples(samples.x0[0], samples.xt_path[:, 0], samples.x0_path[:, 0])
+
+    axes = bridge.Samples(0, 1, 1)
+    return jax.vmap(one, in_axes=(0, None, 0, 0, 0), out_axes=axes)

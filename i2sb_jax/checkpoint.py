@@ -1,0 +1,142 @@
+"""Saving and restoring training states; the only file that knows Orbax.
+
+Each field of the state is an item of its own in the checkpoint, so that the averaged weights, all
+that restoring pictures needs, can be read without the optimizer.
+"""
+
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+
+State = TypeVar("State", bound=NamedTuple)
+
+_FOLDER = "checkpoints"
+_FIELDS = ("step", "params", "ema_params", "opt_state")  # of training.TrainState
+_SCALAR = "value"  # Orbax wants a tree where a field is a single array
+
+
+class Checkpoints:
+    """The checkpoints of one run; a context manager that waits for pending saves at its end."""
+
+    def __init__(self, workdir: epath.PathLike, *, keep: int = 1, read_only: bool = False):
+        """Opens (and unless `read_only` creates) `workdir`/checkpoints.
+
+        Args:
+            workdir: the run's folder; may be gs://.
+            keep: how many of the newest checkpoints stay.
+            read_only: for those who only restore.
+        """
+        self._folder = epath.Path(workdir) / _FOLDER
+        if not read_only:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        elif not self._folder.is_dir():
+            raise ValueError(f"no checkpoint in {self._folder}: train first, or name another run")
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=None if read_only else keep,
+            create=False,
+            cleanup_tmp_directories=not read_only,
+        )
+        handlers = {name: ocp.StandardCheckpointHandler() for name in _FIELDS}
+        self._manager = ocp.CheckpointManager(
+            self._folder, options=options, item_handlers=handlers
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._manager.close()
+
+    def latest_step(self) -> int | None:
+        """The newest complete checkpoint, None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: State) -> None:
+        """Starts saving `state` (a NamedTuple of pytrees of arrays) without waiting for it."""
+        items = {
+            name: ocp.args.StandardSave(_as_tree(value)) for name, value in state._asdict().items()
+        }
+        self._manager.save(step, args=ocp.args.Composite(**items))
+
+    def wait(self) -> None:
+        """Returns once every save that was started is on disk."""
+        self._manager.wait_until_finished()
+
+    def restore(self, abstract: State, *, step: int | None = None) -> State:
+        """Reads a whole state.
+
+        Args:
+            abstract: `jax.ShapeDtypeStruct`s with shardings: the mesh may be any, it need not be
+                the one that saved.
+            step: which checkpoint; the newest if None.
+
+        Returns:
+            The state on that mesh.
+
+        Raises:
+            ValueError: there is no checkpoint, or its tensors have other names or shapes.
+        """
+        step = self._step(step)
+        fields = abstract._asdict()
+        restored = self._read(step, fields)
+        return type(abstract)(**{name: restored[name] for name in fields})
+
+    def restore_field(self, name: str, abstract: Any, *, step: int | None = None) -> Any:
+        """Reads one field of the state, e.g. "ema_params"; otherwise as `restore`."""
+        return self._read(self._step(step), {name: abstract})[name]
+
+    def _step(self, step: int | None) -> int:
+        step = self.latest_step() if step is None else step
+        if step is None:
+            raise ValueError(f"no checkpoint in {self._folder}: train first, or name another run")
+        return step
+
+    def _read(self, step: int, fields: dict[str, Any]) -> dict[str, Any]:
+        saved = self._manager.item_metadata(step)
+        for name, abstract in fields.items():
+            self._check_shapes(f"checkpoint {step}", name, saved[name].tree, _as_tree(abstract))
+        items = {
+            name: ocp.args.StandardRestore(_as_tree(value)) for name, value in fields.items()
+        }
+        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        return {
+            name: _from_tree(restored[name], abstract) for name, abstract in fields.items()
+        }
+
+    def _check_shapes(self, which: str, name: str, saved: Any, abstract: Any) -> None:
+        """One clear line instead of Orbax's, before anything is allocated."""
+        have, want = _shapes(saved), _shapes(abstract)
+        for path in sorted(set(have) | set(want)):
+            if have.get(path) != want.get(path):
+                raise ValueError(
+                    f"{which} in {self._folder} does not fit this config: {name}{path} is "
+                    f"{have.get(path, 'absent')} there, {want.get(path, 'absent')} here"
+                )
+
+
+def abstract_like(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    """Shapes, dtypes and `sharding` in place of a tree's arrays, as `restore` wants them."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+    )
+
+
+def _as_tree(value: Any) -> Any:
+    return {_SCALAR: value} if jax.tree_util.treedef_is_leaf(jax.tree.structure(value)) else value
+
+
+def _from_tree(restored: Any, abstract: Any) -> Any:
+    is_leaf = jax.tree_util.treedef_is_leaf(jax.tree.structure(abstract))
+    return restored[_SCALAR] if is_leaf else restored
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    names = (
+        "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+        for path, _ in leaves
+    )
+    return {"/" + name: tuple(leaf.shape) for name, (_, leaf) in zip(names, leaves, strict=True)}

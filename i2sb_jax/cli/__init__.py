@@ -1,0 +1,1 @@
+"""Command-line tools: thin, the library does the work."""

@@ -1,0 +1,42 @@
+"""What the tools share: one line for a user's mistake, and JAX made ready."""
+
+import os
+import sys
+from collections.abc import Callable
+
+import jax
+from etils import epath
+
+from i2sb_jax.sharding import check_accelerator_visible
+
+_TRACEBACK = "I2SB_TRACEBACK"
+_CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+    """Calls main(arguments) and exits with its status.
+
+    A ValueError is the user's to mend: its first line is printed, and the status is 2. With
+    I2SB_TRACEBACK=1 in the environment it is raised as it is.
+    """
+    try:
+        sys.exit(main(sys.argv[1:]) or 0)
+    except ValueError as error:
+        if os.environ.get(_TRACEBACK):
+            raise
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+        sys.exit(2)
+
+
+def prepare_jax() -> None:
+    """Turns on the persistent compilation cache and looks for overlooked accelerators.
+
+    Raises:
+        ValueError: the machine has an accelerator that JAX cannot see.
+    """
+    if _CACHE not in os.environ:
+        cache = epath.Path("~/.cache/i2sb_jax/compiled").expanduser()
+        jax.config.update("jax_compilation_cache_dir", os.fspath(cache))
+    # everything but the smallest programs: start-up is the sum of many
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    check_accelerator_visible()

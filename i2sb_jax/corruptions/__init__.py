@@ -1,0 +1,20 @@
+"""The corruptions of I²SB (Liu et al. 2023): one operator code for NumPy, JAX and tf.data.
+
+    corruption = make_corruption("jpeg-10", image_size=256)
+    degraded = corruption(key, images).image
+
+| name | X_1 |
+|---|---|
+| `sr4x-pool`, `sr4x-bicubic` | down by 4, up again by nearest neighbour |
+| `jpeg-Q` | JPEG at quality Q in 1...100 |
+| `blur-uni`, `blur-gauss` | the published blur, spectral slip included |
+| `blur-uni-exact`, `blur-gauss-exact` | the plain filter behind it |
+| `inpaint-center`, `inpaint-freeform1020`, `inpaint-freeform2030` | noise in a hole |
+| `mixture` | one of nine of the above an image |
+| `colorize` | grey + noise, conditioned on the grey image |
+"""
+
+from i2sb_jax.corruptions.corruption import Corrupted, Corruption
+from i2sb_jax.corruptions.factory import corruption_names, make_corruption
+
+__all__ = ["Corrupted", "Corruption", "corruption_names", "make_corruption"]

@@ -1,0 +1,72 @@
+"""JPEG as an operator on floats: 4:2:0 colour, block DCT, quantisation, and all the way back.
+
+The operator published with DDRM for JPEG (Kawar et al. 2022, "JPEG artifact correction using
+denoising diffusion restoration models"), as I²SB (Liu et al. 2023) uses it. Unlike a codec it takes
+chroma at every second pixel without averaging, and neither clips nor rounds its result, which
+therefore leaves [-1, 1].
+"""
+
+import dataclasses
+from types import ModuleType
+
+import numpy as np
+
+from i2sb_jax.corruptions import constants
+from i2sb_jax.corruptions.backend import Array
+from i2sb_jax.corruptions.corruption import DeterministicCorruption
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Jpeg(DeterministicCorruption):
+    """JPEG compression and decompression; image_size is a multiple of 16.
+
+    The gradient is zero almost everywhere, since coefficients are rounded.
+
+    Attributes:
+      luminance_table, chrominance_table: quantisation steps, float32 [8, 8].
+    """
+
+    luminance_table: np.ndarray
+    chrominance_table: np.ndarray
+
+    def transform(self, xp, images):
+        ycbcr = xp.einsum(
+            "dc,bhwc->dbhw", xp.asarray(constants.YCBCR_FROM_RGB), (images + 1) * 127.5
+        )
+        # +128 puts chroma into [0, 255], -128 centres every plane for the DCT: for chroma the two
+        # cancel, on the way in as on the way out.
+        luma = quantise(xp, ycbcr[0] - 128, self.luminance_table) + 128
+        blue = repeat2(xp, quantise(xp, ycbcr[1, :, ::2, ::2], self.chrominance_table))
+        red = repeat2(xp, quantise(xp, ycbcr[2, :, ::2, ::2], self.chrominance_table))
+        planes = xp.stack([luma, blue, red])
+        rgb = xp.einsum("cd,dbhw->bhwc", xp.asarray(constants.RGB_FROM_YCBCR), planes)
+        return rgb / 127.5 - 1
+
+
+def quantise(xp: ModuleType, plane: Array, table: np.ndarray) -> Array:
+    """Rounds the 8×8 DCT coefficients of a plane [batch, h, w] to multiples of a table [8, 8]."""
+    height, width = plane.shape[1:]
+    dct = xp.asarray(constants.DCT)
+    steps = xp.asarray(table.reshape(1, 1, 8, 1, 8))
+
+    # b: image, (i, j): block, (y, x): pixel in its block, (u, v): frequency
+    blocks = xp.reshape(plane, (-1, height // 8, 8, width // 8, 8))
+    coefficients = xp.einsum("vx,biujx->biujv", dct, xp.einsum("uy,biyjx->biujx", dct, blocks))
+    coefficients = xp.round(coefficients / steps) * steps
+    blocks = xp.einsum("vx,biyjv->biyjx", dct, xp.einsum("uy,biujv->biyjv", dct, coefficients))
+    return xp.reshape(blocks, (-1, height, width))
+
+
+def repeat2(xp: ModuleType, plane: Array) -> Array:
+    """Repeats each pixel 2×2: [batch, h, w] to [batch, 2h, 2w]."""
+    return xp.repeat(xp.repeat(plane, 2, axis=1), 2, axis=2)
+
+
+def make_jpeg(name: str, image_size: int, quality: int) -> Jpeg:
+    """JPEG at a quality in 1...100."""
+    return Jpeg(
+        name=name,
+        image_size=image_size,
+        luminance_table=constants.quantisation_table(constants.LUMINANCE_TABLE, quality),
+        chrominance_table=constants.quantisation_table(constants.CHROMINANCE_TABLE, quality),
+    )

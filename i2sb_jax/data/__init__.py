@@ -1,0 +1,10 @@
+"""Pictures for training and evaluation.
+
+`sources` opens them (without TensorFlow for photographs and folders), `pipeline` turns them into
+batches with tf.data.
+"""
+
+from i2sb_jax.data.record import MissingPicture, Record, Source
+from i2sb_jax.data.sources import make_source, open_source
+
+__all__ = ["MissingPicture", "Record", "Source", "make_source", "open_source"]

@@ -1,0 +1,101 @@
+"""Any tree of pictures, listed once.
+
+Walking a tree of a million files takes minutes, and every process of every restart would do it. So
+the sorted listing is written once as an index, and from then on the index is all that is read. It
+is not compared with the folder: pictures that come later are not seen (delete the index to list
+again), and those that are gone count as unreadable.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+
+from etils import epath
+
+from i2sb_jax.data.record import MissingPicture, Record
+from i2sb_jax.image_io import is_remote, list_images, require_folder, write_atomically
+
+# How long a process waits for the index that process 0 writes.
+INDEX_WAIT_SECONDS = 1800.0
+_POLL_SECONDS = 0.2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FolderSource:
+    """Pictures of a tree; their labels are unknown.
+
+    Attributes:
+        folder: local or gs://.
+        names: relative to `folder`.
+    """
+
+    folder: epath.Path
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int) -> Record:
+        name = self.names[index]
+        try:
+            return Record(name=name, image=(self.folder / name).read_bytes())
+        except OSError as error:
+            raise MissingPicture(name, error) from error
+
+
+def folder_source(
+    path: epath.PathLike, *, index_dir: epath.PathLike | None = None, process_index: int = 0
+) -> FolderSource:
+    """All pictures below `path`, sorted by name.
+
+    Args:
+        path: local or gs://.
+        index_dir: where the listing is kept, best in the run's folder, which all processes see.
+            Without it every call walks the tree.
+        process_index: process 0 writes the index, the others wait for it.
+
+    Raises:
+        ValueError: the folder is missing or has no pictures, or the index cannot be used.
+    """
+    folder = require_folder(path)
+    if index_dir is None:
+        return FolderSource(folder=folder, names=tuple(list_images(folder)))
+    index = epath.Path(index_dir) / index_name(folder)
+    if not index.exists():
+        if process_index == 0:
+            listing = {"folder": _absolute(folder), "names": list_images(folder)}
+            write_atomically(index, json.dumps(listing).encode())
+        else:
+            _wait_for(index)
+    return FolderSource(folder=folder, names=_read_index(index))
+
+
+def index_name(folder: epath.PathLike) -> str:
+    """The file name of a folder's index; folders that differ do not share one."""
+    digest = hashlib.sha256(_absolute(epath.Path(folder)).encode("utf-8", "surrogateescape"))
+    return f"folder-{digest.hexdigest()[:16]}.json"
+
+
+def _absolute(folder: epath.Path) -> str:
+    return str(folder) if is_remote(folder) else os.path.abspath(folder)
+
+
+def _read_index(index: epath.Path) -> tuple[str, ...]:
+    try:
+        return tuple(json.loads(index.read_text())["names"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{index} is no folder index: delete it to list again") from None
+
+
+def _wait_for(index: epath.Path) -> None:
+    deadline = time.monotonic() + INDEX_WAIT_SECONDS
+    while not index.exists():
+        if time.monotonic() > deadline:
+            raise ValueError(
+                f"process 0 wrote no {index} within {INDEX_WAIT_SECONDS:g} s: is this directory "
+                "shared by all processes?"
+            )
+        time.sleep(_POLL_SECONDS)

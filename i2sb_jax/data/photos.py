@@ -1,0 +1,73 @@
+"""Real photographs that come with scikit-image: a data set without a download.
+
+Whole pictures are held out, and the two views of the stereo pair are on one side: a patch of a
+picture, or the same scene from six centimetres to the left, is no test of anything.
+"""
+
+import dataclasses
+import importlib.util
+
+from etils import epath
+
+from i2sb_jax.data.record import MissingPicture, Record
+
+# Only photographs (microscope and telescope included): no text, drawings or test charts.
+TRAIN = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "moon.png",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+    "retina.jpg",
+)
+EVAL = ("chelsea.png", "coffee.png", "rocket.jpg")
+
+_INSTALL = "pip install 'scikit-image>=0.22'"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhotosSource:
+    """Pictures of scikit-image's wheel.
+
+    Attributes:
+        folder: where the wheel keeps them.
+        names: file names.
+    """
+
+    folder: epath.Path
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int) -> Record:
+        name = self.names[index]
+        try:
+            return Record(name=name, image=(self.folder / name).read_bytes())
+        except OSError as error:
+            raise MissingPicture(name, error) from error
+
+
+def photos_source(*, split: str) -> PhotosSource:
+    """The photographs for "train" or "eval".
+
+    Raises:
+        ValueError: scikit-image is missing, or does not have them all; one line with the remedy.
+    """
+    if split not in ("train", "eval"):
+        raise ValueError(f"split={split!r} of photos must be 'train' or 'eval'")
+    # The wheel is looked for, not imported: scikit-image brings SciPy and takes a second.
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"data.source='photos' are the pictures of scikit-image: {_INSTALL}")
+    folder = epath.Path(spec.submodule_search_locations[0]) / "data"
+    for name in TRAIN + EVAL:
+        if not (folder / name).exists():
+            raise ValueError(f"this scikit-image does not bring {name} in {folder}: {_INSTALL}")
+    return PhotosSource(folder=folder, names=TRAIN if split == "train" else EVAL)

@@ -1,0 +1,308 @@
+"""Batches with tf.data, whose order is a pure function of (seed, step).
+
+Position p = step · batch_size + i of the stream belongs to epoch e = p // n of a source of n
+pictures and shows picture shuffle_{seed, e}(p mod n). Window, flip, turn and the seeds of the
+corruption are functions of (seed, p). So a stream that starts at any step equals the rest of one
+that started at 0, at no cost, and the processes of a run, each with its slice of every batch, never
+overlap and together see what one process would.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from i2sb_jax.config import DataConfig
+from i2sb_jax.corruptions import Corruption
+from i2sb_jax.data import host_only  # noqa: F401
+from i2sb_jax.data.preprocess import cut
+from i2sb_jax.data.reader import CACHE_BYTES, PictureReader
+from i2sb_jax.data.record import Source
+from i2sb_jax.image_io import center_crop
+from i2sb_jax.types import Batch
+
+_PHILOX = "philox"  # named, for the default may differ between machines
+
+
+class BatchStream(Iterator[Batch]):
+    """Batches of this process, as numpy arrays.
+
+    An error of a picture's reader is raised here as itself, in the batch that it belongs to.
+    """
+
+    def __init__(self, dataset: tf.data.Dataset, load: "_Load"):
+        self._elements = dataset.as_numpy_iterator()
+        self._load = load
+        self._failed = False
+
+    def __next__(self) -> Batch:
+        if not self._failed:
+            element = next(self._elements)
+            self._failed = bool(element.pop("failed"))
+        if self._failed:  # there is nothing behind it
+            raise self._load.failures[0]
+        return Batch(**element)
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Name -> reason of the pictures found broken so far; batches in preparation count."""
+        return dict(self._load.reader.unreadable)
+
+
+def train_batches(
+    source: Source,
+    corruption: Corruption,
+    config: DataConfig,
+    *,
+    image_size: int,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    warn: Callable[[str], None] = logging.warning,
+    cache_bytes: int = CACHE_BYTES,
+) -> BatchStream:
+    """The endless, shuffled and augmented batches of training.
+
+    An unreadable picture is replaced by the next readable one of the same shuffle; no other
+    position moves.
+
+    Args:
+        source: n pictures.
+        corruption: called with seeds [batch, 2] and without index.
+        config: how to cut, and how many pictures may be unreadable.
+        image_size: side of the squares.
+        batch_size: of all processes together.
+        seed: of the order and of every draw.
+        start_step: the first batch is that of this step.
+        process_index: of this process.
+        process_count: number of processes; each yields its slice of batch_size / process_count.
+        warn: told once of each unreadable picture, from a thread of TensorFlow.
+        cache_bytes: how much of decoded pictures may be remembered.
+
+    Returns:
+        A stream of batches with static shapes: clean and degraded float32 [b, image_size,
+        image_size, 3] in [-1, 1], label int32 [b], name bytes [b]. Its `next` raises
+        `TooManyUnreadable` when the limit is exceeded.
+
+    Raises:
+        ValueError: no pictures, or a batch that the processes cannot share.
+    """
+    local = _local_size(source, batch_size, process_index, process_count)
+    count = len(source)
+
+    def position(k: tf.Tensor) -> tf.Tensor:
+        return (k // local) * batch_size + process_index * local + k % local
+
+    def window(image: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        return cut(
+            image,
+            draws,
+            image_size=image_size,
+            flip=config.flip,
+            quarter_turns=config.quarter_turns,
+        )
+
+    positions = tf.data.Dataset.range(start_step * local, tf.int64.max).map(position)
+    load = _Load(
+        reader=_reader(source, config, image_size, warn, cache_bytes),
+        order=lambda p: shuffled_index(p, count=count, seed=seed),
+        window=window,
+        count=count,
+        image_size=image_size,
+    )
+    return _stream(
+        positions,
+        load,
+        corrupt=lambda seeds, clean, _: corruption(seeds, clean),
+        batch=lambda dataset: dataset.batch(local, drop_remainder=True),
+        seed=seed,
+    )
+
+
+def eval_batches(
+    source: Source,
+    corruption: Corruption,
+    config: DataConfig,
+    *,
+    image_size: int,
+    batch_size: int,
+    seed: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    warn: Callable[[str], None] = logging.warning,
+) -> BatchStream:
+    """Every picture once, in the source's order, its central square.
+
+    An unreadable picture is replaced by the next readable one. The corruption is given each
+    picture's number. The last batch may be smaller, and of several processes some may have less of
+    it, or nothing, and then one batch fewer.
+
+    Args:
+        source: n pictures.
+        corruption: called with seeds [batch, 2] and index [batch].
+        config: whether to resize or to cut at native resolution; nothing is flipped or turned.
+        image_size: side of the squares.
+        batch_size: of all processes together.
+        seed: of what the corruption draws.
+        process_index: of this process.
+        process_count: number of processes.
+        warn: told once of each unreadable picture, from a thread of TensorFlow.
+
+    Returns:
+        A finite stream of batches as `train_batches` gives.
+
+    Raises:
+        ValueError: no pictures, or a batch that the processes cannot share.
+    """
+    local = _local_size(source, batch_size, process_index, process_count)
+    numbers = np.arange(len(source), dtype=np.int64)
+    mine = numbers[numbers % batch_size // local == process_index]
+    load = _Load(
+        reader=_reader(source, config, image_size, warn, cache_bytes=0),  # no picture comes twice
+        order=tf.identity,
+        window=lambda image, _: np.ascontiguousarray(center_crop(image, image_size)),
+        count=len(source),
+        image_size=image_size,
+    )
+    return _stream(
+        tf.data.Dataset.from_tensor_slices(mine),
+        load,
+        corrupt=lambda seeds, clean, index: corruption(seeds, clean, index=index),
+        batch=lambda dataset: dataset.batch(local),
+        seed=seed,
+    )
+
+
+def shuffled_index(position: tf.Tensor, *, count: int, seed: int) -> tf.Tensor:
+    """Which of `count` pictures a position of the endless stream shows.
+
+    Args:
+        position: int64 scalar.
+        count: n; every n consecutive positions from a multiple of n on show each picture once.
+        seed: of the run.
+
+    Returns:
+        int64 scalar in [0, count).
+    """
+    epoch = position // count
+    key = tf.stack([tf.constant(_int64(seed), tf.int64), epoch])
+    return tf.random.experimental.index_shuffle(
+        position % count, seed=key, max_index=tf.constant(count - 1, tf.int64)
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Load:
+    """The part of the pipeline that is Python: a position's square, in a thread of TensorFlow.
+
+    Attributes:
+        reader: of the source.
+        order: position -> number in the source.
+        window: (prepared picture, draws) -> square.
+        count: pictures in the source.
+        image_size: side of the square.
+        failures: errors so far. An error raised in TensorFlow's thread would be logged with a
+            traceback, and reach the caller as text: so it is kept here, and told by a flag.
+    """
+
+    reader: PictureReader
+    order: Callable[[tf.Tensor], tf.Tensor]
+    window: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    count: int
+    image_size: int
+    failures: list[Exception] = dataclasses.field(default_factory=list)
+
+    def __call__(self, position, index, draws):
+        square = np.zeros((self.image_size, self.image_size, 3), np.uint8)
+        label, name = -1, ""
+        if not self.failures:
+            try:
+                candidates = self._candidates(int(position), int(index))
+                image, label, name = self.reader.read(candidates)
+                square = self.window(image, draws)
+            except Exception as error:
+                self.failures.append(error)
+        failed = bool(self.failures)
+        return square, np.int32(label), name.encode("utf-8", "surrogateescape"), failed
+
+    def _candidates(self, position: int, index: int) -> Iterator[int]:
+        """The picture of a position, then those after it in its epoch, round to the start."""
+        yield index
+        place = position % self.count
+        for step in range(1, self.count):
+            later = position - place + (place + step) % self.count
+            yield int(self.order(tf.constant(later, tf.int64)))
+
+
+def _stream(
+    positions: tf.data.Dataset,
+    load: _Load,
+    *,
+    corrupt: Callable,
+    batch: Callable[[tf.data.Dataset], tf.data.Dataset],
+    seed: int,
+) -> BatchStream:
+    """Positions (int64) -> squares -> batches -> corruption."""
+
+    @tf.autograph.experimental.do_not_convert
+    def visit(position):
+        key = tf.stack([tf.constant(_int64(seed), tf.int64), position])
+        seeds = tf.random.stateless_uniform(
+            [2, 2], key, minval=None, maxval=None, dtype=tf.int32, alg=_PHILOX
+        )
+        draws = tf.random.stateless_uniform([4], seeds[0], alg=_PHILOX)
+        loaded = tf.numpy_function(
+            load, [position, load.order(position), draws], [tf.uint8, tf.int32, tf.string, tf.bool]
+        )
+        loaded[0].set_shape([load.image_size, load.image_size, 3])
+        for scalar in loaded[1:]:
+            scalar.set_shape([])
+        return *loaded, seeds[1], position
+
+    @tf.autograph.experimental.do_not_convert
+    def finish(image, label, name, failed, seeds, position):
+        clean = tf.cast(image, tf.float32) / 127.5 - 1.0
+        degraded, mask, cond = corrupt(seeds, clean, position)
+        optional = {"mask": mask, "cond": cond}
+        present = {key: value for key, value in optional.items() if value is not None}
+        told = {"label": label, "name": name, "failed": tf.reduce_any(failed)}
+        return {"clean": clean, "degraded": degraded, **told, **present}
+
+    options = tf.data.Options()
+    options.deterministic = True
+    dataset = positions.map(visit, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = batch(dataset).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return BatchStream(dataset, load)
+
+
+def _reader(source, config, image_size, warn, cache_bytes) -> PictureReader:
+    return PictureReader(
+        source,
+        image_size=image_size,
+        crop=config.crop,
+        max_unreadable=config.max_unreadable,
+        warn=warn,
+        cache_bytes=cache_bytes,
+    )
+
+
+def _local_size(source: Source, batch_size: int, process_index: int, process_count: int) -> int:
+    if not len(source):
+        raise ValueError("the source has no pictures")
+    if batch_size < 1 or batch_size % process_count:
+        raise ValueError(
+            f"batch_size={batch_size} must be a positive multiple of the {process_count} processes"
+        )
+    if not 0 <= process_index < process_count:
+        raise ValueError(f"process_index={process_index} must lie in 0…{process_count - 1}")
+    return batch_size // process_count
+
+
+def _int64(seed: int) -> int:
+    """Any Python int as an int64."""
+    return seed % 2**63

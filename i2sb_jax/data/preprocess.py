@@ -1,0 +1,67 @@
+"""From a picture of any size to a square of the network's, in uint8.
+
+Two steps, so that the costly one can be remembered: `prepare` decodes and scales and is the same
+for every visit of a picture, `cut` slices and turns it as this visit's draws say.
+"""
+
+import numpy as np
+
+from i2sb_jax.image_io import UnreadableImage, center_crop, decode_rgb, resize_short_side
+
+
+def prepare(image: bytes | np.ndarray, *, image_size: int, crop: str) -> np.ndarray:
+    """Decodes a picture and scales it as far as no randomness is involved.
+
+    Args:
+        image: an encoded file, or uint8 [h, w, 1 or 3].
+        image_size: side of the squares that will be cut.
+        crop: "resize" (the paper: short side to `image_size`, antialiased bilinear; central square)
+            or "window" (native resolution; only pictures smaller than a window are enlarged).
+
+    Returns:
+        uint8 [image_size, image_size, 3] for "resize", else [h, w, 3] no smaller than that.
+
+    Raises:
+        UnreadableImage: it cannot be decoded.
+    """
+    rgb = decode_rgb(image) if isinstance(image, bytes) else _as_rgb(image)
+    if crop == "resize":
+        # A copy, lest the square keep the whole picture in memory.
+        return center_crop(resize_short_side(rgb, image_size), image_size).copy()
+    if min(rgb.shape[:2]) < image_size:
+        return resize_short_side(rgb, image_size)
+    return rgb
+
+
+def cut(
+    image: np.ndarray, draws: np.ndarray, *, image_size: int, flip: bool, quarter_turns: bool
+) -> np.ndarray:
+    """Cuts a random window, and flips and turns it if asked to.
+
+    Args:
+        image: uint8 [h, w, 3] from `prepare`.
+        draws: float [4] uniform in [0, 1): row, column, flip, quarter turns.
+        image_size: side of the window.
+        flip: left and right change places in half of the draws.
+        quarter_turns: turns by 0, 90, 180 or 270 degrees.
+
+    Returns:
+        uint8 [image_size, image_size, 3], contiguous.
+    """
+    row, column, mirror, turns = (float(draw) for draw in draws)
+    top = int(row * (image.shape[0] - image_size + 1))
+    left = int(column * (image.shape[1] - image_size + 1))
+    window = image[top : top + image_size, left : left + image_size]
+    if flip and mirror < 0.5:
+        window = window[:, ::-1]
+    if quarter_turns:
+        window = np.rot90(window, int(turns * 4))
+    return np.ascontiguousarray(window)
+
+
+def _as_rgb(image: np.ndarray) -> np.ndarray:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise UnreadableImage(
+            f"arrays must be uint8 [h, w, 1 or 3], got {image.dtype} {list(image.shape)}"
+        )
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image

@@ -1,0 +1,112 @@
+"""Reads pictures for many threads, and decides what happens when one is broken."""
+
+import threading
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from i2sb_jax.data.preprocess import prepare
+from i2sb_jax.data.record import MissingPicture, Source
+from i2sb_jax.image_io import UnreadableImage
+
+# Squares of a large data set are rarely met twice; a small one fits whole.
+CACHE_BYTES = 512 * 2**20
+
+
+class TooManyUnreadable(ValueError):
+    """More pictures are unreadable than `data.max_unreadable` allows."""
+
+
+class PictureReader:
+    """Prepared pictures by number, a few of them remembered.
+
+    The memory is filled in the order of visits up to `cache_bytes` and never emptied. It changes
+    nothing but speed.
+
+    Attributes:
+        unreadable: name -> reason of every picture found broken so far.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        image_size: int,
+        crop: str,
+        max_unreadable: int,
+        warn: Callable[[str], None],
+        cache_bytes: int = CACHE_BYTES,
+    ):
+        """Reads from `source`; see `prepare` for image_size and crop.
+
+        Args:
+            source: the pictures.
+            image_size: side of the squares that will be cut.
+            crop: "resize" or "window".
+            max_unreadable: so many may be broken.
+            warn: told of each broken picture once, from whichever thread met it.
+            cache_bytes: how much may be remembered.
+        """
+        self.unreadable: dict[str, str] = {}
+        self._source = source
+        self._image_size = image_size
+        self._crop = crop
+        self._max_unreadable = max_unreadable
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._broken: set[int] = set()
+        self._cache: dict[int, tuple[np.ndarray, int, str]] = {}
+        self._cache_left = cache_bytes
+
+    def read(self, indices: Iterable[int]) -> tuple[np.ndarray, int, str]:
+        """The first readable picture of `indices`.
+
+        Args:
+            indices: numbers in the source, in order of preference.
+
+        Returns:
+            The picture as `prepare` leaves it, its label, its name.
+
+        Raises:
+            TooManyUnreadable: the limit is exceeded, or no picture of `indices` is readable.
+        """
+        for index in indices:
+            found = self._read_one(index)
+            if found is not None:
+                return found
+        raise TooManyUnreadable(f"none of the {len(self._source)} pictures is readable")
+
+    def _read_one(self, index: int) -> tuple[np.ndarray, int, str] | None:
+        found = self._cache.get(index)
+        if found is not None:
+            return found
+        if index in self._broken:
+            return None
+        try:
+            record = self._source.read(index)
+        except MissingPicture as error:
+            return self._report(index, error.name, error)
+        try:
+            image = prepare(record.image, image_size=self._image_size, crop=self._crop)
+        except UnreadableImage as error:
+            return self._report(index, record.name, error)
+        found = (image, record.label, record.name)
+        with self._lock:
+            if index not in self._cache and image.nbytes <= self._cache_left:
+                self._cache[index] = found
+                self._cache_left -= image.nbytes
+        return found
+
+    def _report(self, index: int, name: str, error: Exception) -> None:
+        with self._lock:
+            if index in self._broken:  # another thread was first
+                return
+            self._broken.add(index)
+            self.unreadable[name] = str(error)
+            count = len(self._broken)
+        self._warn(f"unreadable picture {name} is replaced by the next one: {error}")
+        if count > self._max_unreadable:
+            raise TooManyUnreadable(
+                f"{count} pictures are unreadable, the last of them {name} ({error}), and "
+                f"data.max_unreadable={self._max_unreadable}"
+            )

@@ -1,0 +1,108 @@
+"""From a configuration to its source of pictures.
+
+Only `records` needs array_record, and only `tfds` needs TensorFlow Datasets; each is imported where
+it is asked for, so photographs and folders need neither.
+"""
+
+from etils import epath
+
+from i2sb_jax.config import DataConfig
+from i2sb_jax.data.folder import folder_source
+from i2sb_jax.data.photos import photos_source
+from i2sb_jax.data.record import Source, Subset, hold_out
+
+
+def make_source(
+    config: DataConfig,
+    *,
+    split: str,
+    index_dir: epath.PathLike | None = None,
+    process_index: int = 0,
+) -> Source:
+    """Opens the pictures for training or for evaluation; no picture is in both.
+
+    Folders and records hold out `eval_fraction` of their pictures by their names, unless
+    `eval_path` names others. TFDS has its own splits, photographs a fixed choice.
+
+    Args:
+        config: the run's data section.
+        split: "train" or "eval".
+        index_dir: where listings of folders are kept; see `folder_source`.
+        process_index: of this process.
+
+    Raises:
+        ValueError: something is missing or empty; one line that names it.
+    """
+    if split not in ("train", "eval"):
+        raise ValueError(f"split={split!r} must be 'train' or 'eval'")
+    path, tfds_split = config.path, split
+    holds_out = config.source in ("folder", "records")
+    if holds_out and config.eval_path:
+        holds_out = False
+        path = config.eval_path if split == "eval" else config.path
+    if config.source == "tfds":
+        if config.tfds_split == config.tfds_eval_split:
+            raise ValueError(
+                f"data.tfds_eval_split={config.tfds_eval_split!r} must differ from "
+                "data.tfds_split, e.g. 'train[:95%]' and 'train[95%:]'"
+            )
+        tfds_split = config.tfds_split if split == "train" else config.tfds_eval_split
+    source = open_source(
+        config.source,
+        path=path,
+        split=tfds_split,
+        tfds_name=config.tfds_name,
+        index_dir=index_dir,
+        process_index=process_index,
+    )
+    if not holds_out:
+        return source
+    side = hold_out(source.names, config.eval_fraction, split=split, origin=path)
+    return Subset(source=source, indices=side)
+
+
+def open_source(
+    kind: str,
+    *,
+    path: str = "",
+    split: str = "train",
+    tfds_name: str = "",
+    index_dir: epath.PathLike | None = None,
+    process_index: int = 0,
+) -> Source:
+    """Opens a source whole, with nothing held out.
+
+    Args:
+        kind: "photos", "folder", "records" or "tfds".
+        path: of the folder or the records; TFDS's data_dir.
+        split: for photos "train" or "eval", for tfds any split; folders and records have none.
+        tfds_name: the builder.
+        index_dir: see `folder_source`.
+        process_index: of this process.
+
+    Raises:
+        ValueError: something is missing or empty; one line that names it.
+    """
+    match kind:
+        case "photos":
+            return photos_source(split=split)
+        case "folder":
+            _require("path", path, "a folder of pictures")
+            return folder_source(path, index_dir=index_dir, process_index=process_index)
+        case "records":
+            _require("path", path, "a directory that i2sb-prepare wrote")
+            from i2sb_jax.data.records import records_source
+
+            return records_source(path)
+        case "tfds":
+            _require("tfds_name", tfds_name, "a builder, e.g. imagenet2012")
+            from i2sb_jax.data.tfds_source import tfds_source
+
+            return tfds_source(tfds_name, split=split, data_dir=path or None)
+        case _:
+            raise ValueError(f"source={kind!r} must be photos, folder, records or tfds")
+
+
+def _require(key: str, value: str, what: str) -> None:
+    if not value:
+        raise ValueError(f"{key}='' must name {what}")

@@ -1,0 +1,251 @@
+"""What the ADM U-Net is made of, as plain values: its configuration and its list of blocks.
+
+The network is that of Dhariwal & Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis"
+(arXiv 2105.05233). `block_plan` is the only description of its wiring: the Flax module builds the
+blocks it lists and the weight importer names them, so the two cannot disagree.
+"""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+REMAT_POLICIES = ("none", "blocks", "dots")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """The shape of a U-Net and how it is computed. Hashable, so it may be a static argument.
+
+    Attributes:
+        model_channels: width that `channel_mult` multiplies and length of the sinusoidal embedding;
+            positive and even.
+        channel_mult: one factor a level, finest first; level i has int(factor * model_channels)
+            channels, which must be a multiple of `norm_groups`.
+        num_res_blocks: residual blocks a level on the way down (one more on the way up); >= 1.
+        attention_downsamples: downsampling factors at which every residual block is followed by
+            attention, powers of two up to `downsampling_factor`. The bottleneck always has it.
+        head_channels: channels an attention head; divides the channels wherever there is attention.
+        in_channels: channels of the image plus those of the condition, if any; >= 1.
+        out_channels: channels of the output; >= 1.
+        norm_groups: groups of every group normalisation; >= 1.
+        dropout: rate inside residual blocks, in [0, 1); drawn only when `train=True`.
+        dtype: float32 or bfloat16, the type of convolutions and attention. Parameters, statistics,
+            softmax, the time embedding and the output are float32 in either case.
+        remat: what a backward pass recomputes. "none": nothing. "blocks": everything inside a
+            residual or attention block (least memory). "dots": inside a block, only what is not
+            a convolution or matrix product (cheap to recompute).
+
+    Raises:
+        ValueError: a value is out of range; the message names it and what would be right.
+    """
+
+    model_channels: int
+    channel_mult: tuple[float, ...]
+    num_res_blocks: int
+    attention_downsamples: tuple[int, ...]
+    head_channels: int
+    in_channels: int = 3
+    out_channels: int = 3
+    norm_groups: int = 32
+    dropout: float = 0.0
+    dtype: np.dtype = jnp.float32
+    remat: str = "none"
+
+    def __post_init__(self):
+        # Lists would make the config unhashable, and jnp.float32 is a different object from
+        # np.dtype("float32"): one canonical form each.
+        object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
+        object.__setattr__(self, "attention_downsamples", tuple(self.attention_downsamples))
+        object.__setattr__(self, "dtype", _float_dtype(self.dtype))
+        self._check_scalars()
+        self._check_levels()
+
+    def _check_scalars(self):
+        names = "model_channels num_res_blocks head_channels in_channels out_channels norm_groups"
+        values = dataclasses.asdict(self)
+        for name in names.split():
+            value = values[name]
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}, must be a positive integer")
+        if self.model_channels % 2:
+            raise ValueError(f"model_channels is {self.model_channels}, must be even")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout!r}, must be in [0, 1)")
+        if self.remat not in REMAT_POLICIES:
+            raise ValueError(f"remat is {self.remat!r}, must be one of {', '.join(REMAT_POLICIES)}")
+
+    def _check_levels(self):
+        if not self.channel_mult:
+            raise ValueError("channel_mult is empty, must have one factor a level")
+        allowed = [2**level for level in range(len(self.channel_mult))]
+        for factor in self.attention_downsamples:
+            if factor not in allowed:
+                raise ValueError(
+                    f"attention_downsamples has {factor!r}, with {len(allowed)} levels "
+                    f"it can only hold {', '.join(map(str, allowed))}"
+                )
+        for level, channels in enumerate(self.level_channels):
+            if channels < 1 or channels % self.norm_groups:
+                raise ValueError(
+                    f"level {level} has {channels} channels (channel_mult "
+                    f"{self.channel_mult[level]} * model_channels {self.model_channels}), "
+                    f"must be a positive multiple of norm_groups {self.norm_groups}"
+                )
+            bottleneck = level == len(allowed) - 1
+            attends = bottleneck or 2**level in self.attention_downsamples
+            if attends and channels % self.head_channels:
+                raise ValueError(
+                    f"level {level} has attention over {channels} channels, "
+                    f"must be a multiple of head_channels {self.head_channels}"
+                )
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Channels of each level, finest first."""
+        return tuple(int(factor * self.model_channels) for factor in self.channel_mult)
+
+    @property
+    def time_channels(self) -> int:
+        """Channels of the time embedding that the residual blocks receive."""
+        return 4 * self.model_channels
+
+    @property
+    def downsampling_factor(self) -> int:
+        """Ratio of the finest to the coarsest resolution; image sides must be multiples of it."""
+        return 2 ** (len(self.channel_mult) - 1)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raises a ValueError unless the network can take images of `height` x `width`.
+
+        The message gives the nearest size that it can take.
+        """
+        factor = self.downsampling_factor
+        right = [max(1, (side + factor // 2) // factor) * factor for side in (height, width)]
+        if [height, width] != right:
+            raise ValueError(
+                f"image size is {height}x{width}, both sides must be multiples of {factor}; "
+                f"the nearest right size is {right[0]}x{right[1]}"
+            )
+
+
+def _float_dtype(dtype) -> np.dtype:
+    allowed = (jnp.dtype(jnp.float32), jnp.dtype(jnp.bfloat16))
+    try:
+        canonical = jnp.dtype(dtype)
+    except TypeError:
+        canonical = None
+    if canonical not in allowed:
+        raise ValueError(f"dtype is {dtype!r}, must be float32 or bfloat16")
+    return canonical
+
+
+def adm_256(**overrides) -> UNetConfig:
+    """ADM for 256x256 images, unconditional: 552,807,171 parameters (arXiv 2105.05233, table 12).
+
+    Args:
+        **overrides: fields of UNetConfig to change, e.g. `in_channels=6` for a conditional network,
+            or `channel_mult=(0.5, 1, 1, 2, 2, 4, 4), attention_downsamples=(16, 32, 64)` for the
+            shape that ADM uses at 512x512.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        TypeError: an override is not a field.
+        ValueError: a value is out of range.
+    """
+    base = UNetConfig(
+        model_channels=256,
+        channel_mult=(1, 1, 2, 2, 4, 4),
+        num_res_blocks=2,
+        attention_downsamples=(8, 16, 32),
+        head_channels=64,
+    )
+    return dataclasses.replace(base, **overrides)
+
+
+class BlockSpec(NamedTuple):
+    """One residual or attention block.
+
+    Attributes:
+        name: of the Flax submodule and of its parameters.
+        kind: "residual" or "attention".
+        in_channels: channels that it receives, the skip connection's included.
+        out_channels: channels that it returns.
+        resample: "keep", "down" (halves both sides) or "up" (doubles them); residual blocks only.
+    """
+
+    name: str
+    kind: Literal["residual", "attention"]
+    in_channels: int
+    out_channels: int
+    resample: Literal["keep", "down", "up"] = "keep"
+
+
+class BlockPlan(NamedTuple):
+    """All blocks in the order in which they run.
+
+    Each of `down` and `up` is a sequence of stages, a stage being the blocks between two skip
+    connections. The output of conv_in and of each stage of `down` is kept; each stage of `up`
+    starts by concatenating the latest one not yet used.
+    """
+
+    down: tuple[tuple[BlockSpec, ...], ...]
+    middle: tuple[BlockSpec, ...]
+    up: tuple[tuple[BlockSpec, ...], ...]
+
+
+def block_plan(config: UNetConfig) -> BlockPlan:
+    """The blocks of a U-Net.
+
+    Names: `down_{level}_{i}` and `up_{level}_{i}` are residual blocks, with `_attention` appended
+    the attention that follows; `down_{level}_resample` leads from a level to the next coarser one,
+    `up_{level}_resample` to the next finer one; `mid_0`, `mid_attention`, `mid_1` lie between.
+    Level 0 is the finest.
+
+    Args:
+        config: the network.
+
+    Returns:
+        The plan: len(down) + 1 == len(up).
+    """
+    levels = config.level_channels
+    last = len(levels) - 1
+    channels = levels[0]
+    skips = [channels]
+
+    def stage(name: str, received: int, returned: int, level: int) -> list[BlockSpec]:
+        blocks = [BlockSpec(name, "residual", received, returned)]
+        if 2**level in config.attention_downsamples:
+            blocks.append(BlockSpec(f"{name}_attention", "attention", returned, returned))
+        return blocks
+
+    down = []
+    for level, width in enumerate(levels):
+        for i in range(config.num_res_blocks):
+            down.append(tuple(stage(f"down_{level}_{i}", channels, width, level)))
+            channels = width
+            skips.append(channels)
+        if level != last:
+            name = f"down_{level}_resample"
+            down.append((BlockSpec(name, "residual", channels, channels, "down"),))
+            skips.append(channels)
+
+    middle = (
+        BlockSpec("mid_0", "residual", channels, channels),
+        BlockSpec("mid_attention", "attention", channels, channels),
+        BlockSpec("mid_1", "residual", channels, channels),
+    )
+
+    up = []
+    for level in range(last, -1, -1):
+        for i in range(config.num_res_blocks + 1):
+            blocks = stage(f"up_{level}_{i}", channels + skips.pop(), levels[level], level)
+            channels = levels[level]
+            if level and i == config.num_res_blocks:
+                name = f"up_{level}_resample"
+                blocks.append(BlockSpec(name, "residual", channels, channels, "up"))
+            up.append(tuple(blocks))
+    return BlockPlan(tuple(down), middle, tuple(up))

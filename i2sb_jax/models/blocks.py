@@ -1,0 +1,78 @@
+"""The residual block of ADM ("BigGAN" up- and downsampling; arXiv 2105.05233, section 3)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from i2sb_jax.models.initializers import fan_in_uniform
+from i2sb_jax.models.norm import GroupNorm
+
+
+def conv3x3(features: int, dtype: np.dtype, name: str, *, zero: bool = False) -> nn.Conv:
+    """A 3x3 convolution that keeps the size; `zero` starts it at zero."""
+    init = nn.initializers.zeros if zero else fan_in_uniform
+    return nn.Conv(features, (3, 3), padding=1, dtype=dtype, kernel_init=init, name=name)
+
+
+def upsample(x: jax.Array) -> jax.Array:
+    """Nearest-neighbour doubling, [batch, h, w, c] -> [batch, 2h, 2w, c]."""
+    batch, height, width, channels = x.shape
+    shape = (batch, height, 2, width, 2, channels)
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], shape)
+    return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def downsample(x: jax.Array) -> jax.Array:
+    """2x2 mean, [batch, h, w, c] -> [batch, h/2, w/2, c]; h and w are even."""
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
+
+
+RESAMPLERS = {"keep": lambda x: x, "down": downsample, "up": upsample}
+
+
+class ResBlock(nn.Module):
+    """[batch, h, w, c] -> [batch, h', w', features], modulated by the time embedding.
+
+    The second convolution starts at zero, so a new block is its skip branch.
+
+    Attributes:
+        features: channels out.
+        resample: "keep", "down" or "up", applied to both branches.
+        norm_groups: groups of both normalisations; divides the channels in and out.
+        dropout: rate, in [0, 1).
+        dtype: of the convolutions.
+    """
+
+    features: int
+    resample: str
+    norm_groups: int
+    dropout: float
+    dtype: np.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, emb: jax.Array, train: bool) -> jax.Array:
+        """Applies the block.
+
+        Args:
+            x: [batch, h, w, c].
+            emb: float32 [batch, time channels].
+            train: whether to drop activations (needs the "dropout" key when the rate is not 0).
+        """
+        resample = RESAMPLERS[self.resample]
+        h = nn.silu(GroupNorm(self.norm_groups, name="norm_in")(x))
+        h = conv3x3(self.features, self.dtype, "conv_in")(resample(h))
+        skip = resample(x)
+
+        emb = nn.Dense(2 * self.features, kernel_init=fan_in_uniform, name="emb")(nn.silu(emb))
+        scale, shift = jnp.split(emb, 2, axis=-1)
+        h = nn.silu(GroupNorm(self.norm_groups, name="norm_out")(h, scale, shift))
+        h = nn.Dropout(self.dropout, deterministic=not train)(h)
+        h = conv3x3(self.features, self.dtype, "conv_out", zero=True)(h)
+
+        if x.shape[-1] != self.features:
+            skip = nn.Conv(
+                self.features, (1, 1), dtype=self.dtype, kernel_init=fan_in_uniform, name="skip"
+            )(skip)
+        return skip + h

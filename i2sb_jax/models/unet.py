@@ -1,0 +1,124 @@
+"""The U-Net of ADM (Dhariwal & Nichol 2021, arXiv 2105.05233): network(x_t, noise level) -> ε."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from i2sb_jax.models.architecture import BlockSpec, UNetConfig, adm_256, block_plan
+from i2sb_jax.models.attention import AttentionBlock
+from i2sb_jax.models.blocks import ResBlock, conv3x3
+from i2sb_jax.models.embeddings import TimeEmbedding
+from i2sb_jax.models.norm import GroupNorm
+
+__all__ = ["UNet", "UNetConfig", "adm_256"]
+
+
+class UNet(nn.Module):
+    """A time-conditioned U-Net.
+
+    Every residual and attention block is a direct submodule, named by
+    `architecture.block_plan`, so parameters can be placed, gathered or recomputed a block at a
+    time. A new network returns zero. Kernels start as PyTorch's defaults do, U(±1/sqrt(fan_in)),
+    biases at zero.
+
+    Attributes:
+        config: the shape of the network.
+    """
+
+    config: UNetConfig
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        noise_level: jax.Array,
+        cond: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """Applies the network.
+
+        Args:
+            x: [batch, h, w, c]; h and w are multiples of `config.downsampling_factor`.
+            noise_level: [batch], the timestep in ADM's range, 0.1 … 1000.
+            cond: [batch, h, w, c'], concatenated after the channels of `x`, or None.
+            train: whether dropout is active; then, unless its rate is 0, `rngs={"dropout": key}`
+                is needed.
+
+        Returns:
+            float32 [batch, h, w, out_channels].
+
+        Raises:
+            ValueError: shapes do not fit each other or the config.
+        """
+        config = self.config
+        _check_inputs(config, x, noise_level, cond)
+        plan = block_plan(config)
+        res_block, attention_block = _block_classes(config.remat)
+
+        def run(block: BlockSpec, h: jax.Array) -> jax.Array:
+            if block.kind == "attention":
+                return attention_block(
+                    config.head_channels, config.norm_groups, config.dtype, name=block.name
+                )(h)
+            return res_block(
+                block.out_channels,
+                block.resample,
+                config.norm_groups,
+                config.dropout,
+                config.dtype,
+                name=block.name,
+            )(h, emb, train)
+
+        emb = TimeEmbedding(config.model_channels, config.time_channels, name="time_embed")(
+            noise_level
+        )
+        inputs = (x,) if cond is None else (x, cond)
+        h = jnp.concatenate([image.astype(config.dtype) for image in inputs], axis=-1)
+        h = conv3x3(config.level_channels[0], config.dtype, "conv_in")(h)
+        skips = [h]
+        for stage in plan.down:
+            for block in stage:
+                h = run(block, h)
+            skips.append(h)
+        for block in plan.middle:
+            h = run(block, h)
+        for stage in plan.up:
+            h = jnp.concatenate([h, skips.pop()], axis=-1)
+            for block in stage:
+                h = run(block, h)
+
+        # The last layer is float32 throughout: ε is multiplied by up to the largest σ and
+        # subtracted from the image, so rounding it to bfloat16 would show.
+        h = nn.silu(GroupNorm(config.norm_groups, name="norm_out")(h.astype(jnp.float32)))
+        return conv3x3(config.out_channels, jnp.float32, "conv_out", zero=True)(h)
+
+
+def _block_classes(remat: str) -> tuple[type[nn.Module], type[nn.Module]]:
+    """The residual and the attention block under a policy of `architecture.REMAT_POLICIES`."""
+    if remat == "none":
+        return ResBlock, AttentionBlock
+    policy = {"blocks": None, "dots": jax.checkpoint_policies.dots_saveable}[remat]
+    # 0 is the module itself: 3 is `train`.
+    return nn.remat(ResBlock, policy=policy, static_argnums=(3,)), nn.remat(
+        AttentionBlock, policy=policy
+    )
+
+
+def _check_inputs(
+    config: UNetConfig, x: jax.Array, noise_level: jax.Array, cond: jax.Array | None
+) -> None:
+    if x.ndim != 4:
+        raise ValueError(f"x has shape {x.shape}, must be [batch, h, w, c]")
+    if noise_level.shape != x.shape[:1]:
+        raise ValueError(f"noise_level has shape {noise_level.shape}, must be {x.shape[:1]}")
+    if cond is not None and (cond.ndim != 4 or cond.shape[:3] != x.shape[:3]):
+        raise ValueError(f"cond has shape {cond.shape}, must be {(*x.shape[:3], 'c')}")
+    extra = 0 if cond is None else cond.shape[-1]
+    if x.shape[-1] + extra != config.in_channels:
+        given = "no cond" if cond is None else f"cond with {extra}"
+        raise ValueError(
+            f"x has {x.shape[-1]} channels and there is {given}, "
+            f"together they must have in_channels {config.in_channels}"
+        )
+    config.check_size(x.shape[1], x.shape[2])

@@ -1,0 +1,67 @@
+"""Progress: a bar on a terminal, plain lines elsewhere."""
+
+import datetime
+import sys
+import time
+
+import tqdm
+
+
+class Progress:
+    """Counts work done and says how fast it goes and when it ends; a context manager."""
+
+    def __init__(self, total: int, *, unit: str, start: int = 0, quiet: bool = False):
+        """Begins at `start` of `total` units; `quiet` on processes that should not speak."""
+        self._total, self._unit, self._start, self._quiet = total, unit, start, quiet
+        self._done = start
+        self._first = None  # when the first piece of work was done, and how much that was
+        self._said = -float("inf")
+        self._bar = None
+        if sys.stderr.isatty() and not quiet:
+            self._bar = tqdm.tqdm(total=total, initial=start, unit=unit, dynamic_ncols=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, count: int = 1) -> None:
+        """Counts `count` more units."""
+        self._done += count
+        if self._first is None:
+            self._first = time.monotonic(), self._done
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def rate(self) -> float | None:
+        """Units a second after the first piece of work, which compiles; None before a second."""
+        if self._first is None or self._done == self._first[1]:
+            return None
+        return (self._done - self._first[1]) / (time.monotonic() - self._first[0])
+
+    def say(self, text: str, *, at_most_every: float = 0.0) -> None:
+        """One line: where we are, `text`, the rate and the time left.
+
+        Args:
+            text: what else there is to say.
+            at_most_every: seconds; lines that come sooner after the last one are dropped.
+        """
+        now = time.monotonic()
+        if self._quiet or now - self._said < at_most_every:
+            return
+        rate = self.rate()
+        if at_most_every and rate is None:
+            return
+        self._said = now
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+            return
+        line = f"{self._unit} {self._done}/{self._total}"
+        if text:
+            line += f"  {text}"
+        if rate:
+            left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
+            line += f"  {rate:.3g} {self._unit}s/s  {left} left"
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,156 @@
+"""The training loop: the one place of this package that jits, feeds devices and saves."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import jax
+from etils import epath
+from jax.sharding import Mesh
+
+from i2sb_jax import build, sharding
+from i2sb_jax import config as config_lib
+from i2sb_jax.checkpoint import Checkpoints, abstract_like
+from i2sb_jax.config import Config
+from i2sb_jax.interop import load_weights
+from i2sb_jax.training.optimizer import make_optimizer
+from i2sb_jax.training.report import Report, Writer
+from i2sb_jax.training.state import TrainState, create_state
+from i2sb_jax.training.step import TrainStep, make_train_step
+from i2sb_jax.types import Batch
+
+
+class NonFiniteError(ValueError):
+    """A metric became NaN or infinite; nothing after the last checkpoint was saved."""
+
+
+def train(
+    config: Config,
+    workdir: epath.PathLike,
+    *,
+    batches: Callable[[int], Iterator[Batch]],
+    eval_batch: Batch,
+    writer: Writer,
+) -> TrainState:
+    """Trains until `config.training.num_steps`, continuing the run in `workdir` if there is one.
+
+    Args:
+        config: the run.
+        workdir: its folder: config.json, checkpoints/, metrics.jsonl, images/.
+        batches: number of updates made -> this process's shares of the batches that follow.
+        eval_batch: held-out pictures, the same on every process, restored as training goes.
+        writer: takes scalars and pictures.
+
+    Returns:
+        The last state, saved.
+
+    Raises:
+        ValueError: the batch does not fit the devices, `workdir` holds another run, or a
+            checkpoint other shapes.
+        NonFiniteError: a loss or gradient is not finite; names step and metric.
+    """
+    mesh = sharding.make_mesh()
+    options = config.training
+    sharding.check_batch_size(
+        options.batch_size, mesh, accumulation_steps=options.accumulation_steps
+    )
+    config_lib.check_same_run(workdir, config)
+    if jax.process_index() == 0:
+        config_lib.save(workdir, config)
+    with (
+        jax.default_matmul_precision(config.matmul_precision),
+        Checkpoints(workdir, keep=options.keep_checkpoints) as checkpoints,
+    ):
+        state = _start_state(config, checkpoints, mesh)
+        start = int(state.step)
+        if start >= options.num_steps:
+            return state
+        report = Report(
+            config, workdir, eval_batch, writer=writer, mesh=mesh, start_step=start
+        )
+        with report:
+            return _run(config, state, batches(start), mesh, checkpoints, report)
+
+
+def _run(
+    config: Config,
+    state: TrainState,
+    batches: Iterator[Batch],
+    mesh: Mesh,
+    checkpoints: Checkpoints,
+    report: Report,
+) -> TrainState:
+    options = config.training
+    train_step = jax.jit(_keyed_step(config), donate_argnums=0)
+    root = jax.device_put(jax.random.key(config.seed), sharding.replicated(mesh))
+    pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
+    for step in range(int(state.step) + 1, options.num_steps + 1):
+        batch = sharding.global_batch(next(batches), mesh)
+        with jax.transfer_guard("disallow"):  # a stray host array would cost every step
+            state, metrics = train_step(state, batch, root)
+        if pending:  # one step ahead of the device and no more: queued batches fill its memory
+            jax.block_until_ready(pending[-1][1])
+        pending.append((step, metrics))
+        report.advance()
+        last = step == options.num_steps
+        log, save = last or step % options.log_every == 0, step % options.checkpoint_every == 0
+        if log or save:
+            values = _finite_metrics(pending)
+            pending.clear()
+            if log:
+                report.scalars(step, values)
+        if last or save:
+            checkpoints.save(step, state)
+        if last or step % options.image_every == 0:
+            report.pictures(step, state.ema_params)
+    checkpoints.wait()
+    return state
+
+
+def _finite_metrics(pending: list[tuple[int, dict[str, jax.Array]]]) -> list[dict[str, float]]:
+    """Fetches metrics; raises NonFiniteError for the first step whose values are not finite."""
+    fetched = jax.device_get([metrics for _, metrics in pending])
+    values = [{name: float(value) for name, value in metrics.items()} for metrics in fetched]
+    for (step, _), metrics in zip(pending, values, strict=True):
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise NonFiniteError(
+                    f"{name} is {value} at step {step}: stopped without saving; the last "
+                    "checkpoint is intact, a lower optimizer.learning_rate may help"
+                )
+    return values
+
+
+def _keyed_step(config: Config) -> TrainStep:
+    """The step under the run's root key: what is random is a function of (seed, step) alone."""
+    step = make_train_step(
+        apply_fn=build.make_network(config).apply,
+        tx=make_optimizer(config.optimizer, num_steps=config.training.num_steps),
+        schedule=build.make_schedule(config),
+        ema_decay=config.training.ema_decay,
+        deterministic=config.bridge.deterministic,
+        accumulation_steps=config.training.accumulation_steps,
+    )
+
+    def keyed(state: TrainState, batch: Batch, root: jax.Array):
+        return step(state, batch, jax.random.fold_in(root, state.step))
+
+    return keyed
+
+
+def _start_state(config: Config, checkpoints: Checkpoints, mesh: Mesh) -> TrainState:
+    """The newest checkpoint, or the given initial weights, or fresh ones; laid over the mesh."""
+    tx = make_optimizer(config.optimizer, num_steps=config.training.num_steps)
+    everywhere = sharding.replicated(mesh)
+
+    def fresh(key):
+        return create_state(build.init_params(key, config), tx)
+
+    # a stream of its own: the steps fold 0, 1, 2, … into the same root
+    key = jax.random.fold_in(jax.random.key(config.seed), 2**31)
+    abstract = abstract_like(jax.eval_shape(fresh, key), everywhere)
+    if checkpoints.latest_step() is not None:
+        return checkpoints.restore(abstract)
+    if config.training.init_from:
+        params = load_weights(config.training.init_from, abstract.params)
+        return jax.jit(lambda params: create_state(params, tx), out_shardings=everywhere)(params)
+    return jax.jit(fresh, out_shardings=everywhere)(key)

@@ -1,0 +1,106 @@
+"""What a run tells as it goes: metrics.jsonl, TensorBoard, pictures and progress."""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+
+from i2sb_jax import build, image_io, metrics, sharding
+from i2sb_jax.config import Config
+from i2sb_jax.progress import Progress
+from i2sb_jax.training.metrics_log import MetricsLog
+from i2sb_jax.types import Array, Batch, Params
+
+
+class Writer(Protocol):
+    """What a run needs of clu's MetricWriter."""
+
+    def write_scalars(self, step: int, scalars: dict[str, float]) -> None:
+        """Takes scalars."""
+
+    def write_images(self, step: int, images: dict[str, Array]) -> None:
+        """Takes uint8 pictures [n, h, w, c]."""
+
+    def flush(self) -> None:
+        """Waits until all is written."""
+
+
+class Report:
+    """The run's voice; silent on every process but the first. A context manager."""
+
+    def __init__(
+        self,
+        config: Config,
+        workdir: epath.PathLike,
+        eval_batch: Batch,
+        *,
+        writer: Writer,
+        mesh: Mesh,
+        start_step: int,
+    ):
+        """Cuts metrics.jsonl back to `start_step`; compiles nothing yet."""
+        self._primary = jax.process_index() == 0
+        self._log = MetricsLog(workdir, start_step=start_step) if self._primary else None
+        self._writer = writer
+        self._progress = Progress(
+            config.training.num_steps, unit="step", start=start_step, quiet=not self._primary
+        )
+        self._folder = epath.Path(workdir) / "images"
+        self._batch = eval_batch
+        keys = jax.random.split(jax.random.key(config.seed), eval_batch.clean.shape[0])
+        self._inputs = jax.device_put(
+            (keys, eval_batch.degraded, eval_batch.mask, eval_batch.cond), sharding.replicated(mesh)
+        )
+        self._sample = jax.jit(build.make_sample_fn(config))
+
+    def __enter__(self) -> "Report":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.__exit__(*exc)
+        self._writer.flush()
+
+    def advance(self) -> None:
+        """Counts a step."""
+        self._progress.advance()
+
+    def scalars(self, step: int, values: list[dict[str, float]]) -> None:
+        """Logs the last of `values`, the metrics of the steps since the last call."""
+        if self._log is None:
+            return
+        rate = self._progress.rate()
+        self._log.write(step, values[-1])
+        self._writer.write_scalars(step, values[-1] | ({"steps_per_s": rate} if rate else {}))
+        loss = sum(value["loss"] for value in values) / len(values)
+        self._progress.say(f"loss {loss:.4f}")
+
+    def pictures(self, step: int, ema_params: Params) -> None:
+        """Restores the held-out batch; a sheet clean | degraded | restored, and its PSNR.
+
+        Every process takes part in the computation, the first one writes.
+        """
+        keys, x1, mask, cond = self._inputs
+        x0 = self._sample(keys, ema_params, x1, mask, cond).x0
+        if not self._primary:
+            return
+        clean, shown = np.asarray(self._batch.clean), _shown(self._batch)
+        restored = np.clip(jax.device_get(x0), -1, 1)
+        scalars = {
+            "eval/psnr_degraded": float(jnp.mean(metrics.psnr(clean, shown))),
+            "eval/psnr_restored": float(jnp.mean(metrics.psnr(clean, restored))),
+        }
+        rows = np.concatenate([image_io.to_uint8(x) for x in (clean, shown, restored)], axis=2)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        image_io.write_png(self._folder / f"step_{step:08d}.png", np.concatenate(rows, axis=0))
+        self._writer.write_images(step, {"clean | degraded | restored": rows})
+        self._writer.write_scalars(step, scalars)
+        self._progress.say("  ".join(f"{name} {value:.2f} dB" for name, value in scalars.items()))
+
+
+def _shown(batch: Batch) -> np.ndarray:
+    """X_1 as a person would see it: holes in white, the condition without noise."""
+    shown = batch.degraded if batch.cond is None else batch.cond
+    return np.asarray(shown if batch.mask is None else np.where(batch.mask > 0.5, 1.0, shown))

@@ -1,0 +1,95 @@
+"""One update as a pure function; `loop` is what jits it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from i2sb_jax.bridge import BridgeSchedule
+from i2sb_jax.losses import bridge_losses
+from i2sb_jax.training.state import TrainState, ema_decay_at
+from i2sb_jax.types import Batch, Params, PRNGKey
+
+TrainStep = Callable[[TrainState, Batch, PRNGKey], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def make_train_step(
+    *,
+    apply_fn: Callable[..., jax.Array],
+    tx: optax.GradientTransformation,
+    schedule: BridgeSchedule,
+    ema_decay: float,
+    deterministic: bool = False,
+    accumulation_steps: int = 1,
+) -> TrainStep:
+    """Builds (state, batch, key) -> (state, metrics).
+
+    Args:
+        apply_fn: as `UNet.apply`: (variables, x, noise_level, cond, train=, rngs=) -> ε.
+        tx: the optimizer.
+        schedule: the bridge.
+        ema_decay: decay of the parameters' average after its warm-up.
+        deterministic: train the OT-ODE (I²SB Eq. 13) instead of the SDE.
+        accumulation_steps: the batch is cut into so many micro-batches whose gradients are
+            averaged before the one update; their sizes are equal.
+
+    Returns:
+        The step. It folds nothing into `key`: the caller passes a fresh one a step. Metrics are
+        float32 scalars: loss (mean over the batch) and grad_norm.
+    """
+
+    def loss_fn(params: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey) -> jax.Array:
+        def predict_fn(xt, step, cond):
+            noise_level = jnp.asarray(schedule.noise_level)[step]
+            rngs = {"dropout": dropout_key}
+            return apply_fn({"params": params}, xt, noise_level, cond, train=True, rngs=rngs)
+
+        losses = bridge_losses(keys, schedule, predict_fn, batch, deterministic=deterministic)
+        return jnp.mean(losses)
+
+    def train_step(state: TrainState, batch: Batch, key: PRNGKey):
+        batch = batch._replace(name=None, label=None)  # the loss needs neither
+        key_batch, key_dropout = jax.random.split(key)
+        keys = jax.random.split(key_batch, batch.clean.shape[0])
+        loss, grads = _accumulate(
+            jax.value_and_grad(loss_fn), state.params, batch, keys, key_dropout, accumulation_steps
+        )
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        step = state.step + 1
+        ema_params = optax.incremental_update(
+            params, state.ema_params, 1 - ema_decay_at(step, ema_decay)
+        )
+        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)}
+        return TrainState(step, params, ema_params, opt_state), metrics
+
+    return train_step
+
+
+def _accumulate(
+    value_and_grad: Callable[..., Any],
+    params: Params,
+    batch: Batch,
+    keys: PRNGKey,
+    dropout_key: PRNGKey,
+    count: int,
+) -> tuple[jax.Array, Params]:
+    """Mean loss and gradient over `count` micro-batches, one in memory at a time."""
+    if count == 1:
+        return value_and_grad(params, batch, keys, dropout_key)
+
+    def cut(x):
+        # picture i goes to micro-batch i mod count: a batch sharded over devices stays so
+        return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
+
+    def micro_step(total, scanned):
+        index, batch, keys = scanned
+        key = jax.random.fold_in(dropout_key, index)
+        return jax.tree.map(jnp.add, total, value_and_grad(params, batch, keys, key)), None
+
+    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
+    scanned = (jnp.arange(count), jax.tree.map(cut, batch), cut(keys))
+    total, _ = jax.lax.scan(micro_step, zero, scanned)
+    return jax.tree.map(lambda x: x / count, total)

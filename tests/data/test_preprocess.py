@@ -1,0 +1,52 @@
+"""Cutting squares out of pictures."""
+
+import numpy as np
+import pytest
+
+from i2sb_jax.data.preprocess import cut, prepare
+from i2sb_jax.image_io import UnreadableImage, center_crop, resize_short_side
+from tests.data.pictures import picture, png
+
+
+def test_resize_mode_is_the_papers():
+    image = prepare(png(1, height=40, width=60), image_size=16, crop="resize")
+    want = center_crop(resize_short_side(picture(1, height=40, width=60), 16), 16)
+    np.testing.assert_array_equal(image, want)
+
+
+def test_window_mode_keeps_native_pixels():
+    np.testing.assert_array_equal(prepare(png(1), image_size=16, crop="window"), picture(1))
+    small = prepare(png(1, height=8, width=12), image_size=16, crop="window")
+    assert small.shape == (16, 24, 3)
+
+
+def test_arrays_serve_as_well():
+    image = picture(2)
+    np.testing.assert_array_equal(prepare(image, image_size=8, crop="window"), image)
+    grey = prepare(image[..., :1], image_size=8, crop="window")
+    np.testing.assert_array_equal(grey[..., 2], image[..., 0])
+    for wrong in (image.astype(np.float32), image[..., 0], image[..., :2]):
+        with pytest.raises(UnreadableImage, match=r"must be uint8 \[h, w, 1 or 3\]"):
+            prepare(wrong, image_size=8, crop="window")
+
+
+def test_cut_reaches_every_corner_and_nothing_else():
+    image = picture(3, height=10, width=12)
+    options = {"image_size": 8, "flip": False, "quarter_turns": False}
+    corner = np.float32(0.9999999)
+    np.testing.assert_array_equal(cut(image, [0, 0, 0, 0], **options), image[:8, :8])
+    np.testing.assert_array_equal(cut(image, [corner, corner, 0, 0], **options), image[2:, 4:])
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirror", [0.2, 0.7])
+def test_cut_flips_and_turns(mirror, turns):
+    image = picture(4, height=8, width=8)
+    draws = [0, 0, mirror, turns / 4 + 0.1]
+    want = image[:, ::-1] if mirror < 0.5 else image
+    got = cut(image, draws, image_size=8, flip=True, quarter_turns=True)
+    np.testing.assert_array_equal(got, np.rot90(want, turns))
+    got = cut(image, draws, image_size=8, flip=True, quarter_turns=False)
+    np.testing.assert_array_equal(got, want)
+    got = cut(image, draws, image_size=8, flip=False, quarter_turns=False)
+    np.testing.assert_array_equal(got, image)
