@@ -102,4 +102,4 @@ def _draw(sampler, keys, stream, shape):
 
 
 def _fits(shape, batch):
-    return shape.is_compatible_with(batch + [2])
+    return shape.is_compatible_with(batch.concatenate([2]))

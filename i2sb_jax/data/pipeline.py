@@ -8,6 +8,7 @@ overlap and together see what one process would.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -78,8 +79,8 @@ def train_batches(
         batch_size: of all processes together.
         seed: of the order and of every draw.
         start_step: the first batch is that of this step.
-        process_index: of this process.
-        process_count: number of processes; each yields its slice of batch_size / process_count.
+        process_index: of this process, which yields its slice of every batch.
+        process_count: number of processes.
         warn: told once of each unreadable picture, from a thread of TensorFlow.
         cache_bytes: how much of decoded pictures may be remembered.
 
@@ -94,28 +95,16 @@ def train_batches(
     local = _local_size(source, batch_size, process_index, process_count)
     count = len(source)
 
-    def position(k: tf.Tensor) -> tf.Tensor:
-        return (k // local) * batch_size + process_index * local + k % local
-
-    def window(image: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        return cut(
-            image,
-            draws,
-            image_size=image_size,
-            flip=config.flip,
-            quarter_turns=config.quarter_turns,
-        )
-
-    positions = tf.data.Dataset.range(start_step * local, tf.int64.max).map(position)
+    turned = {"flip": config.flip, "quarter_turns": config.quarter_turns}
     load = _Load(
         reader=_reader(source, config, image_size, warn, cache_bytes),
         order=lambda p: shuffled_index(p, count=count, seed=seed),
-        window=window,
+        window=functools.partial(cut, image_size=image_size, **turned),
         count=count,
         image_size=image_size,
     )
     return _stream(
-        positions,
+        _positions(start_step, local, batch_size, process_index),
         load,
         corrupt=lambda seeds, clean, _: corruption(seeds, clean),
         batch=lambda dataset: dataset.batch(local, drop_remainder=True),
@@ -193,6 +182,15 @@ def shuffled_index(position: tf.Tensor, *, count: int, seed: int) -> tf.Tensor:
     return tf.random.experimental.index_shuffle(
         position % count, seed=key, max_index=tf.constant(count - 1, tf.int64)
     )
+
+
+def _positions(start_step: int, local: int, batch_size: int, process_index: int) -> tf.data.Dataset:
+    """Positions of one process: its `local` ones of every batch, without end."""
+
+    def position(k: tf.Tensor) -> tf.Tensor:
+        return (k // local) * batch_size + process_index * local + k % local
+
+    return tf.data.Dataset.range(start_step * local, tf.int64.max).map(position)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,7 @@ def make_train_step(
         ema_params = optax.incremental_update(
             params, state.ema_params, 1 - ema_decay_at(step, ema_decay)
         )
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)}
+        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
         return TrainState(step, params, ema_params, opt_state), metrics
 
     return train_step

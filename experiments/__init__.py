@@ -1,0 +1,1 @@
+"""Studies and demonstrations: may be deleted without breaking the library."""

@@ -1,0 +1,1 @@
+"""What `make quickstart` needs beside the library."""

@@ -1,0 +1,188 @@
+"""The loop: resume to the last bit, non-finite values, initial weights, what it writes."""
+
+import itertools
+import json
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+from PIL import Image
+
+from i2sb_jax import interop
+from i2sb_jax.checkpoint import Checkpoints
+from i2sb_jax.training import loop
+from tests.training.tiny import endless, make_batch, make_config
+
+
+class Recorder:
+    """A writer that remembers."""
+
+    def __init__(self):
+        self.scalars, self.images, self.flushed = [], [], 0
+
+    def write_scalars(self, step, scalars):
+        self.scalars.append((step, dict(scalars)))
+
+    def write_images(self, step, images):
+        self.images.append((step, {name: x.shape for name, x in images.items()}))
+
+    def flush(self):
+        self.flushed += 1
+
+
+def train(workdir, config=None, *, batches=endless, writer=None):
+    return loop.train(
+        config or make_config(),
+        workdir,
+        batches=batches,
+        eval_batch=make_batch(2, seed=5),
+        writer=writer or Recorder(),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run: its folder and its last state."""
+    workdir = tmp_path_factory.mktemp("whole")
+    return workdir, train(workdir)
+
+
+def log_of(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_after(count):
+    """Batches that end in an exception once `count` of them were taken."""
+
+    def batches(start):
+        yield from itertools.islice(endless(start), count)
+        raise Killed
+
+    return batches
+
+
+def assert_same(left, right):
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+@pytest.mark.parametrize("stop_at", [3, 5, 11])
+def test_restarted_run_is_bit_identical(whole, tmp_path, stop_at):
+    workdir, last = whole
+    with pytest.raises(Killed):
+        train(tmp_path, batches=killed_after(stop_at))
+    assert_same(train(tmp_path), last)
+    assert [line["step"] for line in log_of(tmp_path)] == list(range(1, 13))
+    assert [x["loss_hex"] for x in log_of(tmp_path)] == [x["loss_hex"] for x in log_of(workdir)]
+
+
+def test_another_seed_is_another_run(whole, tmp_path):
+    config = make_config(seed=1, training={"num_steps": 1})
+    train(tmp_path, config)
+    assert log_of(tmp_path)[0]["loss_hex"] != log_of(whole[0])[0]["loss_hex"]
+
+
+def test_a_finished_run_does_nothing_more(whole):
+    workdir, last = whole
+    before = (workdir / "metrics.jsonl").read_text()
+    assert_same(train(workdir, batches=killed_after(0)), last)
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+
+def test_a_longer_run_continues(whole, tmp_path):
+    train(tmp_path, make_config(training={"num_steps": 8}))
+    assert_same(train(tmp_path), whole[1])
+
+
+def test_what_a_run_writes(whole):
+    workdir, _ = whole
+    assert json.loads((workdir / "config.json").read_text())["image_size"] == 16
+    assert sorted(int(p.name) for p in (workdir / "checkpoints").iterdir()) == [4, 8, 12]
+    picture = Image.open(workdir / "images" / "step_00000012.png")
+    assert picture.size == (3 * 16, 2 * 16)  # clean | degraded | restored, two rows
+    assert float.fromhex(log_of(workdir)[0]["loss_hex"]) == log_of(workdir)[0]["loss"]
+
+
+def test_the_writer_gets_scalars_and_pictures(tmp_path):
+    writer = Recorder()
+    train(tmp_path, make_config(training={"num_steps": 2, "image_every": 1}), writer=writer)
+    names = {name for _, scalars in writer.scalars for name in scalars}
+    assert {"loss", "grad_norm", "eval/psnr_degraded", "eval/psnr_restored"} <= names
+    assert [step for step, _ in writer.images] == [1, 2]
+    assert writer.images[0][1] == {"clean | degraded | restored": (2, 16, 48, 3)}
+    assert writer.flushed
+
+
+def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, batches=killed_after(6))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "lo')  # a kill in the middle of a line
+    train(tmp_path)
+    assert [line["step"] for line in log_of(tmp_path)] == list(range(1, 13))
+
+
+def spoilt_at(bad):
+    def batches(start):
+        for step, batch in enumerate(endless(start), start=start + 1):
+            if step == bad:
+                batch.clean[1, 0, 0, 0] = np.nan
+            yield batch
+
+    return batches
+
+
+@pytest.mark.parametrize("log_every", [1, 5])
+def test_a_non_finite_loss_stops_and_saves_nothing(tmp_path, log_every):
+    config = make_config(training={"log_every": log_every})
+    with pytest.raises(loop.NonFiniteError, match="loss is nan at step 6"):
+        train(tmp_path, config, batches=spoilt_at(6))
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.latest_step() == 4
+    assert all(np.isfinite(line["loss"]) for line in log_of(tmp_path))
+    train(tmp_path, config)  # and goes on from there once the cause is gone
+
+
+def test_init_from_takes_averaged_weights_and_nothing_else(whole, tmp_path):
+    source, last = whole
+    interop.save_safetensors(tmp_path / "w.safetensors", jax.device_get(last.ema_params))
+    interop.save_model(tmp_path / "model", make_config(), jax.device_get(last.ema_params))
+    for number, origin in enumerate([source, tmp_path / "w.safetensors", tmp_path / "model"]):
+        # a learning rate too small to move anything shows the start
+        config = make_config(
+            training={"num_steps": 1, "init_from": str(origin)},
+            optimizer={"learning_rate": 1e-30},
+        )
+        state = train(tmp_path / str(number), config)
+        assert int(state.step) == 1
+        assert_same(state.params, last.ema_params)
+
+
+def test_init_from_of_another_network(whole, tmp_path):
+    config = make_config(
+        training={"init_from": str(whole[0])}, model={"channel_mult": (1.0, 2.0)}
+    )
+    with pytest.raises(ValueError, match="does not fit this config: ema_params/.* is"):
+        train(tmp_path, config)
+
+
+def test_accumulated_run_learns_the_same(whole, tmp_path):
+    state = train(tmp_path, make_config(training={"accumulation_steps": 2, "num_steps": 2}))
+    reference = train(tmp_path / "one", make_config(training={"num_steps": 2}))
+    first, second = log_of(tmp_path), log_of(tmp_path / "one")
+    assert first[1]["loss"] == pytest.approx(second[1]["loss"], rel=1e-5)
+    assert int(state.step) == int(reference.step) == 2
+
+
+def test_workdir_of_another_run(whole):
+    with pytest.raises(ValueError, match="seed is 0 there, 3 here"):
+        train(whole[0], make_config(seed=3))
+
+
+def test_paths_may_be_epath(tmp_path):
+    train(epath.Path(tmp_path), make_config(training={"num_steps": 1}))
+    assert (tmp_path / "checkpoints" / "1").is_dir()

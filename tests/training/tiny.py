@@ -1,0 +1,78 @@
+"""A run small enough for tests: 16² windows of the bundled photographs, a few thousand weights."""
+
+import jax
+import numpy as np
+
+from i2sb_jax import config as config_lib
+from i2sb_jax.bridge import make_symmetric_schedule
+from i2sb_jax.config import Config
+from i2sb_jax.types import Batch
+
+OVERRIDES = {
+    "corruption": "sr4x-pool",
+    "image_size": 16,
+    "model": {
+        "model_channels": 8,
+        "channel_mult": (1.0, 1.0),
+        "num_res_blocks": 1,
+        "attention_downsamples": (),
+        "head_channels": 8,
+        "norm_groups": 4,
+    },
+    "data": {"source": "photos", "crop": "window"},
+    "optimizer": {"learning_rate": 1e-3},
+    "training": {
+        "num_steps": 12,
+        "batch_size": 4,
+        "log_every": 1,
+        "image_every": 100,
+        "checkpoint_every": 4,
+    },
+    "sampling": {"nfe": 2, "batch_size": 2},
+}
+
+
+def make_config(**overrides) -> Config:
+    """The tiny run; `section={...}` or `key=value` changes it."""
+    from configs import base
+
+    config = base.get_config()
+    for changes in (OVERRIDES, overrides):
+        for key, value in changes.items():
+            if isinstance(value, dict):
+                config[key].update(value)
+            else:
+                config[key] = value
+    return config_lib.from_config_dict(config.to_dict())
+
+
+def make_batch(count: int, *, size: int = 16, seed: int = 0) -> Batch:
+    """Random pictures, the degraded ones a little off the clean ones."""
+    rng = np.random.default_rng(seed)
+    clean = rng.uniform(-1, 1, (count, size, size, 3)).astype(np.float32)
+    noise = rng.standard_normal(clean.shape).astype(np.float32)
+    return Batch(clean=clean, degraded=clean + np.float32(0.3) * noise)
+
+
+def endless(start: int, *, batch_size: int = 4):
+    """Batches that are a function of their step, as the pipeline's are."""
+    step = start
+    while True:
+        yield make_batch(batch_size, seed=1000 + step)
+        step += 1
+
+
+SCHEDULE = make_symmetric_schedule(num_steps=100, beta_max=0.3)
+
+
+def linear_apply(variables, x, noise_level, cond, *, train=False, rngs=None):
+    """A network of two numbers: ε = a·x + b·noise_level / 100."""
+    del cond, train, rngs
+    params = variables["params"]
+    level = noise_level.reshape((-1,) + (1,) * (x.ndim - 1))
+    return params["a"] * x + params["b"] * level / 100
+
+
+def linear_params():
+    """Initial values of `linear_apply`."""
+    return {"a": jax.numpy.float32(0.5), "b": jax.numpy.float32(-0.2)}
