@@ -22,7 +22,7 @@ class Checkpoints:
     """The checkpoints of one run; a context manager that waits for pending saves at its end."""
 
     def __init__(self, workdir: epath.PathLike, *, keep: int = 1, read_only: bool = False):
-        """Opens (and unless `read_only` creates) `workdir`/checkpoints.
+        """Opens `workdir`/checkpoints, and creates it unless `read_only`.
 
         Args:
             workdir: the run's folder; may be gs://.
@@ -30,10 +30,10 @@ class Checkpoints:
             read_only: for those who only restore.
         """
         self._folder = epath.Path(workdir) / _FOLDER
-        if not read_only:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        elif not self._folder.is_dir():
-            raise ValueError(f"no checkpoint in {self._folder}: train first, or name another run")
+        self._manager = None
+        if read_only and not self._folder.is_dir():
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
             create=False,
@@ -48,11 +48,12 @@ class Checkpoints:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._manager.close()
+        if self._manager is not None:
+            self._manager.close()
 
     def latest_step(self) -> int | None:
         """The newest complete checkpoint, None if there is none."""
-        return self._manager.latest_step()
+        return None if self._manager is None else self._manager.latest_step()
 
     def save(self, step: int, state: State) -> None:
         """Starts saving `state` (a NamedTuple of pytrees of arrays) without waiting for it."""
@@ -88,6 +89,14 @@ class Checkpoints:
         """Reads one field of the state, e.g. "ema_params"; otherwise as `restore`."""
         return self._read(self._step(step), {name: abstract})[name]
 
+    def check(self, abstract: State) -> None:
+        """Raises what `restore` would raise about the newest checkpoint, reading only shapes."""
+        self._check_fields(self._step(None), abstract._asdict())
+
+    def check_field(self, name: str, abstract: Any) -> None:
+        """As `check`, for what `restore_field` would raise."""
+        self._check_fields(self._step(None), {name: abstract})
+
     def _step(self, step: int | None) -> int:
         step = self.latest_step() if step is None else step
         if step is None:
@@ -95,9 +104,7 @@ class Checkpoints:
         return step
 
     def _read(self, step: int, fields: dict[str, Any]) -> dict[str, Any]:
-        saved = self._manager.item_metadata(step)
-        for name, abstract in fields.items():
-            self._check_shapes(f"checkpoint {step}", name, saved[name].tree, _as_tree(abstract))
+        self._check_fields(step, fields)
         items = {
             name: ocp.args.StandardRestore(_as_tree(value)) for name, value in fields.items()
         }
@@ -106,15 +113,18 @@ class Checkpoints:
             name: _from_tree(restored[name], abstract) for name, abstract in fields.items()
         }
 
-    def _check_shapes(self, which: str, name: str, saved: Any, abstract: Any) -> None:
+    def _check_fields(self, step: int, fields: dict[str, Any]) -> None:
         """One clear line instead of Orbax's, before anything is allocated."""
-        have, want = _shapes(saved), _shapes(abstract)
-        for path in sorted(set(have) | set(want)):
-            if have.get(path) != want.get(path):
-                raise ValueError(
-                    f"{which} in {self._folder} does not fit this config: {name}{path} is "
-                    f"{have.get(path, 'absent')} there, {want.get(path, 'absent')} here"
-                )
+        saved = self._manager.item_metadata(step)
+        for name, abstract in fields.items():
+            have, want = _shapes(saved[name].tree), _shapes(_as_tree(abstract))
+            for path in sorted(set(have) | set(want)):
+                if have.get(path) != want.get(path):
+                    raise ValueError(
+                        f"checkpoint {step} in {self._folder} does not fit this config: "
+                        f"{name}{path} is {have.get(path, 'absent')} there, "
+                        f"{want.get(path, 'absent')} here"
+                    )
 
 
 def abstract_like(tree: Any, sharding: jax.sharding.Sharding) -> Any:

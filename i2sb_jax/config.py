@@ -250,6 +250,8 @@ def from_config_dict(values: Mapping[str, Any]) -> Config:
         ValueError: an unknown or missing key, a value of another type, or one out of range; one
             line that names it.
     """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"a configuration is a mapping, not {values!r}")
     return _build(Config, values, prefix="")
 
 
@@ -258,13 +260,30 @@ def to_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def check_key(key: str) -> None:
+    """Raises ValueError unless `key`, such as "bridge.num_steps", is one of the configuration's."""
+    kind, prefix = Config, ""
+    for name in key.split("."):
+        fields = _kinds(kind)
+        _check_known(name, fields, prefix=prefix)
+        kind, prefix = fields[name], f"{prefix}{name}."
+
+
+def _kinds(cls) -> dict[str, Any]:
+    """Name -> annotated type of a section's keys; a plain value has none."""
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return {field.name: field.type for field in fields}
+
+
+def _check_known(name: str, fields: Mapping[str, Any], *, prefix: str) -> None:
+    if name not in fields:
+        raise ValueError(f"unknown config key {prefix + name!r}: {nearest(name, tuple(fields))}")
+
+
 def _build(cls, values: Mapping[str, Any], *, prefix: str):
-    fields = {field.name: field.type for field in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-        raise ValueError(
-            f"unknown config key {prefix + unknown[0]!r}: {nearest(unknown[0], tuple(fields))}"
-        )
+    fields = _kinds(cls)
+    for name in values:
+        _check_known(name, fields, prefix=prefix)
     missing = sorted(set(fields) - set(values))
     if missing:
         raise ValueError(f"config key {prefix + missing[0]!r} is missing; configs/base.py has all")

@@ -1,6 +1,16 @@
 """Settings that hold for every test."""
 
+import os
+import pathlib
+
 import jax
 
 # a silently broadcast [batch] against [batch, h, w, c] is the classic bug of this field
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Compiled programs are kept between tests and between sessions, for subprocesses too: compiling
+# is most of the suite's time.
+_CACHE = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "compiled"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.fspath(_CACHE))
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -1,6 +1,5 @@
-"""Reading a ml_collections config file, with overrides, from wherever it lies."""
+"""Reads a ml_collections config file, with overrides, from wherever it lies."""
 
-import difflib
 import re
 import sys
 from collections.abc import Sequence
@@ -9,7 +8,9 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from i2sb_jax.config import Config, from_config_dict
+from i2sb_jax.config import Config, check_key, from_config_dict
+
+_OPTIONS = "use --config FILE [--config.KEY=VALUE …] --workdir DIR"
 
 
 def parse(arguments: Sequence[str], *, program: str) -> tuple[Config, str]:
@@ -25,58 +26,55 @@ def parse(arguments: Sequence[str], *, program: str) -> tuple[Config, str]:
     Raises:
         ValueError: something is missing, unknown or out of range; one line.
     """
+    for path in _config_paths(arguments):
+        if not path.is_file():
+            raise ValueError(f"no config file {path}: --config names a Python file")
+        _make_importable(path)
+    for argument in arguments:
+        if override := re.match(r"--?config\.([\w.]+)", argument):
+            check_key(override[1])
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "The run's folder.", flag_values=values)
     argv = [program, *arguments]
-    for path in _config_paths(arguments):
-        _make_importable(path)
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
         rest = values(argv)
-        loaded = values.config
-    except (flags.Error, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(_explain(error, values)) from error
-    except FileNotFoundError as error:
-        raise ValueError(f"no config file {error.filename}") from None
+        given = None if values.config is None else values.config.to_dict()
+    except Exception as error:  # a config file is a program: it may raise anything
+        raise ValueError(_explain(error)) from error
     if rest[1:]:
-        raise ValueError(f"{rest[1]!r} is not an option: use --config FILE --workdir DIR")
-    if loaded is None or values.workdir is None:
-        missing = "--config FILE" if loaded is None else "--workdir DIR"
-        raise ValueError(f"{missing} is missing: {program} --config FILE --workdir DIR")
-    return from_config_dict(loaded.to_dict()), values.workdir
+        raise ValueError(f"{rest[1]!r} is not an option: {_OPTIONS}")
+    for option, value in (("--config", given), ("--workdir", values.workdir)):
+        if value is None:
+            raise ValueError(f"{option} is missing: {_OPTIONS}")
+    return from_config_dict(given), values.workdir
 
 
 def _config_paths(arguments: Sequence[str]) -> list[epath.Path]:
-    given = [a.partition("=")[2] for a in arguments if a.startswith(("--config=", "-config="))]
-    given += [b for a, b in zip(arguments, arguments[1:], strict=False) if a == "--config"]
-    return [epath.Path(path.partition(":")[0]) for path in given]
+    joined = "\0".join(arguments)
+    given = re.findall(r"(?:^|\0)--?config[=\0]([^\0:]+)", joined)
+    return [epath.Path(path) for path in given]
 
 
 def _make_importable(path: epath.Path) -> None:
     """Lets a config import its own package, whatever folder the tool was started in."""
-    root = path.expanduser().absolute().parent
+    root = path.absolute().parent
     while (root / "__init__.py").exists():
         root = root.parent
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
 
 
-def _explain(error: Exception, values: flags.FlagValues) -> str:
-    """The error in one line, with the nearest key where one was misspelt."""
-    text = " ".join(str(error).split())
-    unknown = re.search(r"['\"](?:config\.)?([\w.]+)['\"]", text)
-    keys = _keys(values["config"].value) if values["config"].value is not None else []
-    if unknown and keys and unknown[1] not in keys:
-        close = difflib.get_close_matches(unknown[1], keys, n=1, cutoff=0.5)
-        hint = f": did you mean {close[0]!r}?" if close else ""
-        return f"unknown config key {unknown[1]!r}{hint}"
-    return text
-
-
-def _keys(config, prefix: str = "") -> list[str]:
-    found = []
-    for key, value in config.items():
-        found.append(prefix + key)
-        if hasattr(value, "items"):
-            found += _keys(value, f"{prefix}{key}.")
-    return found
+def _explain(error: Exception) -> str:
+    """The error in one line, with the nearest key where a config file misspelt one."""
+    text = str(error)
+    if misspelt := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
+        return f"unknown config key {misspelt[2]!r}: did you mean {misspelt[1]!r}?"
+    if unknown := re.search(r'Key "(\w+)" does not exist', text):
+        return f"unknown config key {unknown[1]!r}: configs/base.py has all there are"
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return f"--{error.flagname} is not an option: {_OPTIONS}"
+    if "Traceback" in text:  # ml_collections quotes it; its last line is the error
+        text = text.strip().splitlines()[-1]
+    kind = "" if isinstance(error, flags.Error) else f"{type(error).__name__} in the config file: "
+    return kind + " ".join(text.split())

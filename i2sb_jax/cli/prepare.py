@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from i2sb_jax.cli import startup
 from i2sb_jax.config import SOURCES
 from i2sb_jax.data import open_source
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="i2sb-prepare", description=__doc__)
+    parser = startup.Parser(prog="i2sb-prepare", description=__doc__)
     parser.add_argument("--source", choices=SOURCES, default="folder", help="kind of pictures")
     parser.add_argument("--path", default="", help="folder of pictures, records, or TFDS data_dir")
     parser.add_argument("--tfds_name", default="", help="builder, for --source tfds")

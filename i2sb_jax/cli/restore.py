@@ -32,7 +32,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = startup.Parser(
         prog="i2sb-restore", description="Restores every picture of a folder with a trained run."
     )
     parser.add_argument("--workdir", required=True, help="the run's folder, or a model folder")

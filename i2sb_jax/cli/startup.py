@@ -1,8 +1,10 @@
 """What the tools share: one line for a user's mistake, and JAX made ready."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import jax
 from etils import epath
@@ -16,16 +18,23 @@ _CACHE = "JAX_COMPILATION_CACHE_DIR"
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Calls main(arguments) and exits with its status.
 
-    A ValueError is the user's to mend: its first line is printed, and the status is 2. With
-    I2SB_TRACEBACK=1 in the environment it is raised as it is.
+    A ValueError or OSError is the user's to mend: its first line is printed, and the status is 2.
+    With I2SB_TRACEBACK=1 in the environment it is raised as it is.
     """
     try:
         sys.exit(main(sys.argv[1:]) or 0)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if os.environ.get(_TRACEBACK):
             raise
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"error: {(str(error) or repr(error)).splitlines()[0]}", file=sys.stderr)
         sys.exit(2)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one line too, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 def prepare_jax() -> None:

@@ -10,12 +10,10 @@ import functools
 import jax
 from clu import parameter_overview
 
-from i2sb_jax import build, data
+from i2sb_jax import build, data, image_io
 from i2sb_jax.cli import config_file, startup
-from i2sb_jax.config import Config, check_same_run
-from i2sb_jax.data.pipeline import eval_batches, train_batches
-from i2sb_jax.training.loop import train
-from i2sb_jax.training.writers import make_writer
+from i2sb_jax.config import Config
+from i2sb_jax.training.loop import check_start, train
 
 
 def main() -> None:
@@ -24,40 +22,49 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
+    if {"-h", "--help", "-help"} & set(arguments):
+        print(__doc__)
+        return
     config, workdir = config_file.parse(arguments, program="i2sb-train")
-    check_same_run(workdir, config)  # before a device or a large folder is touched
     startup.prepare_jax()
+    check_start(config, workdir)
     corruption = build.make_corruption(config)
-    open_source = functools.partial(
-        data.make_source,
-        config.data,
-        index_dir=f"{workdir}/index",
-        process_index=jax.process_index(),
-    )
-    cut = functools.partial(
-        dict, corruption=corruption, config=config.data, image_size=config.image_size
-    )
-    preview = eval_batches(
-        open_source(split="eval"), **cut(), batch_size=config.sampling.batch_size
-    )
-    batches = functools.partial(
-        _batches_from, open_source(split="train"), config=config, cut=cut()
-    )
+    train_source, eval_source = _open_sources(config, workdir)
+    # only now, when nothing is left to complain of: TensorFlow takes seconds and is talkative
+    from i2sb_jax.data.pipeline import eval_batches, train_batches
+    from i2sb_jax.training.writers import make_writer
+
+    cut = {"corruption": corruption, "config": config.data, "image_size": config.image_size}
+    preview = eval_batches(eval_source, **cut, batch_size=config.sampling.batch_size)
+
+    def batches(start_step: int):
+        return train_batches(
+            train_source,
+            **cut,
+            batch_size=config.training.batch_size,
+            seed=config.seed,
+            start_step=start_step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
     _describe(config, workdir)
     writer = make_writer(workdir, silent=jax.process_index() != 0)
     train(config, workdir, batches=batches, eval_batch=next(preview), writer=writer)
 
 
-def _batches_from(source, start_step: int, *, config: Config, cut: dict):
-    return train_batches(
-        source,
-        **cut,
-        batch_size=config.training.batch_size,
-        seed=config.seed,
-        start_step=start_step,
+def _open_sources(config: Config, workdir: str):
+    """The pictures for training and those held out."""
+    if config.data.source == "folder":  # both must be there before a listing is written
+        for folder in filter(None, (config.data.path, config.data.eval_path)):
+            image_io.require_folder(folder)
+    make_source = functools.partial(
+        data.make_source,
+        config.data,
+        index_dir=f"{workdir}/index",
         process_index=jax.process_index(),
-        process_count=jax.process_count(),
     )
+    return make_source(split="train"), make_source(split="eval")
 
 
 def _describe(config: Config, workdir: str) -> None:

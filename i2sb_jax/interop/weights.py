@@ -1,5 +1,6 @@
 """Our own weights as safetensors, and the model folder: weights with the configuration beside."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from i2sb_jax.config import Config
 from i2sb_jax.types import Params
 
 MODEL_FILE = "model.safetensors"
+_MAX_HEADER = 100_000_000  # bytes, the format's own limit
 
 
 def save_safetensors(path: epath.PathLike, params: Params) -> None:
@@ -65,24 +67,58 @@ def load_weights(source: epath.PathLike, abstract: Params) -> Params:
     Raises:
         ValueError: nothing of the kind is there, or names or shapes differ.
     """
-    source = epath.Path(source)
-    if source.is_dir() and not (source / MODEL_FILE).exists():
+    check_weights(source, abstract)
+    path = _weights_file(source)
+    if path is None:
         with Checkpoints(source, read_only=True) as checkpoints:
             return checkpoints.restore_field("ema_params", abstract)
-    path = source / MODEL_FILE if source.is_dir() else source
-    params = load_safetensors(path)
-    have, want = _flatten(params), _flatten(abstract)
-    for name in sorted(set(have) | set(want)):
-        shapes = [tuple(tree[name].shape) if name in tree else "absent" for tree in (have, want)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                f"{path} does not fit this config: {name} is {shapes[0]} there, {shapes[1]} here"
-            )
     return jax.tree.map(
         lambda like, value: jax.device_put(value.astype(like.dtype), like.sharding),
         abstract,
-        params,
+        load_safetensors(path),
     )
+
+
+def check_weights(source: epath.PathLike, abstract: Params) -> None:
+    """Raises what `load_weights` would raise, reading only names and shapes."""
+    path = _weights_file(source)
+    if path is None:
+        with Checkpoints(source, read_only=True) as checkpoints:
+            return checkpoints.check_field("ema_params", abstract)
+    have = _shapes(path)
+    want = {name: tuple(like.shape) for name, like in _flatten(abstract).items()}
+    for name in sorted(set(have) | set(want)):
+        there, here = (shapes[name] if name in shapes else "absent" for shapes in (have, want))
+        if there != here:
+            raise ValueError(
+                f"{path} does not fit this config: {name} is {there} there, {here} here"
+            )
+
+
+def _weights_file(source: epath.PathLike) -> epath.Path | None:
+    """The file of a model folder, or the file given; None for a run's folder."""
+    source = epath.Path(source)
+    if not source.is_dir():
+        return source
+    return source / MODEL_FILE if (source / MODEL_FILE).exists() else None
+
+
+def _shapes(path: epath.Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape, from the header: its length as eight bytes, then JSON."""
+    if not path.exists():
+        raise ValueError(f"no weights at {path}")
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, _MAX_HEADER)))
+        header.pop("__metadata__", None)
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{path} is not a safetensors file") from None
+    if path.stat().length != 8 + length + end:
+        raise ValueError(f"{path} is cut short: copy or save it again")
+    return shapes
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from i2sb_jax import build, image_io, metrics
-from i2sb_jax.config import Config, check_nfe
+from i2sb_jax.config import Config, check_nfe, check_sampler
 from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.corruptions import Corruption
 from i2sb_jax.progress import Progress
@@ -91,6 +91,8 @@ def restore_folder(
     restorer = Restorer.from_workdir(workdir, on_evaluation=evaluations.one_more)
     config = restorer.config
     check_nfe(nfe, config.bridge.num_steps)
+    sampler = sampler or config.sampling.sampler
+    check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
     if not degrade and (restorer.corruption.has_mask or config.corruption == "mixture"):
         raise ValueError(
             f"{config.corruption} repairs holes, and a picture alone does not say where they are: "

@@ -1,9 +1,11 @@
 """The training loop: the one place of this package that jits, feeds devices and saves."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 
 import jax
+import optax
 from etils import epath
 from jax.sharding import Mesh
 
@@ -11,7 +13,7 @@ from i2sb_jax import build, sharding
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import Checkpoints, abstract_like
 from i2sb_jax.config import Config
-from i2sb_jax.interop import load_weights
+from i2sb_jax.interop import check_weights, load_weights
 from i2sb_jax.training.optimizer import make_optimizer
 from i2sb_jax.training.report import Report, Writer
 from i2sb_jax.training.state import TrainState, create_state
@@ -48,12 +50,8 @@ def train(
             checkpoint other shapes.
         NonFiniteError: a loss or gradient is not finite; names step and metric.
     """
-    mesh = sharding.make_mesh()
-    options = config.training
-    sharding.check_batch_size(
-        options.batch_size, mesh, accumulation_steps=options.accumulation_steps
-    )
-    config_lib.check_same_run(workdir, config)
+    check_start(config, workdir)
+    mesh, options = sharding.make_mesh(), config.training
     if jax.process_index() == 0:
         config_lib.save(workdir, config)
     with (
@@ -69,6 +67,26 @@ def train(
         )
         with report:
             return _run(config, state, batches(start), mesh, checkpoints, report)
+
+
+def check_start(config: Config, workdir: epath.PathLike) -> None:
+    """Finds what would keep `train` from starting; writes nothing and reads no weights.
+
+    Raises:
+        ValueError: the batch does not fit the devices, `workdir` holds another run, or the
+            checkpoint or initial weights are missing or have other shapes.
+    """
+    mesh, options = sharding.make_mesh(), config.training
+    sharding.check_batch_size(
+        options.batch_size, mesh, accumulation_steps=options.accumulation_steps
+    )
+    config_lib.check_same_run(workdir, config)
+    abstract = _abstract_state(config, mesh)
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        if checkpoints.latest_step() is not None:
+            checkpoints.check(abstract)
+        elif options.init_from:
+            check_weights(options.init_from, abstract.params)
 
 
 def _run(
@@ -111,8 +129,8 @@ def _finite_metrics(pending: list[tuple[int, dict[str, jax.Array]]]) -> list[dic
     fetched = jax.device_get([metrics for _, metrics in pending])
     values = [{name: float(value) for name, value in metrics.items()} for metrics in fetched]
     for (step, _), metrics in zip(pending, values, strict=True):
-        for name, value in metrics.items():
-            if not math.isfinite(value):
+        for name in sorted(metrics, key=lambda name: name != "loss"):  # the loss is the cause
+            if not math.isfinite(value := metrics[name]):
                 raise NonFiniteError(
                     f"{name} is {value} at step {step}: stopped without saving; the last "
                     "checkpoint is intact, a lower optimizer.learning_rate may help"
@@ -124,7 +142,7 @@ def _keyed_step(config: Config) -> TrainStep:
     """The step under the run's root key: what is random is a function of (seed, step) alone."""
     step = make_train_step(
         apply_fn=build.make_network(config).apply,
-        tx=make_optimizer(config.optimizer, num_steps=config.training.num_steps),
+        tx=_optimizer(config),
         schedule=build.make_schedule(config),
         ema_decay=config.training.ema_decay,
         deterministic=config.bridge.deterministic,
@@ -137,20 +155,31 @@ def _keyed_step(config: Config) -> TrainStep:
     return keyed
 
 
+def _fresh_state(config: Config, key: jax.Array) -> TrainState:
+    return create_state(build.init_params(key, config), _optimizer(config))
+
+
+def _abstract_state(config: Config, mesh: Mesh) -> TrainState:
+    """The state's shapes, laid over the mesh."""
+    fresh = functools.partial(_fresh_state, config)
+    return abstract_like(jax.eval_shape(fresh, jax.random.key(0)), sharding.replicated(mesh))
+
+
+def _optimizer(config: Config) -> optax.GradientTransformation:
+    return make_optimizer(config.optimizer, num_steps=config.training.num_steps)
+
+
 def _start_state(config: Config, checkpoints: Checkpoints, mesh: Mesh) -> TrainState:
     """The newest checkpoint, or the given initial weights, or fresh ones; laid over the mesh."""
-    tx = make_optimizer(config.optimizer, num_steps=config.training.num_steps)
     everywhere = sharding.replicated(mesh)
-
-    def fresh(key):
-        return create_state(build.init_params(key, config), tx)
-
-    # a stream of its own: the steps fold 0, 1, 2, … into the same root
-    key = jax.random.fold_in(jax.random.key(config.seed), 2**31)
-    abstract = abstract_like(jax.eval_shape(fresh, key), everywhere)
+    abstract = _abstract_state(config, mesh)
     if checkpoints.latest_step() is not None:
         return checkpoints.restore(abstract)
     if config.training.init_from:
         params = load_weights(config.training.init_from, abstract.params)
-        return jax.jit(lambda params: create_state(params, tx), out_shardings=everywhere)(params)
+        start = functools.partial(create_state, tx=_optimizer(config))
+        return jax.jit(start, out_shardings=everywhere)(params)
+    # a stream of its own: the steps fold 0, 1, 2, … into the same root
+    key = jax.random.fold_in(jax.random.key(config.seed), 2**31)
+    fresh = functools.partial(_fresh_state, config)
     return jax.jit(fresh, out_shardings=everywhere)(key)

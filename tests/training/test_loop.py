@@ -102,8 +102,8 @@ def test_what_a_run_writes(whole):
     workdir, _ = whole
     assert json.loads((workdir / "config.json").read_text())["image_size"] == 16
     assert sorted(int(p.name) for p in (workdir / "checkpoints").iterdir()) == [4, 8, 12]
-    picture = Image.open(workdir / "images" / "step_00000012.png")
-    assert picture.size == (3 * 16, 2 * 16)  # clean | degraded | restored, two rows
+    with Image.open(workdir / "images" / "step_00000012.png") as sheet:
+        assert sheet.size == (3 * 16, 2 * 16)  # clean | degraded | restored, two rows
     assert float.fromhex(log_of(workdir)[0]["loss_hex"]) == log_of(workdir)[0]["loss"]
 
 

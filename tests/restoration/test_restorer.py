@@ -1,0 +1,134 @@
+"""A bridge as a function on pictures: sizes, company, noise, holes."""
+
+import jax
+import numpy as np
+import pytest
+
+from i2sb_jax import bridge, build, interop
+from i2sb_jax.restoration import Restorer
+from tests.training.tiny import make_config
+
+
+def random_params(config, scale=0.05):
+    """Parameters of a network that does something: the fresh one returns zero."""
+    fresh = jax.jit(lambda key: build.init_params(key, config))(jax.random.key(0))
+    leaves, tree = jax.tree.flatten(fresh)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noisy = [x + scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(tree, noisy)
+
+
+@pytest.fixture(scope="module")
+def restorer():
+    config = make_config(sampling={"batch_size": 4})
+    return Restorer(config, random_params(config))
+
+
+def pictures(count, height=16, width=16):
+    rng = np.random.default_rng(3)
+    return rng.uniform(-1, 1, (count, height, width, 3)).astype(np.float32)
+
+
+def test_same_picture_in_any_company_gives_the_same_pixels(restorer):
+    images, names = pictures(7), [f"{i}.png" for i in range(7)]
+    together = restorer(images, nfe=2, names=names)
+    for i in (0, 3, 6):
+        alone = restorer(images[i : i + 1], nfe=2, names=names[i : i + 1])
+        np.testing.assert_array_equal(alone[0], together[i])
+    backwards = restorer(images[::-1], nfe=2, names=names[::-1])
+    np.testing.assert_array_equal(backwards[::-1], together)
+
+
+def test_noise_is_the_names_and_the_seeds(restorer):
+    image = pictures(1)
+    first = restorer(image, nfe=2, names=["a"])
+    np.testing.assert_array_equal(restorer(image, nfe=2, names=["a"], seed=0), first)
+    assert np.abs(restorer(image, nfe=2, names=["b"]) - first).max() > 1e-3
+    assert np.abs(restorer(image, nfe=2, names=["a"], seed=1) - first).max() > 1e-3
+    ode = restorer(image, nfe=2, names=["a"], sampler="ode")
+    np.testing.assert_array_equal(restorer(image, nfe=2, names=["b"], sampler="ode"), ode)
+
+
+def test_it_is_the_samplers_result(restorer):
+    config, image = restorer.config, pictures(1)
+    schedule, network = build.make_schedule(config), build.make_network(config)
+    expected = bridge.sample(
+        None, schedule, build.make_predict_x0(network, schedule, restorer._params), image,
+        steps=bridge.step_grid(1000, 3), deterministic=True, record=(0, 2),
+    )  # fmt: skip
+    samples = restorer(image, nfe=3, sampler="ode", record=(0, 2))
+    for ours, theirs in zip(samples, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    restored = restorer(image, nfe=3, sampler="ode")
+    np.testing.assert_allclose(restored, np.clip(expected.x0, -1, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (15, 33), (1, 1), (50, 8)])
+def test_any_size_comes_back_whole(size):
+    """A fresh network predicts ε = 0, so that the OT-ODE returns what it was given."""
+    config = make_config()
+    fresh = jax.jit(lambda key: build.init_params(key, config))(jax.random.key(0))
+    image = pictures(3, *size)
+    restored = Restorer(config, fresh)(image, nfe=2, sampler="ode")
+    assert restored.shape == image.shape
+    np.testing.assert_allclose(restored, image, atol=1e-6)
+
+
+def test_from_workdir_reads_a_model_folder(tmp_path, restorer):
+    interop.save_model(tmp_path, restorer.config, jax.device_get(restorer._params))
+    loaded = Restorer.from_workdir(tmp_path)
+    image = pictures(2)
+    np.testing.assert_array_equal(loaded(image, nfe=2), restorer(image, nfe=2))
+    half = Restorer.from_workdir(tmp_path, dtype="bfloat16")(image, nfe=2)
+    difference = np.abs(half - loaded(image, nfe=2)).max()
+    assert 0 < difference < 0.1
+
+
+@pytest.fixture(scope="module")
+def inpainter():
+    config = make_config(
+        corruption="inpaint-center",
+        bridge={"deterministic": True},
+        sampling={"sampler": "ode"},
+    )
+    return Restorer(config, random_params(config))
+
+
+def test_known_pixels_are_kept_and_holes_start_from_noise(inpainter):
+    image = pictures(2)
+    mask = np.zeros((2, 16, 16, 1), np.float32)
+    mask[:, 4:12, 4:12] = 1
+    restored = inpainter(image, nfe=3, mask=mask)
+    known = np.broadcast_to(mask == 0, image.shape)
+    np.testing.assert_array_equal(restored[known], image[known])
+    other = image.copy()
+    other[~known] = 0.5  # what lies in the hole must not matter
+    np.testing.assert_array_equal(inpainter(other, nfe=3, mask=mask), restored)
+    reseeded = inpainter(image, nfe=3, mask=mask, seed=9)
+    assert np.abs(reseeded - restored)[~known].max() > 1e-2
+
+
+def test_conditioned_runs_see_the_picture_beside_the_noise():
+    config = make_config(corruption="colorize")
+    colorizer = Restorer(config, random_params(config))
+    grey = np.repeat(pictures(1)[..., :1], 3, axis=-1)
+    assert colorizer(grey, nfe=2).shape == grey.shape
+    assert np.abs(colorizer(grey, nfe=2, seed=1) - colorizer(grey, nfe=2)).max() > 1e-3
+
+
+def test_clear_errors(restorer, inpainter):
+    image = pictures(1)
+    with pytest.raises(ValueError, match=r"nfe=1000 must lie in 1…999"):
+        restorer(image, nfe=1000)
+    with pytest.raises(ValueError, match="takes no mask"):
+        restorer(image, mask=np.ones((1, 16, 16, 1)))
+    with pytest.raises(ValueError, match="needs a mask"):
+        inpainter(image)
+    with pytest.raises(ValueError, match="never saw"):
+        inpainter(image, sampler="ddpm", mask=np.ones((1, 16, 16, 1)))
+    with pytest.raises(ValueError, match="sampler='euler' is not known"):
+        restorer(image, sampler="euler")
+    with pytest.raises(ValueError, match=r"must be \[batch, h, w, 3\]"):
+        restorer(image[0])
+    with pytest.raises(ValueError, match="2 names for 1 images"):
+        restorer(image, names=["a", "b"])

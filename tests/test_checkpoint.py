@@ -1,0 +1,150 @@
+"""What is saved comes back exactly, on any mesh, or one line says why not."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from i2sb_jax import sharding
+from i2sb_jax.checkpoint import Checkpoints, abstract_like
+from i2sb_jax.training import TrainState
+
+
+def make_state(step, *, width=8, seed=0):
+    """Arrays of every kind that a state holds, low bits set."""
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+
+    params = {"dense": {"kernel": draw(4, width), "bias": draw(width)}}
+    ema_params = {"dense": {"kernel": draw(4, width), "bias": draw(width)}}
+    opt_state = ({"mu": draw(4, width), "count": jnp.int32(step)}, ())
+    return TrainState(jnp.int32(step), params, ema_params, opt_state)
+
+
+def abstract(state):
+    return abstract_like(state, sharding.replicated(sharding.make_mesh()))
+
+
+def assert_same(got, expected):
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for mine, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A run with three saves, of which it keeps two."""
+    workdir = tmp_path_factory.mktemp("run")
+    with Checkpoints(workdir, keep=2) as checkpoints:
+        assert checkpoints.latest_step() is None
+        for step in (3, 6, 9):
+            checkpoints.save(step, make_state(step, seed=step))
+            checkpoints.wait()
+    return workdir
+
+
+def test_the_newest_comes_back_exactly(saved):
+    with Checkpoints(saved, read_only=True) as checkpoints:
+        assert checkpoints.latest_step() == 9
+        expected = make_state(9, seed=9)
+        checkpoints.check(abstract(expected))
+        assert_same(checkpoints.restore(abstract(expected)), expected)
+
+
+def test_an_older_one_and_no_more_than_are_kept(saved):
+    with Checkpoints(saved, read_only=True) as checkpoints:
+        assert_same(
+            checkpoints.restore(abstract(make_state(6)), step=6), make_state(6, seed=6)
+        )
+    steps = {path.name for path in (saved / "checkpoints").iterdir() if path.name.isdigit()}
+    assert steps == {"6", "9"}
+
+
+@pytest.mark.parametrize("field", ["ema_params", "step"])
+def test_one_field(saved, field):
+    expected = make_state(9, seed=9)._asdict()[field]
+    with Checkpoints(saved, read_only=True) as checkpoints:
+        checkpoints.check_field(field, abstract(expected))
+        assert_same(checkpoints.restore_field(field, abstract(expected)), expected)
+
+
+def test_reading_writes_nothing(saved, tmp_path):
+    before = sorted(str(path) for path in saved.rglob("*"))
+    with Checkpoints(saved, read_only=True) as checkpoints:
+        checkpoints.restore(abstract(make_state(9)))
+    assert sorted(str(path) for path in saved.rglob("*")) == before
+    with Checkpoints(tmp_path / "none", read_only=True) as checkpoints:
+        assert checkpoints.latest_step() is None
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("call", ["restore", "check", "restore_field", "check_field"])
+def test_no_checkpoint(tmp_path, call):
+    state = abstract(make_state(0))
+    arguments = ("ema_params", state.ema_params) if call.endswith("field") else (state,)
+    (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
+    for name in ("none", "empty"):
+        with Checkpoints(tmp_path / name, read_only=True) as checkpoints:
+            with pytest.raises(ValueError) as error:
+                getattr(checkpoints, call)(*arguments)
+        assert str(error.value) == (
+            f"no checkpoint in {tmp_path / name}/checkpoints: train first, or name another run"
+        )
+
+
+@pytest.mark.parametrize("call", ["restore", "check"])
+def test_another_shape(saved, call):
+    with Checkpoints(saved, read_only=True) as checkpoints, pytest.raises(ValueError) as error:
+        getattr(checkpoints, call)(abstract(make_state(9, width=16)))
+    assert str(error.value) == (
+        f"checkpoint 9 in {saved}/checkpoints does not fit this config: "
+        "params/dense/bias is (8,) there, (16,) here"
+    )
+
+
+def test_other_names(saved):
+    wanted = make_state(9).ema_params
+    wanted["other"] = wanted.pop("dense")
+    with Checkpoints(saved, read_only=True) as checkpoints, pytest.raises(ValueError) as error:
+        checkpoints.restore_field("ema_params", abstract(wanted))
+    message = str(error.value)
+    assert "ema_params/dense/bias is (8,) there, absent here" in message and "\n" not in message
+
+
+def test_another_mesh(saved):
+    """Saved by one device, restored over four: the same values, cut along an axis."""
+    program = textwrap.dedent(
+        f"""
+        import jax, numpy as np
+        from jax.sharding import NamedSharding, PartitionSpec
+        from i2sb_jax import sharding
+        from i2sb_jax.checkpoint import Checkpoints, abstract_like
+        from tests.test_checkpoint import assert_same, make_state
+
+        assert jax.device_count() == 4
+        mesh = sharding.make_mesh()
+        expected = make_state(9, seed=9)
+        state = abstract_like(expected, sharding.replicated(mesh))
+        cut = NamedSharding(mesh, PartitionSpec(sharding.DATA_AXIS))
+        kernel = jax.ShapeDtypeStruct((4, 8), np.float32, sharding=cut)
+        state.params["dense"]["kernel"] = kernel
+        with Checkpoints({str(saved)!r}, read_only=True) as checkpoints:
+            got = checkpoints.restore(state)
+        assert_same(got, expected)
+        shards = got.params["dense"]["kernel"].addressable_shards
+        assert [shard.data.shape for shard in shards] == [(1, 8)] * 4
+        """
+    )
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **flags}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr

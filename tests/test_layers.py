@@ -1,0 +1,220 @@
+"""The floors of the house, on the syntax tree: nothing low imports anything high, even lazily."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+FLOORS = {
+    0: ("types",),
+    1: ("bridge", "models", "corruptions"),
+    2: (
+        *("config", "build", "losses", "metrics", "checkpoint", "sharding"),
+        *("image_io", "progress", "data", "interop"),
+    ),
+    3: ("training", "restoration", "evaluation"),
+    4: ("cli",),
+}
+FLOOR_OF = {part: floor for floor, parts in FLOORS.items() for part in parts}
+PEERS = (1, 3)  # floors whose parts do not import each other
+
+# package -> the only places that may import it
+ONLY_IN = {
+    "tensorflow": ("i2sb_jax/data/", "i2sb_jax/corruptions/tf_backend.py"),
+    "tensorflow_datasets": ("i2sb_jax/data/",),
+    "array_record": ("i2sb_jax/data/",),
+    "flax": ("i2sb_jax/models/", "i2sb_jax/training/", "i2sb_jax/evaluation/"),
+    "orbax": ("i2sb_jax/checkpoint.py",),
+    "ml_collections": ("configs/", "i2sb_jax/cli/"),
+    "clu": ("i2sb_jax/training/writers.py", "i2sb_jax/data/", "i2sb_jax/cli/"),
+    "pickle": (),
+    "cloudpickle": (),
+    "dill": (),
+    "marshal": (),
+    "shelve": (),
+}
+BRIDGE_MAY_IMPORT = {"jax", "numpy", *sys.stdlib_module_names}
+
+FILE_LINES, FUNCTION_LINES, CLI_LINES, OVERLAY_LINES = 400, 60, 80, 40
+
+
+def sources(*folders):
+    """(path from the root, text) of every Python file in `folders`."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), path.read_text()
+
+
+def imports(tree):
+    """Dotted names of all that a file imports anywhere; relative ones start with a dot."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                base = "." * level + (module or "")
+                yield from (f"{base}.{alias.name}" for alias in names)
+            case ast.Call(
+                func=ast.Name(id=name) | ast.Attribute(attr=name),
+                args=[ast.Constant(value=str(target)), *_],
+            ) if name in ("import_module", "__import__"):
+                yield target
+
+
+def import_violations(path, name):
+    if name.startswith("."):
+        return [f"{path} imports {name} relatively"]
+    package, _, rest = name.partition(".")
+    found = []
+    if package in ONLY_IN and not path.startswith(ONLY_IN[package] or ("nowhere",)):
+        found.append(f"{path} imports {package}")
+    if package in ("jax", "jaxlib") and any(part.startswith("_") for part in rest.split(".")):
+        found.append(f"{path} imports the private {name}")
+    if not path.startswith("i2sb_jax/"):
+        return found
+    if package in ("configs", "experiments", "tests"):
+        found.append(f"{path} imports {package}")
+    if path.startswith("i2sb_jax/bridge/") and package not in BRIDGE_MAY_IMPORT | {"i2sb_jax"}:
+        found.append(f"{path} imports {package}")
+    if package == "i2sb_jax":
+        found += floor_violations(path, rest.partition(".")[0])
+    return found
+
+
+def floor_violations(path, part):
+    mine = pathlib.PurePosixPath(path).parts[1].removesuffix(".py")
+    low, high = FLOOR_OF[mine], FLOOR_OF[part]
+    peers = low == high and low in PEERS and mine != part
+    return [f"{path} (floor {low}) imports {part} (floor {high})"] if high > low or peers else []
+
+
+def habit_violations(path, tree):
+    """What is forbidden besides imports."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="jax"), attr=attr) if attr.startswith("_"):
+                yield f"{path}:{node.lineno} uses the private jax.{attr}"
+            case ast.keyword(arg="allow_pickle", value=value) if (
+                not isinstance(value, ast.Constant) or value.value
+            ):
+                yield f"{path}:{value.lineno} allows pickle"
+            case ast.Call(func=ast.Attribute(value=value, attr="get")) if (
+                "config" in ast.unparse(value).lower()
+            ):
+                yield f"{path}:{node.lineno} reads a config with get()"
+
+
+def violations(path, text):
+    """All breaches of one file, as lines."""
+    tree = ast.parse(text)
+    found = [line for name in imports(tree) for line in import_violations(path, name)]
+    found += habit_violations(path, tree)
+    if pathlib.PurePosixPath(path).name in ("utils.py", "util.py", "helpers.py"):
+        found.append(f"{path} has no subject")
+    return found
+
+
+def size_violations(path, text):
+    lines = text.count("\n")
+    if path.startswith("i2sb_jax/cli/"):
+        limit = CLI_LINES
+    elif path.startswith("configs/") and not path.endswith("base.py"):
+        limit = OVERLAY_LINES
+    else:
+        limit = FILE_LINES
+    if lines > limit:
+        yield f"{path} has {lines} lines, at most {limit}"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            length = code_lines(node)
+            if length > FUNCTION_LINES:
+                yield f"{path}: {node.name} has {length} lines, at most {FUNCTION_LINES}"
+
+
+def code_lines(function):
+    """Lines of a function without its docstring: explanations are not what makes it long."""
+    length = function.end_lineno - function.lineno + 1
+    if ast.get_docstring(function) is not None:
+        length -= function.body[0].end_lineno - function.body[0].lineno + 1
+    return length
+
+
+def test_nothing_low_imports_anything_high():
+    checked = list(sources("i2sb_jax", "configs"))
+    assert len(checked) > 50
+    assert [line for file in checked for line in violations(*file)] == []
+
+
+def test_every_part_has_a_floor():
+    parts = {path.split("/")[1].removesuffix(".py") for path, _ in sources("i2sb_jax")}
+    assert parts - {"__init__"} <= set(FLOOR_OF)
+
+
+def test_files_and_functions_are_short():
+    checked = sources("i2sb_jax", "configs", "experiments", "tests")
+    assert [line for file in checked for line in size_violations(*file)] == []
+
+
+@pytest.mark.parametrize(
+    "path, text, line",
+    [
+        ("bridge/x.py", "def f():\n    from i2sb_jax import build", "(floor 1) imports build"),
+        ("bridge/x.py", "import i2sb_jax.models.unet", "(floor 1) imports models (floor 1)"),
+        ("bridge/x.py", "import scipy.stats", "x.py imports scipy"),
+        ("types.py", "from i2sb_jax.bridge import sample", "(floor 0) imports bridge"),
+        ("data/x.py", "from i2sb_jax.training.loop import train", "(floor 2) imports training"),
+        ("training/x.py", "import i2sb_jax.restoration", "imports restoration (floor 3)"),
+        ("losses.py", "import importlib\nimportlib.import_module('i2sb_jax.cli')", "imports cli"),
+        ("build.py", "import configs.base", "imports configs"),
+        ("build.py", "from . import config", "relatively"),
+        ("metrics.py", "import tensorflow as tf", "imports tensorflow"),
+        ("corruptions/jpeg.py", "from tensorflow import io", "imports tensorflow"),
+        ("restoration/x.py", "import flax.linen as nn", "imports flax"),
+        ("training/x.py", "import orbax.checkpoint as ocp", "imports orbax"),
+        ("config.py", "from ml_collections import ConfigDict", "imports ml_collections"),
+        ("training/loop.py", "from clu import metric_writers", "imports clu"),
+        ("models/x.py", "from jax._src import core", "private jax._src"),
+        ("models/x.py", "import jax\njax._src.core", "private jax._src"),
+        ("interop/x.py", "import pickle", "imports pickle"),
+        ("interop/x.py", "np.load(path, allow_pickle=True)", "allows pickle"),
+        ("build.py", "config.model.get('width', 3)", "with get()"),
+        ("data/utils.py", "", "has no subject"),
+    ],
+)
+def test_a_breach_is_noticed(path, text, line):
+    found = violations(f"i2sb_jax/{path}", text)
+    assert len(found) == 1 and line in found[0], found
+
+
+def test_what_is_too_long_is_noticed():
+    body = "    pass\n"
+    assert list(size_violations("i2sb_jax/x.py", "x\n" * FILE_LINES)) == []
+    assert len(list(size_violations("i2sb_jax/x.py", "x\n" * (FILE_LINES + 1)))) == 1
+    assert len(list(size_violations("i2sb_jax/cli/x.py", "x\n" * (CLI_LINES + 1)))) == 1
+    assert len(list(size_violations("configs/x.py", "x\n" * (OVERLAY_LINES + 1)))) == 1
+    assert list(size_violations("i2sb_jax/x.py", "def f():\n" + body * (FUNCTION_LINES - 1))) == []
+    assert len(list(size_violations("i2sb_jax/x.py", "def f():\n" + body * FUNCTION_LINES))) == 1
+    told = "def f():\n" + '    """It\n    does.\n    """\n' + body * (FUNCTION_LINES - 1)
+    assert list(size_violations("i2sb_jax/x.py", told)) == []
+
+
+def test_the_base_install_is_enough():
+    """What restoring, a notebook or a GPU machine needs has no TensorFlow, clu or ml_collections."""
+    parts = (
+        *("bridge", "models", "corruptions", "losses", "config", "build", "checkpoint"),
+        *("sharding", "interop", "restoration", "training.state", "training.optimizer"),
+        *("training.step", "training.loop", "cli.restore"),
+    )
+    blocked = ("tensorflow", "tensorflow_datasets", "clu", "ml_collections", "array_record")
+    program = (
+        f"import importlib, sys\n"
+        f"sys.modules.update(dict.fromkeys({blocked}))\n"
+        f"for part in {parts}:\n"
+        f"    importlib.import_module('i2sb_jax.' + part)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
