@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 from etils import epath
+
+from i2sb_jax.image_io import is_remote
 
 State = TypeVar("State", bound=NamedTuple)
 
@@ -29,7 +30,7 @@ class Checkpoints:
             keep: how many of the newest checkpoints stay.
             read_only: for those who only restore.
         """
-        self._folder = epath.Path(workdir) / _FOLDER
+        self._folder = checkpoint_folder(workdir)
         self._manager = None
         if read_only and not self._folder.is_dir():
             return
@@ -40,9 +41,7 @@ class Checkpoints:
             cleanup_tmp_directories=not read_only,
         )
         handlers = {name: ocp.StandardCheckpointHandler() for name in _FIELDS}
-        self._manager = ocp.CheckpointManager(
-            self._folder, options=options, item_handlers=handlers
-        )
+        self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -105,13 +104,9 @@ class Checkpoints:
 
     def _read(self, step: int, fields: dict[str, Any]) -> dict[str, Any]:
         self._check_fields(step, fields)
-        items = {
-            name: ocp.args.StandardRestore(_as_tree(value)) for name, value in fields.items()
-        }
+        items = {name: ocp.args.StandardRestore(_as_tree(value)) for name, value in fields.items()}
         restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-        return {
-            name: _from_tree(restored[name], abstract) for name, abstract in fields.items()
-        }
+        return {name: _from_tree(restored[name], abstract) for name, abstract in fields.items()}
 
     def _check_fields(self, step: int, fields: dict[str, Any]) -> None:
         """One clear line instead of Orbax's, before anything is allocated."""
@@ -127,11 +122,15 @@ class Checkpoints:
                     )
 
 
+def checkpoint_folder(workdir: epath.PathLike) -> epath.Path:
+    """`workdir`/checkpoints, absolute where it is local: Orbax insists on that."""
+    folder = epath.Path(workdir) / _FOLDER
+    return folder if is_remote(folder) else folder.absolute()
+
+
 def abstract_like(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     """Shapes, dtypes and `sharding` in place of a tree's arrays, as `restore` wants them."""
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
-    )
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
 def _as_tree(value: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 from etils import epath
 
 from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.image_io import write_atomically
 from i2sb_jax.models import UNetConfig
 
 SOURCES = ("photos", "folder", "records", "tfds")
@@ -42,7 +43,7 @@ def _check_at_least(key: str, value: float, least: float) -> None:
 
 
 def _check_within(key: str, value: float, low: float, high: float) -> None:
-    """low <= value < high."""
+    """Raises ValueError unless low <= value < high."""
     if not low <= value < high:
         raise ValueError(f"{key}={value!r} must lie in [{low}, {high})")
 
@@ -349,18 +350,21 @@ def load(workdir: epath.PathLike) -> Config:
 
 def save(workdir: epath.PathLike, config: Config) -> None:
     """Writes `workdir`/config.json."""
-    path = epath.Path(workdir) / _FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(to_dict(config), indent=2) + "\n")
+    text = json.dumps(to_dict(config), indent=2) + "\n"
+    write_atomically(epath.Path(workdir) / _FILE, text.encode())
 
 
 def check_same_run(workdir: epath.PathLike, config: Config) -> None:
     """Compares `config` with that of a run already in `workdir`, if there is one.
 
     Raises:
-        ValueError: a key that shapes the result differs; the line names it and both values.
+        ValueError: a key that shapes the result differs; the line names it and both values. Or
+            `workdir` is no folder.
     """
-    if not (epath.Path(workdir) / _FILE).exists():
+    folder = epath.Path(workdir)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{workdir} is a file: choose another workdir")
+    if not (folder / _FILE).exists():
         return
     theirs, ours = _flatten(to_dict(load(workdir))), _flatten(to_dict(config))
     changed = [key for key in ours if ours[key] != theirs[key] and key not in _MAY_CHANGE]

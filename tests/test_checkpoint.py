@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from i2sb_jax import sharding
-from i2sb_jax.checkpoint import Checkpoints, abstract_like
+from i2sb_jax.checkpoint import Checkpoints, abstract_like, checkpoint_folder
 from i2sb_jax.training import TrainState
 
 
@@ -61,9 +61,7 @@ def test_the_newest_comes_back_exactly(saved):
 
 def test_an_older_one_and_no_more_than_are_kept(saved):
     with Checkpoints(saved, read_only=True) as checkpoints:
-        assert_same(
-            checkpoints.restore(abstract(make_state(6)), step=6), make_state(6, seed=6)
-        )
+        assert_same(checkpoints.restore(abstract(make_state(6)), step=6), make_state(6, seed=6))
     steps = {path.name for path in (saved / "checkpoints").iterdir() if path.name.isdigit()}
     assert steps == {"6", "9"}
 
@@ -92,9 +90,9 @@ def test_no_checkpoint(tmp_path, call):
     arguments = ("ema_params", state.ema_params) if call.endswith("field") else (state,)
     (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
     for name in ("none", "empty"):
-        with Checkpoints(tmp_path / name, read_only=True) as checkpoints:
-            with pytest.raises(ValueError) as error:
-                getattr(checkpoints, call)(*arguments)
+        checkpoints = Checkpoints(tmp_path / name, read_only=True)
+        with checkpoints, pytest.raises(ValueError) as error:
+            getattr(checkpoints, call)(*arguments)
         assert str(error.value) == (
             f"no checkpoint in {tmp_path / name}/checkpoints: train first, or name another run"
         )
@@ -148,3 +146,10 @@ def test_another_mesh(saved):
         [sys.executable, "-c", program], env={**os.environ, **flags}, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_a_relative_workdir_and_a_bucket(saved, monkeypatch):
+    monkeypatch.chdir(saved.parent)
+    with Checkpoints(saved.name, read_only=True) as checkpoints:
+        assert_same(checkpoints.restore(abstract(make_state(9))), make_state(9, seed=9))
+    assert str(checkpoint_folder("gs://bucket/run")) == "gs://bucket/run/checkpoints"

@@ -12,7 +12,7 @@ from i2sb_jax.config import Config, check_key, from_config_dict, to_dict
 
 pytest.importorskip("ml_collections")
 
-from configs import base  # noqa: E402
+from configs import base
 
 CONFIGS = pathlib.Path(base.__file__).parent
 
@@ -91,7 +91,9 @@ def test_every_config_passes(path):
         plain["data"]["path"] = "somewhere"
     from_config_dict(plain)
     if path.name != "base.py":
-        assert "i2sb-train --config configs/" + path.relative_to(CONFIGS).as_posix() in module.__doc__
+        assert (
+            "i2sb-train --config configs/" + path.relative_to(CONFIGS).as_posix() in module.__doc__
+        )
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,10 @@ def test_reads_are_told_apart_by_section():
     assert steps in read("def f(c: Config):\n    o = c.training\n    o.num_steps")
     assert steps in read("def f(o: TrainingConfig):\n    a, b = o.num_steps, 1")
     assert steps in read("restorer.config.training.num_steps")
-    assert "UNetConfig.dtype" in read("class A:\n    config: UNetConfig\n    def f(self):\n"
-                                      "        config = self.config\n        config.dtype")
+    assert "UNetConfig.dtype" in read(
+        "class A:\n    config: UNetConfig\n    def f(self):\n"
+        "        config = self.config\n        config.dtype"
+    )
     assert read("x.dtype") == set() and read("schedule.num_steps") == set()
     assert "DataConfig.crop" in read("def f(config):\n    config.crop")
     assert steps not in read("def f(config):\n    config.num_steps")

@@ -203,7 +203,7 @@ def test_what_is_too_long_is_noticed():
 
 
 def test_the_base_install_is_enough():
-    """What restoring, a notebook or a GPU machine needs has no TensorFlow, clu or ml_collections."""
+    """What restoring, a notebook or a GPU machine needs imports without the extra `train`."""
     parts = (
         *("bridge", "models", "corruptions", "losses", "config", "build", "checkpoint"),
         *("sharding", "interop", "restoration", "training.state", "training.optimizer"),

@@ -1,6 +1,6 @@
 """i2sb-restore: restores every picture of a folder with a trained run.
 
-    i2sb-restore --workdir RUN --input PICTURES --output OUT [--nfe K] [--degrade] [--seed S]
+i2sb-restore --workdir RUN --input PICTURES --output OUT [--nfe K] [--degrade] [--seed S]
 """
 
 import argparse

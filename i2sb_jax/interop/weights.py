@@ -88,7 +88,7 @@ def check_weights(source: epath.PathLike, abstract: Params) -> None:
     have = _shapes(path)
     want = {name: tuple(like.shape) for name, like in _flatten(abstract).items()}
     for name in sorted(set(have) | set(want)):
-        there, here = (shapes[name] if name in shapes else "absent" for shapes in (have, want))
+        there, here = (shapes.get(name, "absent") for shapes in (have, want))
         if there != here:
             raise ValueError(
                 f"{path} does not fit this config: {name} is {there} there, {here} here"

@@ -10,8 +10,8 @@ from etils import epath
 
 from i2sb_jax import build, image_io, metrics
 from i2sb_jax.config import Config, check_nfe, check_sampler
-from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.corruptions import Corruption
+from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.progress import Progress
 from i2sb_jax.restoration.baselines import baseline_for
 from i2sb_jax.restoration.restorer import Restorer
@@ -167,6 +167,8 @@ def _targets(folder: epath.Path, output: epath.Path, names: list[str]) -> dict[s
     """Where each picture goes; refuses to overwrite anything that was given."""
     if folder.resolve() == output.resolve():
         raise ValueError(f"--output {output} is the input folder: choose another")
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output {output} is a file: name a folder")
     targets = {name: (output / name).with_suffix(".png") for name in names}
     seen: dict[epath.Path, str] = {output / SHEET: SHEET}
     for name, target in targets.items():

@@ -62,9 +62,7 @@ def train(
         start = int(state.step)
         if start >= options.num_steps:
             return state
-        report = Report(
-            config, workdir, eval_batch, writer=writer, mesh=mesh, start_step=start
-        )
+        report = Report(config, workdir, eval_batch, writer=writer, mesh=mesh, start_step=start)
         with report:
             return _run(config, state, batches(start), mesh, checkpoints, report)
 

@@ -1,0 +1,61 @@
+"""What an installation brings: metadata, the wheel's contents, the version check, import time."""
+
+import configparser
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+import i2sb_jax
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def test_a_too_old_jax_fails_in_one_line():
+    with pytest.raises(ImportError, match=r"^i2sb_jax needs jax >= 0.10, found 0.4.30: pip inst"):
+        i2sb_jax._check_jax("0.4.30")
+    for version in ("0.10.0", "0.12.0.1", "1.0.0"):
+        i2sb_jax._check_jax(version)
+
+
+def test_base_install_is_light_and_extras_are_there():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    base = setup["options"]["install_requires"]
+    for heavy in ("tensorflow", "clu", "ml_collections", "array_record", "scikit-image"):
+        assert heavy not in base
+    extras = setup["options.extras_require"]
+    assert {"train", "cuda12", "cuda13", "tpu", "quickstart", "test"} <= set(extras)
+    assert "i2sb-train" in setup["options.entry_points"]["console_scripts"]
+
+
+def test_the_wheel_carries_configs_and_types_and_no_tests(tmp_path):
+    build = pytest.importorskip("setuptools.build_meta")
+    script = (
+        f"import os; os.chdir({str(ROOT)!r})\n"
+        f"from {build.__name__} import build_wheel\n"
+        f"build_wheel({str(tmp_path)!r}, {{'--global-option': ['-q', 'egg_info', '-e', {str(tmp_path)!r}, 'build', '-b', {str(tmp_path / 'b')!r}]}})"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"configs/base.py", "configs/imagenet256/jpeg5.py", "i2sb_jax/py.typed"} <= names
+    assert not [name for name in names if name.startswith(("tests", "experiments"))]
+
+
+IMPORTED = """
+import time, sys
+import jax, jax.numpy
+start = time.perf_counter()
+import i2sb_jax.bridge, i2sb_jax.models
+print(time.perf_counter() - start, "tensorflow" in sys.modules)
+"""
+
+
+def test_bridge_and_models_import_without_tensorflow():
+    out = subprocess.run(
+        [sys.executable, "-c", IMPORTED], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert out[1] == "False"
