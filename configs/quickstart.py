@@ -1,6 +1,6 @@
 """Deblurring real photographs on a laptop's CPU.
 
-    i2sb-train --config configs/quickstart.py --workdir runs/quickstart
+i2sb-train --config configs/quickstart.py --workdir runs/quickstart
 """
 
 from configs import base

@@ -31,9 +31,7 @@ def bridge_loss(
         Scalar.
     """
     keys = jax.random.split(key, batch.clean.shape[0])
-    return jnp.mean(
-        bridge_losses(keys, schedule, predict_fn, batch, deterministic=deterministic)
-    )
+    return jnp.mean(bridge_losses(keys, schedule, predict_fn, batch, deterministic=deterministic))
 
 
 def bridge_losses(

@@ -2,6 +2,7 @@
 
 import configparser
 import pathlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -32,15 +33,17 @@ def test_base_install_is_light_and_extras_are_there():
 
 
 def test_the_wheel_carries_configs_and_types_and_no_tests(tmp_path):
-    build = pytest.importorskip("setuptools.build_meta")
-    script = (
-        f"import os; os.chdir({str(ROOT)!r})\n"
-        f"from {build.__name__} import build_wheel\n"
-        f"build_wheel({str(tmp_path)!r}, {{'--global-option': ['-q', 'egg_info', '-e', {str(tmp_path)!r}, 'build', '-b', {str(tmp_path / 'b')!r}]}})"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"  # a copy: building leaves its traces
+    for folder in ("i2sb_jax", "configs", "tests", "experiments"):
+        shutil.copytree(ROOT / folder, source / folder)
+    for file in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source / file)
+    build = f"from setuptools.build_meta import build_wheel; build_wheel({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
     assert {"configs/base.py", "configs/imagenet256/jpeg5.py", "i2sb_jax/py.typed"} <= names
     assert not [name for name in names if name.startswith(("tests", "experiments"))]
 

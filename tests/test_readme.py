@@ -26,9 +26,9 @@ def test_named_paths_exist():
 
 def test_named_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"`?make ([a-z-]+)", README))
+    targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
     assert {"quickstart", "test"} <= targets
-    assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
 def test_console_scripts_it_names_are_installed_ones():

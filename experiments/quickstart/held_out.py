@@ -1,6 +1,6 @@
 """Copies the photographs that training never saw into a folder.
 
-    python -m experiments.quickstart.held_out FOLDER
+python -m experiments.quickstart.held_out FOLDER
 """
 
 import sys

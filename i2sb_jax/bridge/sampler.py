@@ -5,6 +5,7 @@ with the number of evaluations: the scan carries one state, and paths are writte
 exactly the grid points that the caller asks to record.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -112,7 +113,7 @@ def _bridge_step(key, schedule, prev, now, xt, x0, x1, mask, deterministic) -> j
 
 
 def _check_grid(schedule: BridgeSchedule, steps: Sequence[int], record: tuple[int, ...]) -> None:
-    ascending = all(low < high for low, high in zip(steps, steps[1:], strict=False))
+    ascending = all(low < high for low, high in itertools.pairwise(steps))
     if len(steps) < 2 or not ascending or steps[0] < 0 or steps[-1] != schedule.num_steps - 1:
         raise ValueError(
             f"steps={tuple(steps)} must ascend from 0 or more to num_steps - 1 = "

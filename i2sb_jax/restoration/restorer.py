@@ -154,15 +154,12 @@ class Restorer:
         parts = []
         for start in range(0, count, self.batch_size):
             chunk = [_fill(x, start, self.batch_size) for x in (key_data, *images)]
-            out = sample(self._params, *jax.device_put(chunk, self._over_devices()))
-            parts.append(jax.device_get(out))
-        x0 = np.concatenate([part.x0 for part in parts])
-        xt_path, x0_path = (np.concatenate(paths, axis=1) for paths in list(zip(*parts))[1:])
-        return bridge.Samples(
-            x0[:count, :height, :width],
-            xt_path[:, :count, :height, :width],
-            x0_path[:, :count, :height, :width],
-        )
+            chunk = jax.device_put(chunk, self._over_devices())
+            with jax.default_matmul_precision(self.config.matmul_precision):
+                parts.append(jax.device_get(sample(self._params, *chunk)))
+        x0, *paths = zip(*parts, strict=True)
+        whole = [np.concatenate(path, axis=1)[:, :count, :height, :width] for path in paths]
+        return bridge.Samples(np.concatenate(x0)[:count, :height, :width], *whole)
 
     @functools.lru_cache(maxsize=8)  # noqa: B019  (a restorer lives as long as its process)
     def _sampler(self, **options):

@@ -43,7 +43,9 @@ def one_by_one(f):
     return lambda step, *arrays: jax.vmap(f)(jnp.asarray(step), *arrays)
 
 
-@pytest.mark.parametrize("transform", [lambda f: f, jax.jit, one_by_one], ids="eager jit vmap".split())
+@pytest.mark.parametrize(
+    "transform", [lambda f: f, jax.jit, one_by_one], ids=["eager", "jit", "vmap"]
+)
 @pytest.mark.parametrize("name", CASES)
 def test_conditionals_match_golden(name, transform):
     function, inputs = CASES[name]

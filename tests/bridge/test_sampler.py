@@ -135,7 +135,7 @@ def test_known_pixels_follow_the_marginal():
     assert float(jnp.abs(ode - x1)[:, 4:12, 4:12].max()) > 0.1
 
 
-# --- statistics -----------------------------------------------------------------------------------
+# --- statistics ---
 
 X0_TRUE, X1_TRUE, DRAWS, RECORD = 0.7, -0.4, 20000, 6
 
@@ -191,7 +191,7 @@ def test_right_posterior_through_the_same_loop_is_accepted():
     assert ks_pvalue(*path_states(same)) > 0.01
 
 
-# --- two Gaussians in two dimensions --------------------------------------------------------------
+# --- two Gaussians in two dimensions ---
 
 M0, M1 = np.array([0.5, -0.3]), np.array([-0.4, 0.2])
 S0 = np.array([[0.20, 0.06], [0.06, 0.10]])
@@ -239,11 +239,11 @@ def test_exact_predictor_transports_gaussians():
 
 
 def test_wrong_predictor_does_not_transport_gaussians():
-    mean, cov = transport(lambda xt, step: jnp.broadcast_to(jnp.asarray(M0), xt.shape) + 0 * xt)
+    _mean, cov = transport(lambda xt, step: jnp.broadcast_to(jnp.asarray(M0), xt.shape) + 0 * xt)
     assert np.abs(cov - S0).max() > 5 * S0.max() * (2 / 20000) ** 0.5
 
 
-# --- size, errors -----------------------------------------------------------------------------------
+# --- size, errors -----------------------------------------------------------------------------
 
 
 def test_memory_does_not_grow_with_nfe():

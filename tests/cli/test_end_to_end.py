@@ -146,10 +146,8 @@ def test_killed_and_restarted_it_ends_in_the_same_bits(project, run):
     ]
     assert hexes[0] == hexes[1]
     for name in ("params", "ema_params"):
-        same = jax.tree.map(
-            np.testing.assert_array_equal, restored_field(whole, name), restored_field(workdir, name)
-        )
-        del same
+        left, right = restored_field(whole, name), restored_field(workdir, name)
+        jax.tree.map(np.testing.assert_array_equal, left, right)
 
 
 # what the base install lacks

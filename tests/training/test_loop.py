@@ -163,10 +163,8 @@ def test_init_from_takes_averaged_weights_and_nothing_else(whole, tmp_path):
 
 
 def test_init_from_of_another_network(whole, tmp_path):
-    config = make_config(
-        training={"init_from": str(whole[0])}, model={"channel_mult": (1.0, 2.0)}
-    )
-    with pytest.raises(ValueError, match="does not fit this config: ema_params/.* is"):
+    config = make_config(training={"init_from": str(whole[0])}, model={"channel_mult": (1.0, 2.0)})
+    with pytest.raises(ValueError, match=r"does not fit this config: ema_params/.* is"):
         train(tmp_path, config)
 
 

@@ -132,7 +132,7 @@ def test_weight_decay_is_decoupled():
     assert float(updates["w"]) == pytest.approx(-0.2)
 
 
-# --- a bridge between two Gaussians in two dimensions, trained --------------------------------------
+# --- a bridge between two Gaussians in two dimensions, trained ----------------------------------
 
 M0, M1 = np.array([0.5, -0.3], np.float32), np.array([-0.4, 0.2], np.float32)
 S0, S1 = np.array([0.4, 0.25], np.float32), np.array([0.3, 0.5], np.float32)
@@ -160,9 +160,7 @@ def test_trained_bridge_transports_gaussians():
 
     # the loss of a step is a least-squares problem of its own: Adam on all 100 at once
     tx = optax.adam(optax.cosine_decay_schedule(0.1, 3000))
-    step_fn = make_train_step(
-        apply_fn=affine_apply, tx=tx, schedule=SCHEDULE, ema_decay=0.99
-    )
+    step_fn = make_train_step(apply_fn=affine_apply, tx=tx, schedule=SCHEDULE, ema_decay=0.99)
 
     def update(state, key):
         key_data, key_step = jax.random.split(key)
@@ -192,9 +190,7 @@ def test_trained_bridge_transports_gaussians():
     w1, std = float(end.mean[0, 0]), float(end.std[0, 0])
     cov = np.diag(w0**2 * S0**2 + w1**2 * S1**2 + std**2)
     # five standard errors of 20,000 draws
-    np.testing.assert_allclose(
-        x0.mean(0), w0 * M0 + w1 * M1, atol=5 * (cov.max() / len(x0)) ** 0.5
-    )
+    np.testing.assert_allclose(x0.mean(0), w0 * M0 + w1 * M1, atol=5 * (cov.max() / len(x0)) ** 0.5)
     np.testing.assert_allclose(np.cov(x0.T), cov, atol=5 * cov.max() * (2 / len(x0)) ** 0.5)
     untrained = np.asarray(x1)
     assert np.abs(untrained.mean(0) - M0).max() > 0.2  # the control: X_1 itself is far away
