@@ -68,13 +68,19 @@ def make_predict_x0(
     *,
     cond: Array | None = None,
     clip: bool = False,
+    on_evaluation: Callable[[Any], None] | None = None,
 ) -> PredictX0Fn:
-    """(xt [batch, h, w, c], step scalar or [batch]) -> X̂_0, what a sampler sees of a network."""
+    """(xt [batch, h, w, c], step scalar or [batch]) -> X̂_0, what a sampler sees of a network.
+
+    `on_evaluation` is called on the host with the step, after each evaluation on each device.
+    """
 
     def predict_x0_fn(xt: Array, step: Array) -> jax.Array:
         noise_level = jnp.asarray(schedule.noise_level)[step]
         noise_level = jnp.broadcast_to(noise_level, xt.shape[:1])
         output = network.apply({"params": params}, xt, noise_level, cond)
+        if on_evaluation is not None:
+            jax.debug.callback(on_evaluation, step)
         return bridge.predict_x0(schedule, step, xt, output, clip=clip)
 
     return predict_x0_fn
@@ -101,8 +107,7 @@ def make_sample_fn(
         clip: clip X̂_0 to [-1, 1] at each step.
         record: grid positions whose states are returned.
         dtype: compute type in place of the model's.
-        on_evaluation: called on the host with the step after each network evaluation of a batch,
-            once a device; for progress.
+        on_evaluation: as for `make_predict_x0`, once for a whole batch; for progress.
 
     Returns:
         The function: keys [batch], x1 [batch, h, w, 3], mask [batch, h, w, 1] or None, cond
@@ -111,36 +116,37 @@ def make_sample_fn(
     Raises:
         ValueError: nfe out of range, or a sampler that does not suit the run.
     """
-    options = config.sampling
-    nfe = options.nfe if nfe is None else nfe
-    sampler = options.sampler if sampler is None else sampler
-    clip = options.clip if clip is None else clip
-    check_nfe(nfe, config.bridge.num_steps)
-    check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
+    nfe, sampler, clip = _sampling_options(config, nfe, sampler, clip)
     network, schedule = make_network(config, dtype=dtype), make_schedule(config)
     steps = bridge.step_grid(config.bridge.num_steps, nfe)
 
-    def one(key, params, x1, mask, cond):
+    def one(key, params, *picture):
+        x1, mask, cond = (None if x is None else x[None] for x in picture)
         predict_x0_fn = make_predict_x0(
-            network, schedule, params, cond=None if cond is None else cond[None], clip=clip
+            network, schedule, params, cond=cond, clip=clip, on_evaluation=on_evaluation
         )
-
-        def observed(xt, step):
-            x0 = predict_x0_fn(xt, step)
-            jax.debug.callback(on_evaluation, step)
-            return x0
-
         samples = bridge.sample(
             key,
             schedule,
-            observed if on_evaluation else predict_x0_fn,
-            x1[None],
+            predict_x0_fn,
+            x1,
             steps=steps,
-            mask=None if mask is None else mask[None],
+            mask=mask,
             deterministic=sampler == "ode",
             record=record,
         )
         return bridge.Samples(samples.x0[0], samples.xt_path[:, 0], samples.x0_path[:, 0])
 
-    axes = bridge.Samples(0, 1, 1)
-    return jax.vmap(one, in_axes=(0, None, 0, 0, 0), out_axes=axes)
+    return jax.vmap(one, in_axes=(0, None, 0, 0, 0), out_axes=bridge.Samples(0, 1, 1))
+
+
+def _sampling_options(
+    config: Config, nfe: int | None, sampler: str | None, clip: bool | None
+) -> tuple[int, str, bool]:
+    """The run's own choices for what is None; all of them checked."""
+    options = config.sampling
+    nfe = options.nfe if nfe is None else nfe
+    sampler = options.sampler if sampler is None else sampler
+    check_nfe(nfe, config.bridge.num_steps)
+    check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
+    return nfe, sampler, options.clip if clip is None else clip

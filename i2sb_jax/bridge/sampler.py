@@ -67,34 +67,32 @@ def sample(
             something that is not a position in it.
     """
     _check_grid(schedule, steps, record)
-    # pairs (n → m) in the order in which they are walked
-    nows = jnp.asarray(steps[:0:-1], jnp.int32)
-    prevs = jnp.asarray(steps[-2::-1], jnp.int32)
-    # slot[i]: where step i is recorded; slot len(record) takes whatever nobody asked for
-    slot = jnp.asarray(
-        [record.index(i) if i in record else len(record) for i in range(len(steps) - 2, -1, -1)],
-        jnp.int32,
-    )
-    paths = None
-    if record:
-        paths = (jnp.zeros((len(record) + 1, *x1.shape), x1.dtype),) * 2
     keys = None if deterministic else jax.random.split(key, len(steps) - 1)
+    start = jnp.asarray(x1)
+    paths = (jnp.zeros((len(record), *start.shape), start.dtype),) * 2
 
     def step_fn(carry, scanned):
-        xt, paths = carry
+        xt, (xt_path, x0_path) = carry
         now, prev, slot, key = scanned
         x0 = predict_x0_fn(xt, now)
-        xt = _bridge_step(key, schedule, prev, now, xt, x0, x1, mask, deterministic)
-        if record:
-            paths = (paths[0].at[slot].set(xt), paths[1].at[slot].set(x0))
-        return (xt, paths), None
+        xt = _bridge_step(key, schedule, prev, now, xt, x0, start, mask, deterministic)
+        return (xt, (_keep(xt_path, slot, xt), _keep(x0_path, slot, x0))), None
 
-    start = jnp.asarray(x1)
-    (x0, paths), _ = jax.lax.scan(step_fn, (start, paths), (nows, prevs, slot, keys))
-    if not record:
-        empty = jnp.zeros((0, *x1.shape), x1.dtype)
-        return Samples(x0, empty, empty)
-    return Samples(x0, paths[0][:-1], paths[1][:-1])
+    (x0, paths), _ = jax.lax.scan(step_fn, (start, paths), (*_walk(steps, record), keys))
+    return Samples(x0, *paths)
+
+
+def _walk(steps: Sequence[int], record: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    """Where each step is (n), where it goes (m), and its slot in the record; in walking order."""
+    positions = range(len(steps) - 2, -1, -1)
+    slots = [record.index(i) if i in record else len(record) for i in positions]
+    columns = (steps[:0:-1], steps[-2::-1], slots)
+    return tuple(jnp.asarray(column, jnp.int32) for column in columns)
+
+
+def _keep(path: jax.Array, slot: jax.Array, state: jax.Array) -> jax.Array:
+    """Writes a state into its slot; one beyond the end is a state that nobody asked for."""
+    return path.at[slot].set(state, mode="drop") if len(path) else path
 
 
 def _bridge_step(key, schedule, prev, now, xt, x0, x1, mask, deterministic) -> jax.Array:

@@ -54,6 +54,7 @@ class UNet(nn.Module):
         config = self.config
         _check_inputs(config, x, noise_level, cond)
         plan = block_plan(config)
+        shared_by_blocks = (config.norm_groups, config.dropout, config.dtype)
         res_block, attention_block = _block_classes(config.remat)
 
         def run(block: BlockSpec, h: jax.Array) -> jax.Array:
@@ -62,20 +63,14 @@ class UNet(nn.Module):
                     config.head_channels, config.norm_groups, config.dtype, name=block.name
                 )(h)
             return res_block(
-                block.out_channels,
-                block.resample,
-                config.norm_groups,
-                config.dropout,
-                config.dtype,
-                name=block.name,
+                block.out_channels, block.resample, *shared_by_blocks, name=block.name
             )(h, emb, train)
 
         emb = TimeEmbedding(config.model_channels, config.time_channels, name="time_embed")(
             noise_level
         )
-        inputs = (x,) if cond is None else (x, cond)
-        h = jnp.concatenate([image.astype(config.dtype) for image in inputs], axis=-1)
-        h = conv3x3(config.level_channels[0], config.dtype, "conv_in")(h)
+        x = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], axis=-1)
+        h = conv3x3(config.level_channels[0], config.dtype, "conv_in")(x.astype(config.dtype))
         skips = [h]
         for stage in plan.down:
             for block in stage:

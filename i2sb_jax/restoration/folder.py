@@ -90,14 +90,7 @@ def restore_folder(
     evaluations = _Evaluations()
     restorer = Restorer.from_workdir(workdir, on_evaluation=evaluations.one_more)
     config = restorer.config
-    check_nfe(nfe, config.bridge.num_steps)
-    sampler = sampler or config.sampling.sampler
-    check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
-    if not degrade and (restorer.corruption.has_mask or config.corruption == "mixture"):
-        raise ValueError(
-            f"{config.corruption} repairs holes, and a picture alone does not say where they are: "
-            "use --degrade to try it on whole pictures"
-        )
+    _check_options(restorer, nfe, sampler, degrade)
     unreadable: dict[str, str] = {}
     decoded = _read(folder, names, unreadable)
     pictures = _degraded(decoded, config, seed) if degrade else _given(decoded)
@@ -107,17 +100,29 @@ def restore_folder(
         evaluations.progress = progress
         for group in _groups(pictures, restorer.batch_size):
             evaluations.pictures = len(group)
-            x1, mask, cond = (_stack(group, field) for field in ("x1", "mask", "cond"))
+            arrays = {field: _stack(group, field) for field in ("x1", "mask", "cond")}
+            names_of_group = [picture.name for picture in group]
             samples = restorer.from_x1(
-                x1, nfe=nfe, sampler=sampler, seed=seed, mask=mask, cond=cond, clip=clip,
-                names=[picture.name for picture in group],
-            )  # fmt: skip
+                **arrays, nfe=nfe, sampler=sampler, seed=seed, names=names_of_group, clip=clip
+            )
             for picture, x0 in zip(group, np.clip(samples.x0, -1, 1), strict=True):
                 image_io.write_png(targets[picture.name], image_io.to_uint8(x0))
                 gallery.add(picture, x0)
     if gallery.rows:
         image_io.write_png(output / SHEET, comparison_sheet(gallery.rows))
     return Outcome(len(names) - len(unreadable), unreadable, gallery.scores())
+
+
+def _check_options(restorer: Restorer, nfe: int, sampler: str | None, degrade: bool) -> None:
+    config = restorer.config
+    check_nfe(nfe, config.bridge.num_steps)
+    if sampler is not None:
+        check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
+    if not degrade and (restorer.corruption.has_mask or config.corruption == "mixture"):
+        raise ValueError(
+            f"{config.corruption} repairs holes, and a picture alone does not say where they are: "
+            "use --degrade to try it on whole pictures"
+        )
 
 
 class _Evaluations:
