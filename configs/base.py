@@ -58,6 +58,7 @@ def _data() -> ml_collections.ConfigDict:
     data.crop = "resize"  # resize: short side to image_size; window: cut at native resolution
     data.flip = True  # horizontal flips in training
     data.quarter_turns = False  # turns by 90° in training (windows without an up or down)
+    data.shuffle_channels = False  # RGB in any order in training: more colours from few pictures
     data.max_unreadable = 100  # training stops when more pictures than this cannot be read
     return data
 

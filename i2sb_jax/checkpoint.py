@@ -4,6 +4,7 @@ Each field of the state is an item of its own in the checkpoint, so that the ave
 that restoring pictures needs, can be read without the optimizer.
 """
 
+import functools
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -32,9 +33,10 @@ class Checkpoints:
         """
         self._folder = checkpoint_folder(workdir)
         self._manager = None
-        if read_only and not self._folder.is_dir():
+        if not read_only:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        elif not self._folder.is_dir():
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
             create=False,
@@ -144,8 +146,5 @@ def _from_tree(restored: Any, abstract: Any) -> Any:
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    names = (
-        "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
-        for path, _ in leaves
-    )
-    return {"/" + name: tuple(leaf.shape) for name, (_, leaf) in zip(names, leaves, strict=True)}
+    keystr = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+    return {f"/{keystr(path)}": tuple(leaf.shape) for path, leaf in leaves}

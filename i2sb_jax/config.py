@@ -107,6 +107,7 @@ class DataConfig:
     crop: str
     flip: bool
     quarter_turns: bool
+    shuffle_channels: bool
     max_unreadable: int
 
     def __post_init__(self):

@@ -35,7 +35,7 @@ def _main(arguments: list[str]) -> None:
     from i2sb_jax.training.writers import make_writer
 
     cut = {"corruption": corruption, "config": config.data, "image_size": config.image_size}
-    preview = eval_batches(eval_source, **cut, batch_size=config.sampling.batch_size)
+    preview = next(eval_batches(eval_source, **cut, batch_size=config.sampling.batch_size))
 
     def batches(start_step: int):
         return train_batches(
@@ -50,7 +50,7 @@ def _main(arguments: list[str]) -> None:
 
     _describe(config, workdir)
     writer = make_writer(workdir, silent=jax.process_index() != 0)
-    train(config, workdir, batches=batches, eval_batch=next(preview), writer=writer)
+    train(config, workdir, batches=batches, eval_batch=preview, writer=writer)
 
 
 def _open_sources(config: Config, workdir: str):

@@ -51,6 +51,8 @@ __all__ = [
     "zeros_like",
 ]
 
+_PHILOX = "philox"  # named, for the default may differ between machines
+
 asarray = tf.convert_to_tensor
 einsum = tf.einsum
 min = tf.reduce_min
@@ -96,7 +98,8 @@ def switch(choice, branches):
 
 def _draw(sampler, keys, stream, shape):
     def one(key):
-        return sampler(shape, tf.random.experimental.stateless_fold_in(key, stream))
+        seed = tf.random.experimental.stateless_fold_in(key, stream, alg=_PHILOX)
+        return sampler(shape, seed, alg=_PHILOX)
 
     return map_images(one, (keys,), shape)
 

@@ -95,11 +95,17 @@ def train_batches(
     local = _local_size(source, batch_size, process_index, process_count)
     count = len(source)
 
-    turned = {"flip": config.flip, "quarter_turns": config.quarter_turns}
+    window = functools.partial(
+        cut,
+        image_size=image_size,
+        flip=config.flip,
+        quarter_turns=config.quarter_turns,
+        shuffle_channels=config.shuffle_channels,
+    )
     load = _Load(
         reader=_reader(source, config, image_size, warn, cache_bytes),
         order=lambda p: shuffled_index(p, count=count, seed=seed),
-        window=functools.partial(cut, image_size=image_size, **turned),
+        window=window,
         count=count,
         image_size=image_size,
     )
@@ -252,7 +258,7 @@ def _stream(
         seeds = tf.random.stateless_uniform(
             [2, 2], key, minval=None, maxval=None, dtype=tf.int32, alg=_PHILOX
         )
-        draws = tf.random.stateless_uniform([4], seeds[0], alg=_PHILOX)
+        draws = tf.random.stateless_uniform([5], seeds[0], alg=_PHILOX)
         loaded = tf.numpy_function(
             load, [position, load.order(position), draws], [tf.uint8, tf.int32, tf.string, tf.bool]
         )

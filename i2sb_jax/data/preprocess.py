@@ -4,9 +4,13 @@ Two steps, so that the costly one can be remembered: `prepare` decodes and scale
 for every visit of a picture, `cut` slices and turns it as this visit's draws say.
 """
 
+import itertools
+
 import numpy as np
 
 from i2sb_jax.image_io import UnreadableImage, center_crop, decode_rgb, resize_short_side
+
+_CHANNEL_ORDERS = tuple(list(order) for order in itertools.permutations(range(3)))
 
 
 def prepare(image: bytes | np.ndarray, *, image_size: int, crop: str) -> np.ndarray:
@@ -34,21 +38,28 @@ def prepare(image: bytes | np.ndarray, *, image_size: int, crop: str) -> np.ndar
 
 
 def cut(
-    image: np.ndarray, draws: np.ndarray, *, image_size: int, flip: bool, quarter_turns: bool
+    image: np.ndarray,
+    draws: np.ndarray,
+    *,
+    image_size: int,
+    flip: bool,
+    quarter_turns: bool,
+    shuffle_channels: bool,
 ) -> np.ndarray:
-    """Cuts a random window, and flips and turns it if asked to.
+    """Cuts a random window, and flips, turns and recolours it if asked to.
 
     Args:
         image: uint8 [h, w, 3] from `prepare`.
-        draws: float [4] uniform in [0, 1): row, column, flip, quarter turns.
+        draws: float [5] uniform in [0, 1): row, column, flip, quarter turns, channels.
         image_size: side of the window.
         flip: left and right change places in half of the draws.
         quarter_turns: turns by 0, 90, 180 or 270 degrees.
+        shuffle_channels: puts the channels into one of their six orders.
 
     Returns:
         uint8 [image_size, image_size, 3], contiguous.
     """
-    row, column, mirror, turns = (float(draw) for draw in draws)
+    row, column, mirror, turns, order = (float(draw) for draw in draws)
     top = int(row * (image.shape[0] - image_size + 1))
     left = int(column * (image.shape[1] - image_size + 1))
     window = image[top : top + image_size, left : left + image_size]
@@ -56,6 +67,8 @@ def cut(
         window = window[:, ::-1]
     if quarter_turns:
         window = np.rot90(window, int(turns * 4))
+    if shuffle_channels:
+        window = window[..., _CHANNEL_ORDERS[int(order * len(_CHANNEL_ORDERS))]]
     return np.ascontiguousarray(window)
 
 

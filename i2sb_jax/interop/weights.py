@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.config import Config
+from i2sb_jax.image_io import write_atomically
 from i2sb_jax.types import Params
 
 MODEL_FILE = "model.safetensors"
@@ -22,7 +23,7 @@ _MAX_HEADER = 100_000_000  # bytes, the format's own limit
 def save_safetensors(path: epath.PathLike, params: Params) -> None:
     """Writes parameters, named by their path in the tree joined with "/"."""
     flat = {name: np.ascontiguousarray(value) for name, value in _flatten(params).items()}
-    epath.Path(path).write_bytes(safetensors.numpy.save(flat))
+    write_atomically(path, safetensors.numpy.save(flat))
 
 
 def load_safetensors(path: epath.PathLike) -> Params:

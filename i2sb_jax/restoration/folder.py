@@ -14,7 +14,7 @@ from i2sb_jax.corruptions import Corruption
 from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.progress import Progress
 from i2sb_jax.restoration.baselines import baseline_for
-from i2sb_jax.restoration.restorer import Restorer
+from i2sb_jax.restoration.restorer import Restorer, name_hash
 from i2sb_jax.restoration.sheet import MAX_ROWS, comparison_sheet
 
 SHEET = "comparison_sheet.png"
@@ -93,9 +93,11 @@ def restore_folder(
     _check_options(restorer, nfe, sampler, degrade)
     unreadable: dict[str, str] = {}
     decoded = _read(folder, names, unreadable)
-    pictures = _degraded(decoded, config, seed) if degrade else _given(decoded)
-    gallery = _Gallery(build.make_corruption(config) if degrade else None)
-    print(f"{len(names)} pictures, {nfe} evaluations each", file=sys.stderr)
+    corruption = build.make_corruption(config) if degrade else None
+    pictures = _degraded(decoded, config, corruption, seed) if degrade else _given(decoded)
+    gallery = _Gallery(corruption)
+    if not quiet:
+        print(f"{len(names)} pictures, {nfe} evaluations each", file=sys.stderr)
     with Progress(len(names) * nfe, unit="evaluation", quiet=quiet) as progress:
         evaluations.progress = progress
         for group in _groups(pictures, restorer.batch_size):
@@ -203,15 +205,17 @@ def _given(pictures: Iterator[tuple[str, np.ndarray]]) -> Iterator[Picture]:
 
 
 def _degraded(
-    pictures: Iterator[tuple[str, np.ndarray]], config: Config, seed: int
+    pictures: Iterator[tuple[str, np.ndarray]], config: Config, corruption: Corruption, seed: int
 ) -> Iterator[Picture]:
-    """Clean pictures, cut as the run's evaluation does, under its corruption."""
-    corruption = build.make_corruption(config)
-    rng = np.random.default_rng(seed)
+    """Clean pictures, cut as the run's evaluation does, under its corruption.
+
+    What is drawn depends on the seed and the name; a mask or member of the mixture on the number.
+    """
     for index, (name, image) in enumerate(pictures):
         prepared = prepare(image, image_size=config.image_size, crop=config.data.crop)
         square = image_io.center_crop(prepared, config.image_size)
         clean = image_io.from_uint8(square)[None]
+        rng = np.random.default_rng([seed, name_hash(name)])
         number = np.array([index])
         corrupted = corruption(rng, clean, index=number)
         shown = corruption.degrade(clean, corrupted.mask, index=number)

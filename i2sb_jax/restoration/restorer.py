@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
-from jax.sharding import NamedSharding, PartitionSpec
 
 from i2sb_jax import bridge, build, sharding
 from i2sb_jax import config as config_lib
@@ -56,6 +55,7 @@ class Restorer:
         self._dtype = dtype
         self._on_evaluation = on_evaluation
         self._mesh = sharding.make_mesh()
+        self._sampler = functools.lru_cache(maxsize=8)(self._make_sampler)
 
     @classmethod
     def from_workdir(
@@ -154,15 +154,14 @@ class Restorer:
         parts = []
         for start in range(0, count, self.batch_size):
             chunk = [_fill(x, start, self.batch_size) for x in (key_data, *images)]
-            chunk = jax.device_put(chunk, self._over_devices())
+            chunk = jax.device_put(chunk, sharding.batch_sharding(self._mesh))
             with jax.default_matmul_precision(self.config.matmul_precision):
                 parts.append(jax.device_get(sample(self._params, *chunk)))
         x0, *paths = zip(*parts, strict=True)
         whole = [np.concatenate(path, axis=1)[:, :count, :height, :width] for path in paths]
         return bridge.Samples(np.concatenate(x0)[:count, :height, :width], *whole)
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019  (a restorer lives as long as its process)
-    def _sampler(self, **options):
+    def _make_sampler(self, **options: Any) -> Callable[..., bridge.Samples]:
         sample = build.make_sample_fn(
             self.config, dtype=self._dtype, on_evaluation=self._on_evaluation, **options
         )
@@ -171,9 +170,6 @@ class Restorer:
             return sample(jax.random.wrap_key_data(key_data), params, x1, mask, cond)
 
         return jax.jit(run)
-
-    def _over_devices(self) -> NamedSharding:
-        return NamedSharding(self._mesh, PartitionSpec(sharding.DATA_AXIS))
 
     def _pad(self, x: np.ndarray) -> np.ndarray:
         """Mirrors the lower and right borders up to sizes that the network can halve."""
@@ -197,9 +193,14 @@ def _picture_keys(seed: int, use: int, names: Sequence[str] | None, count: int) 
     names = [str(i) for i in range(count)] if names is None else list(names)
     if len(names) != count:
         raise ValueError(f"{len(names)} names for {count} images: give one each")
-    hashes = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
+    hashes = np.array([name_hash(name) for name in names], np.uint32)
     key = jax.random.fold_in(jax.random.key(seed), use)
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, hashes)
+
+
+def name_hash(name: str) -> int:
+    """32 bits of a picture's name, which may be no valid Unicode."""
+    return zlib.crc32(name.encode("utf-8", "surrogateescape"))
 
 
 def _fill(x: np.ndarray | None, start: int, size: int) -> np.ndarray | None:

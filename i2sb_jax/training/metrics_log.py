@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from etils import epath
 
+from i2sb_jax.image_io import write_atomically
+
 _FILE = "metrics.jsonl"
 
 
@@ -24,9 +26,7 @@ class MetricsLog:
         lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
         kept = [line for line in lines if _step_of(line) <= start_step]
         if len(kept) < len(lines):
-            rewritten = self._path.with_suffix(".tmp")
-            rewritten.write_text("".join(kept))
-            rewritten.replace(self._path)
+            write_atomically(self._path, "".join(kept).encode())
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Appends one line."""

@@ -50,7 +50,10 @@ class Report:
         )
         self._folder = epath.Path(workdir) / "images"
         self._batch = eval_batch
-        keys = jax.random.split(jax.random.key(config.seed), eval_batch.clean.shape[0])
+        # a stream of its own, next to that of the initial weights: steps fold 0, 1, 2, … into the
+        # root, and splitting the root itself would give their keys again
+        key = jax.random.fold_in(jax.random.key(config.seed), 2**31 + 1)
+        keys = jax.random.split(key, eval_batch.clean.shape[0])
         self._inputs = jax.device_put(
             (keys, eval_batch.degraded, eval_batch.mask, eval_batch.cond), sharding.replicated(mesh)
         )

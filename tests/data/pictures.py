@@ -22,6 +22,7 @@ def data_config(**changes):
         "crop": "resize",
         "flip": True,
         "quarter_turns": False,
+        "shuffle_channels": False,
         "max_unreadable": 0,
     }
     return DataConfig(**{**values, **changes})

@@ -30,23 +30,35 @@ def test_arrays_serve_as_well():
             prepare(wrong, image_size=8, crop="window")
 
 
+PLAIN = {"image_size": 8, "flip": False, "quarter_turns": False, "shuffle_channels": False}
+
+
 def test_cut_reaches_every_corner_and_nothing_else():
     image = picture(3, height=10, width=12)
-    options = {"image_size": 8, "flip": False, "quarter_turns": False}
     corner = np.float32(0.9999999)
-    np.testing.assert_array_equal(cut(image, [0, 0, 0, 0], **options), image[:8, :8])
-    np.testing.assert_array_equal(cut(image, [corner, corner, 0, 0], **options), image[2:, 4:])
+    np.testing.assert_array_equal(cut(image, [0, 0, 0, 0, 0], **PLAIN), image[:8, :8])
+    np.testing.assert_array_equal(cut(image, [corner, corner, 0, 0, 0], **PLAIN), image[2:, 4:])
 
 
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("mirror", [0.2, 0.7])
 def test_cut_flips_and_turns(mirror, turns):
     image = picture(4, height=8, width=8)
-    draws = [0, 0, mirror, turns / 4 + 0.1]
+    draws = [0, 0, mirror, turns / 4 + 0.1, 0]
     want = image[:, ::-1] if mirror < 0.5 else image
-    got = cut(image, draws, image_size=8, flip=True, quarter_turns=True)
+    got = cut(image, draws, **(PLAIN | {"flip": True, "quarter_turns": True}))
     np.testing.assert_array_equal(got, np.rot90(want, turns))
-    got = cut(image, draws, image_size=8, flip=True, quarter_turns=False)
+    got = cut(image, draws, **(PLAIN | {"flip": True}))
     np.testing.assert_array_equal(got, want)
-    got = cut(image, draws, image_size=8, flip=False, quarter_turns=False)
+    got = cut(image, draws, **PLAIN)
     np.testing.assert_array_equal(got, image)
+
+
+def test_cut_puts_channels_into_each_of_their_orders():
+    image = picture(5, height=8, width=8)
+    options = PLAIN | {"shuffle_channels": True}
+    seen = {
+        tuple(int(np.argwhere(image[0, 0] == value)[0, 0]) for value in square[0, 0])
+        for square in (cut(image, [0, 0, 0, 0, (k + 0.5) / 6], **options) for k in range(6))
+    }
+    assert len(set(image[0, 0])) == 3 and len(seen) == 6
