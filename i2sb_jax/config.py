@@ -119,6 +119,11 @@ class DataConfig:
             raise ValueError(
                 f"data.path='' must name a directory of pictures for data.source={self.source!r}"
             )
+        if self.source in ("folder", "records") and not (self.eval_path or self.eval_fraction):
+            raise ValueError(
+                "data.eval_fraction=0.0 leaves no picture to evaluate: use e.g. 0.02, or name "
+                "other pictures by data.eval_path"
+            )
         if self.source == "tfds" and not self.tfds_name:
             raise ValueError("data.tfds_name='' must name a builder, e.g. 'imagenet2012'")
 
@@ -211,7 +216,7 @@ class Config:
     def __post_init__(self):
         make_corruption(self.corruption, image_size=self.image_size)  # checks both
         _check_choice("matmul_precision", self.matmul_precision, MATMUL_PRECISIONS)
-        factor = 2 ** (len(self.model.channel_mult) - 1)
+        factor = self.model.unet_config(in_channels=3).downsampling_factor
         if self.image_size < 1 or self.image_size % factor:
             right = max(factor, round(self.image_size / factor) * factor)
             raise ValueError(
@@ -322,7 +327,7 @@ _MAY_CHANGE = {
     "data.eval_path",
     "data.max_unreadable",
     "mask_file",
-    "training.num_steps",
+    "training.num_steps",  # except under cosine, whose whole course it shapes
     "training.log_every",
     "training.image_every",
     "training.checkpoint_every",
@@ -367,18 +372,22 @@ def check_same_run(workdir: epath.PathLike, config: Config) -> None:
         raise ValueError(f"{workdir} is a file: choose another workdir")
     if not (folder / _FILE).exists():
         return
-    theirs, ours = _flatten(to_dict(load(workdir))), _flatten(to_dict(config))
-    changed = [key for key in ours if ours[key] != theirs[key] and key not in _MAY_CHANGE]
+    theirs, ours = flatten(to_dict(load(workdir))), flatten(to_dict(config))
+    fixed = {"training.num_steps"} if config.optimizer.schedule == "cosine" else set()
+    may_change = _MAY_CHANGE - fixed
+    changed = [key for key in ours if ours[key] != theirs[key] and key not in may_change]
     if changed:
         differences = ", ".join(f"{k} is {theirs[k]!r} there, {ours[k]!r} here" for k in changed)
         raise ValueError(f"{workdir} holds another run: {differences}; choose another workdir")
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], *, separator: str = ".") -> dict[str, Any]:
+    """Nested mappings as one, its keys joined by `separator`."""
     flat = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            inner = flatten(value, separator=separator)
+            flat |= {f"{key}{separator}{name}": item for name, item in inner.items()}
         else:
-            flat[prefix + key] = value
+            flat[key] = value
     return flat

@@ -6,6 +6,7 @@ a colour profile, 16-bit grey is scaled (not clipped), and of an animation the f
 """
 
 import io
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -156,12 +157,21 @@ def list_images(folder: epath.PathLike) -> list[str]:
     Raises:
         ValueError: the folder is missing or holds no picture; one line that names it.
     """
-    folder = require_folder(folder)
-    files = _walk_remote(folder) if is_remote(folder) else _walk_local(folder)
-    names = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES)]
+    names = sorted(_walk(require_folder(folder)))
     if not names:
         raise ValueError(f"no pictures in {folder} (suffixes: {' '.join(IMAGE_SUFFIXES)})")
-    return sorted(names)
+    return names
+
+
+def require_pictures(folder: epath.PathLike, *, at_least: int = 1) -> None:
+    """Raises ValueError, in one line, unless a folder holds so many pictures; stops counting there.
+
+    For those who want to know before they list a tree of a million.
+    """
+    found = len(list(itertools.islice(_walk(require_folder(folder)), at_least)))
+    if found < at_least:
+        what = "no pictures" if not found else f"only {found} of the {at_least} pictures needed"
+        raise ValueError(f"{what} in {folder} (suffixes: {' '.join(IMAGE_SUFFIXES)})")
 
 
 def require_folder(folder: epath.PathLike) -> epath.Path:
@@ -176,6 +186,12 @@ def require_folder(folder: epath.PathLike) -> epath.Path:
 def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is a bucket's, such as gs://…"""
     return "://" in str(path)
+
+
+def _walk(folder: epath.Path) -> Iterator[str]:
+    """Names of pictures below a folder, in no order."""
+    files = _walk_remote(folder) if is_remote(folder) else _walk_local(folder)
+    return (name for name in files if name.lower().endswith(IMAGE_SUFFIXES))
 
 
 def _walk_local(folder: epath.Path) -> Iterator[str]:

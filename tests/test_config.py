@@ -327,3 +327,11 @@ def test_every_difference_is_named(tmp_path):
         config_lib.check_same_run(tmp_path, from_config_dict(values({"seed": 3, "image_size": 64})))
     message = one_line(error)
     assert "seed is 0 there, 3 here" in message and "image_size is 256 there, 64 here" in message
+
+
+def test_the_length_of_a_cosine_is_part_of_the_run(tmp_path):
+    cosine = {"optimizer.schedule": "cosine"}
+    config_lib.save(tmp_path, from_config_dict(values(cosine)))
+    longer = from_config_dict(values(cosine | {"training.num_steps": 7}))
+    with pytest.raises(ValueError, match=r"training.num_steps is \d+ there, 7 here"):
+        config_lib.check_same_run(tmp_path, longer)

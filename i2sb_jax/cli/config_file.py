@@ -1,5 +1,6 @@
 """Reads a ml_collections config file, with overrides, from wherever it lies."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -47,12 +48,11 @@ def parse(arguments: Sequence[str], *, program: str) -> tuple[Config, str]:
     for option, value in (("--config", given), ("--workdir", values.workdir)):
         if value is None:
             raise ValueError(f"{option} is missing: {_OPTIONS}")
-    return from_config_dict(given), values.workdir
+    return from_config_dict(given), os.path.expanduser(values.workdir)
 
 
 def _config_paths(arguments: Sequence[str]) -> list[epath.Path]:
-    joined = "\0".join(arguments)
-    given = re.findall(r"(?:^|\0)--?config[=\0]([^\0:]+)", joined)
+    given = re.findall(r"(?:^|\0)--?config[=\0]([^\0:]+)", "\0".join(arguments))
     return [epath.Path(path) for path in given]
 
 

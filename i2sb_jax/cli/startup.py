@@ -18,15 +18,18 @@ _CACHE = "JAX_COMPILATION_CACHE_DIR"
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Calls main(arguments) and exits with its status.
 
-    A ValueError or OSError is the user's to mend: its first line is printed, and the status is 2.
-    With I2SB_TRACEBACK=1 in the environment it is raised as it is.
+    A ValueError or OSError is the user's to mend, and so is a missing package: one line is printed,
+    and the status is 2. With I2SB_TRACEBACK=1 in the environment it is raised as it is.
     """
     try:
         sys.exit(main(sys.argv[1:]) or 0)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         if os.environ.get(_TRACEBACK):
             raise
-        print(f"error: {(str(error) or repr(error)).splitlines()[0]}", file=sys.stderr)
+        line = (str(error) or repr(error)).splitlines()[0]
+        if isinstance(error, ModuleNotFoundError):
+            line += ": training and its data need pip install 'i2sb_jax[train]'"
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
 

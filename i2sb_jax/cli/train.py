@@ -5,13 +5,11 @@
 The same command continues a run that was stopped.
 """
 
-import functools
-
 import jax
-from clu import parameter_overview
+from etils import epath
 
-from i2sb_jax import build, data, image_io
-from i2sb_jax.cli import config_file, startup
+from i2sb_jax import build, data
+from i2sb_jax.cli import startup
 from i2sb_jax.config import Config
 from i2sb_jax.training.loop import check_start, train
 
@@ -25,6 +23,9 @@ def _main(arguments: list[str]) -> None:
     if {"-h", "--help", "-help"} & set(arguments):
         print(__doc__)
         return
+    # what only the extra `train` brings is imported late: without it, one line says so
+    from i2sb_jax.cli import config_file
+
     config, workdir = config_file.parse(arguments, program="i2sb-train")
     startup.prepare_jax()
     check_start(config, workdir)
@@ -55,21 +56,18 @@ def _main(arguments: list[str]) -> None:
 
 def _open_sources(config: Config, workdir: str):
     """The pictures for training and those held out."""
-    if config.data.source == "folder":  # both must be there before a listing is written
-        for folder in filter(None, (config.data.path, config.data.eval_path)):
-            image_io.require_folder(folder)
-    make_source = functools.partial(
-        data.make_source,
-        config.data,
-        index_dir=f"{workdir}/index",
-        process_index=jax.process_index(),
-    )
-    return make_source(split="train"), make_source(split="eval")
+    index = epath.Path(workdir) / "index"
+    if not index.exists():  # both sides must have pictures before the listing of one is written
+        data.require_pictures(config.data)
+    where = {"index_dir": index, "process_index": jax.process_index()}
+    return tuple(data.make_source(config.data, split=split, **where) for split in ("train", "eval"))
 
 
 def _describe(config: Config, workdir: str) -> None:
     if jax.process_index() != 0:
         return
+    from clu import parameter_overview
+
     params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
     print(parameter_overview.get_parameter_overview(params, include_stats=False))
     print(

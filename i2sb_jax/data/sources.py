@@ -6,6 +6,7 @@ it is asked for, so photographs and folders need neither.
 
 from etils import epath
 
+from i2sb_jax import image_io
 from i2sb_jax.config import DataConfig
 from i2sb_jax.data.folder import folder_source
 from i2sb_jax.data.photos import photos_source
@@ -59,6 +60,18 @@ def make_source(
         return source
     side = hold_out(source.names, config.eval_fraction, split=split, origin=path)
     return Subset(source=source, indices=side)
+
+
+def require_pictures(config: DataConfig) -> None:
+    """Raises ValueError, in one line, where a folder has too few pictures for its side.
+
+    Looks for one picture, or for two where some are held out, and lists nothing.
+    """
+    if config.source != "folder":
+        return
+    image_io.require_pictures(config.path, at_least=1 if config.eval_path else 2)
+    if config.eval_path:
+        image_io.require_pictures(config.eval_path)
 
 
 def open_source(

@@ -1,7 +1,6 @@
 """Our own weights as safetensors, and the model folder: weights with the configuration beside."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import Checkpoints
-from i2sb_jax.config import Config
+from i2sb_jax.config import Config, flatten
 from i2sb_jax.image_io import write_atomically
 from i2sb_jax.types import Params
 
@@ -22,7 +21,9 @@ _MAX_HEADER = 100_000_000  # bytes, the format's own limit
 
 def save_safetensors(path: epath.PathLike, params: Params) -> None:
     """Writes parameters, named by their path in the tree joined with "/"."""
-    flat = {name: np.ascontiguousarray(value) for name, value in _flatten(params).items()}
+    flat = {
+        name: np.ascontiguousarray(value) for name, value in flatten(params, separator="/").items()
+    }
     write_atomically(path, safetensors.numpy.save(flat))
 
 
@@ -87,7 +88,7 @@ def check_weights(source: epath.PathLike, abstract: Params) -> None:
         with Checkpoints(source, read_only=True) as checkpoints:
             return checkpoints.check_field("ema_params", abstract)
     have = _shapes(path)
-    want = {name: tuple(like.shape) for name, like in _flatten(abstract).items()}
+    want = {name: tuple(like.shape) for name, like in flatten(abstract, separator="/").items()}
     for name in sorted(set(have) | set(want)):
         there, here = (shapes.get(name, "absent") for shapes in (have, want))
         if there != here:
@@ -120,13 +121,3 @@ def _shapes(path: epath.Path) -> dict[str, tuple[int, ...]]:
     if path.stat().length != 8 + length + end:
         raise ValueError(f"{path} is cut short: copy or save it again")
     return shapes
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name}/")
-        else:
-            flat[prefix + name] = value
-    return flat

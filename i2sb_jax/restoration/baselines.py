@@ -1,5 +1,6 @@
 """The classical repair that a trained bridge has to beat, for each kind of corruption."""
 
+import importlib.util
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,13 +21,19 @@ class Baseline(NamedTuple):
 
 
 def baseline_for(corruption: Corruption) -> Baseline | None:
-    """The baseline of a corruption; None where there is no customary one (JPEG, colour)."""
+    """The baseline of a corruption; None where there is no customary one (JPEG, colour).
+
+    Raises:
+        ModuleNotFoundError: it needs a package that is not installed; one line.
+    """
     name = corruption.name
     if name in ("sr4x-pool", "sr4x-bicubic"):
         return Baseline("bicubic upsampling", bicubic_upsampling)
     if name in ("blur-uni", "blur-gauss", "blur-uni-exact", "blur-gauss-exact"):
         return Baseline("brightness matching", lambda x, _: brightness_matching(corruption, x))
     if corruption.has_mask:
+        if importlib.util.find_spec("skimage") is None:
+            raise ModuleNotFoundError("biharmonic filling needs: pip install scikit-image")
         return Baseline("biharmonic filling", biharmonic_filling)
     return None
 
@@ -50,15 +57,9 @@ def brightness_matching(corruption: Corruption, degraded: np.ndarray) -> np.ndar
 
 
 def biharmonic_filling(degraded: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Fills holes with the solution of the biharmonic equation (scikit-image).
+    """Fills holes with the solution of the biharmonic equation (scikit-image)."""
+    from skimage.restoration import inpaint_biharmonic  # not in the base install
 
-    Raises:
-        ValueError: scikit-image is not installed.
-    """
-    try:
-        from skimage.restoration import inpaint_biharmonic
-    except ImportError:
-        raise ValueError("the baseline needs: pip install scikit-image") from None
     return np.stack(
         [
             inpaint_biharmonic(image, hole[..., 0] > 0.5, channel_axis=-1)

@@ -13,7 +13,7 @@ from i2sb_jax.config import Config, check_nfe, check_sampler
 from i2sb_jax.corruptions import Corruption
 from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.progress import Progress
-from i2sb_jax.restoration.baselines import baseline_for
+from i2sb_jax.restoration.baselines import Baseline, baseline_for
 from i2sb_jax.restoration.restorer import Restorer, name_hash
 from i2sb_jax.restoration.sheet import MAX_ROWS, comparison_sheet
 
@@ -97,7 +97,11 @@ def restore_folder(
     pictures = _degraded(decoded, config, corruption, seed) if degrade else _given(decoded)
     gallery = _Gallery(corruption)
     if not quiet:
-        print(f"{len(names)} pictures, {nfe} evaluations each", file=sys.stderr)
+        print(
+            f"{len(names)} pictures, {nfe} evaluations each, {config.model.dtype}, "
+            f"matmul precision {config.matmul_precision}",
+            file=sys.stderr,
+        )
     with Progress(len(names) * nfe, unit="evaluation", quiet=quiet) as progress:
         evaluations.progress = progress
         for group in _groups(pictures, restorer.batch_size):
@@ -144,7 +148,7 @@ class _Gallery:
 
     def __init__(self, corruption: Corruption | None):
         self.rows: list[dict[str, np.ndarray]] = []
-        self._baseline = baseline_for(corruption) if corruption is not None else None
+        self._baseline = _baseline(corruption) if corruption is not None else None
         self._scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
     def add(self, picture: Picture, x0: np.ndarray) -> None:
@@ -170,12 +174,21 @@ class _Gallery:
         }
 
 
+def _baseline(corruption: Corruption) -> Baseline | None:
+    try:
+        return baseline_for(corruption)
+    except ModuleNotFoundError as error:
+        print(f"warning: the baseline is left out: {error}", file=sys.stderr)
+        return None
+
+
 def _targets(folder: epath.Path, output: epath.Path, names: list[str]) -> dict[str, epath.Path]:
     """Where each picture goes; refuses to overwrite anything that was given."""
-    if folder.resolve() == output.resolve():
-        raise ValueError(f"--output {output} is the input folder: choose another")
     if output.exists() and not output.is_dir():
         raise ValueError(f"--output {output} is a file: name a folder")
+    if output.resolve().is_relative_to(folder.resolve()):
+        # a second run would take the first one's results for pictures
+        raise ValueError(f"--output {output} lies in the input folder: choose another")
     targets = {name: (output / name).with_suffix(".png") for name in names}
     seen: dict[epath.Path, str] = {output / SHEET: SHEET}
     for name, target in targets.items():

@@ -173,7 +173,7 @@ class Restorer:
 
     def _pad(self, x: np.ndarray) -> np.ndarray:
         """Mirrors the lower and right borders up to sizes that the network can halve."""
-        factor = 2 ** (len(self.config.model.channel_mult) - 1)
+        factor = self.config.model.unet_config(in_channels=3).downsampling_factor
         unit = max(factor, _SIDE_UNIT) if self._free_size(x) else factor
         sides = [(0, -side % unit) for side in x.shape[1:3]]
         return np.pad(x, ((0, 0), *sides, (0, 0)), mode="symmetric")

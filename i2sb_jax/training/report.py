@@ -54,10 +54,11 @@ class Report:
         # root, and splitting the root itself would give their keys again
         key = jax.random.fold_in(jax.random.key(config.seed), 2**31 + 1)
         keys = jax.random.split(key, eval_batch.clean.shape[0])
+        everywhere = sharding.replicated(mesh)
         self._inputs = jax.device_put(
-            (keys, eval_batch.degraded, eval_batch.mask, eval_batch.cond), sharding.replicated(mesh)
+            (keys, eval_batch.degraded, eval_batch.mask, eval_batch.cond), everywhere
         )
-        self._sample = jax.jit(build.make_sample_fn(config))
+        self._sample = jax.jit(build.make_sample_fn(config), out_shardings=everywhere)
 
     def __enter__(self) -> "Report":
         return self

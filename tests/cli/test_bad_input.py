@@ -100,7 +100,7 @@ def write_pictures(folder, *names):
         ("sampling.nfe=1000", ("sampling.nfe=1000", "1…999")),
         ("image_size=63", ("image_size=63", "multiple of 2", "64")),
         ("training.batch_size=0", ("training.batch_size=0", "at least 1")),
-        ("training.accumulation_steps=3", ("training.batch_size=8", "accumulation_steps=3")),
+        ("training.accumulation_steps=3", ("training.batch_size=4", "accumulation_steps=3")),
         ("optimizer.learning_rate=-1", ("optimizer.learning_rate=-1", "positive")),
         ("data.source=foldr", ("data.source='foldr'", "did you mean 'folder'")),
         ("data.source=folder", ("data.path=''", "directory of pictures")),
@@ -179,12 +179,17 @@ def test_a_config_file(refused, tmp_path, line, words):
         ({"path": "pictures/0.png"}, ("0.png is not a folder",)),
         ({"path": "pictures", "eval_path": "none"}, ("none does not exist",)),
         ({"path": "none", "eval_path": "pictures"}, ("none does not exist",)),
+        ({"path": "pictures", "eval_path": "empty"}, ("no pictures in empty",)),
+        ({"path": "empty", "eval_path": "pictures"}, ("no pictures in empty",)),
+        ({"path": "pictures", "eval_fraction": 0.0}, ("data.eval_fraction=0.0", "0.02")),
+        ({"path": "single"}, ("only 1 of the 2 pictures needed in single",)),
     ],
     ids=str,
 )
 def test_a_missing_or_empty_folder(refused, tmp_path, options, words):
     write_pictures(tmp_path / "pictures", "0.png", "1.png")
     (tmp_path / "empty").mkdir()
+    write_pictures(tmp_path, "single/a.png")
     overrides = [f"--config.data.{key}={value}" for key, value in options.items()]
     refused(train, [*QUICKSTART, "--config.data.source=folder", *overrides], words)
 
@@ -199,8 +204,8 @@ def run_folder(tmp_path, monkeypatch):
 
 
 def test_a_workdir_of_another_run(refused, run_folder):
-    overrides = ["--config.seed=3", "--config.model.model_channels=64"]
-    words = ("run holds another run", "seed is 0 there, 3 here", "32 there, 64 here", "workdir")
+    overrides = ["--config.seed=3", "--config.model.norm_groups=8"]
+    words = ("run holds another run", "seed is 0 there, 3 here", "4 there, 8 here", "workdir")
     refused(train, [*QUICKSTART, *overrides], words)
 
 
@@ -256,7 +261,7 @@ def test_a_batch_that_the_devices_cannot_share(tmp_path):
         capture_output=True,
         text=True,
     )
-    check_line(result.stderr, ("training.batch_size=8", "multiple of 3", "3 devices", "e.g. 9"))
+    check_line(result.stderr, ("training.batch_size=4", "multiple of 3", "3 devices", "e.g. 3"))
     assert result.returncode == 2 and result.stdout == "" and not list(tmp_path.iterdir())
 
 
@@ -288,8 +293,8 @@ def model(tmp_path_factory):
         (("--input", "none"), ("none does not exist", "directory of pictures")),
         (("--input", "empty"), ("no pictures in empty",)),
         (("--input", "in/a.png"), ("in/a.png is not a folder",)),
-        (("--output", "in"), ("--output in is the input folder",)),
-        (("--output", "empty/../in"), ("is the input folder",)),
+        (("--output", "in"), ("--output in lies in the input folder",)),
+        (("--output", "empty/../in"), ("lies in the input folder",)),
         (("--output", "in/a.png"), ("in/a.png is a file",)),
         (("--input", "twins"), ("a.jpg", "a.png", "would both be written to")),
         (("--input", "sheets"), ("comparison_sheet.jpg", "would both be written to")),

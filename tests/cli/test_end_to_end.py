@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,3 +189,19 @@ def test_a_second_start_lists_the_folder_from_its_index(project, run):
     before = index[0].stat().st_mtime_ns
     train(project, workdir)
     assert index[0].stat().st_mtime_ns == before
+
+
+def test_too_many_unreadable_pictures_stop_the_run_in_one_line(project):
+    broken = project / "broken"
+    shutil.copytree(project / "pictures", broken)
+    for path in sorted(broken.iterdir())[:6]:
+        path.write_bytes(path.read_bytes()[:100])
+    process = subprocess.run(
+        [BIN / "i2sb-train", "--config", "mine/run.py", "--workdir", "stopped",
+         f"--config.data.path={broken}", "--config.data.max_unreadable=2"],
+        cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert process.returncode == 2
+    assert process.stderr.splitlines()[-1].startswith("error: 3 pictures are unreadable")
+    assert "data.max_unreadable=2" in process.stderr and "Traceback" not in process.stderr
+    assert process.stderr.count("is replaced by the next one") == 3

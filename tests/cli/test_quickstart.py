@@ -30,7 +30,7 @@ def test_restored_photographs_beat_the_degraded_and_the_classical_ones(tmp_path)
     run(sys.executable, "-m", "experiments.quickstart.held_out", tmp_path / "in")
     out = run(
         BIN / "i2sb-restore", "--workdir", tmp_path / "run", "--input", tmp_path / "in",
-        "--output", tmp_path / "out", "--degrade", "--nfe", "3",
+        "--output", tmp_path / "out", "--degrade",
     )  # fmt: skip
     scores = {m[1]: float(m[2]) for m in re.finditer(r"^(.+?) +PSNR +([\d.]+) dB", out, re.M)}
     assert scores["restored"] >= scores["degraded"] + 3

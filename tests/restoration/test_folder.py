@@ -75,8 +75,8 @@ def test_an_unreadable_picture_is_named_and_left_out(model, folder, tmp_path, ca
 
 
 def test_nothing_given_is_overwritten(model, folder, tmp_path):
-    with pytest.raises(ValueError, match="is the input folder"):
-        restore_folder(model, folder, folder, nfe=1)
+    with pytest.raises(ValueError, match="lies in the input folder"):
+        restore_folder(model, folder, folder / "restored", nfe=1)
     Image.new("RGB", (16, 16)).save(folder / "a.jpg")
     with pytest.raises(ValueError, match="would both be written"):
         restore_folder(model, folder, tmp_path / "out", nfe=1)
