@@ -12,7 +12,7 @@ quickstart: $(VENV)/.quickstart
 	$(BIN)/i2sb-restore --workdir $(RUN) --input $(RUN)/held_out --output $(RUN)/restored --degrade
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow

@@ -31,6 +31,9 @@ def run(main: Callable[[list[str]], int | None]) -> None:
             line += ": training and its data need pip install 'i2sb_jax[train]'"
         print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)  # as shells report an interrupt
 
 
 class Parser(argparse.ArgumentParser):
