@@ -4,14 +4,15 @@
 
     $ i2sb-train --config configs/quickstart.py --workdir runs/quickstart
 
-About five and a half minutes on two cores. Expected on the held-out photographs: see the README.
+About five and a half minutes on two CPU cores. Expected on the three held-out photographs at 10
+evaluations: 28.1 dB, against 27.4 dB for brightness matching and 14.6 dB degraded.
 """
 
 from configs import base
 
 
 def get_config():
-    """A 0.28 M-parameter network on native-resolution windows of scikit-image's photographs."""
+    """A 0.19 M-parameter network on native-resolution windows of scikit-image's photographs."""
     config = base.get_config()
     config.corruption = "blur-gauss-exact"
     config.image_size = 64
