@@ -8,7 +8,7 @@ import jax
 # a silently broadcast [batch] against [batch, h, w, c] is the classic bug of this field
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Compiled programs are kept between tests and between sessions, for subprocesses too: compiling
+# Compiled programs are kept from one test, and from one run of the suite, to the next: compiling
 # is most of the suite's time.
 _CACHE = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.fspath(_CACHE))

@@ -59,14 +59,17 @@ einsum = functools.partial(jnp.einsum, precision="highest")
 
 
 def take(x, indices):
+    """x[index] along axis 0."""
     return jnp.asarray(x)[indices]
 
 
 def cast(x, dtype):
+    """The same values as "float32" or "int32"."""
     return jnp.asarray(x).astype(dtype)
 
 
 def batch_positions(x):
+    """int32 [batch]: 0, 1, 2, …"""
     return jnp.arange(x.shape[0], dtype=jnp.int32)
 
 
@@ -78,17 +81,21 @@ def image_keys(key, images):
 
 
 def normal(keys, stream, shape):
+    """N(0, 1), float32 [batch, *shape]; each image from its own key."""
     return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, stream), shape))(keys)
 
 
 def uniform(keys, stream, shape):
+    """U[0, 1), float32 [batch, *shape]; each image from its own key."""
     return jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, stream), shape))(keys)
 
 
 def map_images(fn, elements, shape):
+    """`fn` on one image at a time; float32 [batch, *shape]."""
     del shape  # JAX sees it in the values
     return jax.lax.map(lambda element: fn(*element), elements)
 
 
 def switch(choice, branches):
+    """branches[choice](); the others are not computed."""
     return jax.lax.switch(choice, branches)

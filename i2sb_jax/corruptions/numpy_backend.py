@@ -55,10 +55,12 @@ take = functools.partial(np.take, axis=0)
 
 
 def cast(x, dtype):
+    """The same values as "float32" or "int32"."""
     return np.asarray(x, dtype)
 
 
 def batch_positions(x):
+    """int32 [batch]: 0, 1, 2, …"""
     return np.arange(x.shape[0], dtype=np.int32)
 
 
@@ -72,20 +74,24 @@ def image_keys(key, images):
 
 
 def normal(keys, stream, shape):
+    """N(0, 1), float32 [batch, *shape]; each image from its own key."""
     draws = [_generator(key, stream).standard_normal(shape, np.float32) for key in keys]
     return np.stack(draws)
 
 
 def uniform(keys, stream, shape):
+    """U[0, 1), float32 [batch, *shape]; each image from its own key."""
     return np.stack([_generator(key, stream).random(shape, np.float32) for key in keys])
 
 
 def map_images(fn, elements, shape):
+    """`fn` on one image at a time; float32 [batch, *shape]."""
     del shape  # NumPy sees it in the values
     return np.stack([fn(*element) for element in zip(*elements, strict=True)])
 
 
 def switch(choice, branches):
+    """branches[choice](); the others are not computed."""
     return branches[int(choice)]()
 
 

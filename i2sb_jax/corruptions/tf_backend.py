@@ -59,6 +59,7 @@ min = tf.reduce_min
 
 
 def take(x, indices):
+    """x[index] along axis 0."""
     # Lifted out of the graph being traced: 10,000 masks inside a GraphDef would be copied around.
     with tf.init_scope():
         table = tf.convert_to_tensor(x)
@@ -66,6 +67,7 @@ def take(x, indices):
 
 
 def batch_positions(x):
+    """int32 [batch]: 0, 1, 2, …"""
     return tf.range(tf.shape(x)[0])
 
 
@@ -80,19 +82,23 @@ def image_keys(key, images):
 
 
 def normal(keys, stream, shape):
+    """N(0, 1), float32 [batch, *shape]; each image from its own key."""
     return _draw(tf.random.stateless_normal, keys, stream, shape)
 
 
 def uniform(keys, stream, shape):
+    """U[0, 1), float32 [batch, *shape]; each image from its own key."""
     return _draw(tf.random.stateless_uniform, keys, stream, shape)
 
 
 def map_images(fn, elements, shape):
+    """`fn` on one image at a time; float32 [batch, *shape]."""
     signature = tf.TensorSpec(shape, tf.float32)
     return tf.map_fn(lambda element: fn(*element), elements, fn_output_signature=signature)
 
 
 def switch(choice, branches):
+    """branches[choice](); the others are not computed."""
     return tf.switch_case(choice, branches)
 
 

@@ -94,18 +94,10 @@ def train_batches(
     """
     local = _local_size(source, batch_size, process_index, process_count)
     count = len(source)
-
-    window = functools.partial(
-        cut,
-        image_size=image_size,
-        flip=config.flip,
-        quarter_turns=config.quarter_turns,
-        shuffle_channels=config.shuffle_channels,
-    )
     load = _Load(
         reader=_reader(source, config, image_size, warn, cache_bytes),
         order=lambda p: shuffled_index(p, count=count, seed=seed),
-        window=window,
+        window=_random_window(config, image_size),
         count=count,
         image_size=image_size,
     )
@@ -115,6 +107,16 @@ def train_batches(
         corrupt=lambda seeds, clean, _: corruption(seeds, clean),
         batch=lambda dataset: dataset.batch(local, drop_remainder=True),
         seed=seed,
+    )
+
+
+def _random_window(config: DataConfig, image_size: int) -> Callable:
+    return functools.partial(
+        cut,
+        image_size=image_size,
+        flip=config.flip,
+        quarter_turns=config.quarter_turns,
+        shuffle_channels=config.shuffle_channels,
     )
 
 

@@ -106,17 +106,20 @@ def restore_folder(
         evaluations.progress = progress
         for group in _groups(pictures, restorer.batch_size):
             evaluations.pictures = len(group)
-            arrays = {field: _stack(group, field) for field in ("x1", "mask", "cond")}
-            names_of_group = [picture.name for picture in group]
-            samples = restorer.from_x1(
-                **arrays, nfe=nfe, sampler=sampler, seed=seed, names=names_of_group, clip=clip
-            )
-            for picture, x0 in zip(group, np.clip(samples.x0, -1, 1), strict=True):
+            restored = _restore(restorer, group, nfe=nfe, sampler=sampler, seed=seed, clip=clip)
+            for picture, x0 in zip(group, restored, strict=True):
                 image_io.write_png(targets[picture.name], image_io.to_uint8(x0))
                 gallery.add(picture, x0)
     if gallery.rows:
         image_io.write_png(output / SHEET, comparison_sheet(gallery.rows))
     return Outcome(len(names) - len(unreadable), unreadable, gallery.scores())
+
+
+def _restore(restorer: Restorer, group: list[Picture], **options) -> np.ndarray:
+    """[pictures, h, w, 3] in [-1, 1]."""
+    arrays = {field: _stack(group, field) for field in ("x1", "mask", "cond")}
+    names = [picture.name for picture in group]
+    return np.clip(restorer.from_x1(**arrays, names=names, **options).x0, -1, 1)
 
 
 def _check_options(restorer: Restorer, nfe: int, sampler: str | None, degrade: bool) -> None:
