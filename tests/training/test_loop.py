@@ -9,9 +9,9 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from i2sb_jax import interop
+from i2sb_jax import interop, sharding
 from i2sb_jax.checkpoint import Checkpoints
-from i2sb_jax.training import loop
+from i2sb_jax.training import loop, report
 from tests.training.tiny import endless, make_batch, make_config
 
 
@@ -184,3 +184,18 @@ def test_workdir_of_another_run(whole):
 def test_paths_may_be_epath(tmp_path):
     train(epath.Path(tmp_path), make_config(training={"num_steps": 1}))
     assert (tmp_path / "checkpoints" / "1").is_dir()
+
+
+def test_previews_draw_from_a_stream_of_their_own(tmp_path):
+    """Splitting a key gives the same keys as folding 0, 1, 2, … into it, which the steps do."""
+    config, mesh = make_config(), sharding.make_mesh()
+    made = report.Report(
+        config, tmp_path, make_batch(2), writer=Recorder(), mesh=mesh, start_step=0
+    )
+    root = jax.random.key(config.seed)
+    steps = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(root, np.arange(1000))
+    used = {tuple(words) for words in jax.random.key_data(steps).tolist()}
+    previews = jax.random.key_data(made._inputs[0]).tolist()
+    assert len(previews) == 2 and not used & {tuple(words) for words in previews}
+    naive = jax.random.key_data(jax.random.split(root, 2)).tolist()
+    assert used & {tuple(words) for words in naive}  # the trap is real
