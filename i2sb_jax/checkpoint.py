@@ -114,14 +114,27 @@ class Checkpoints:
         """One clear line instead of Orbax's, before anything is allocated."""
         saved = self._manager.item_metadata(step)
         for name, abstract in fields.items():
-            have, want = _shapes(saved[name].tree), _shapes(_as_tree(abstract))
-            for path in sorted(set(have) | set(want)):
-                if have.get(path) != want.get(path):
-                    raise ValueError(
-                        f"checkpoint {step} in {self._folder} does not fit this config: "
-                        f"{name}{path} is {have.get(path, 'absent')} there, "
-                        f"{want.get(path, 'absent')} here"
-                    )
+            check_shapes(
+                f"checkpoint {step} in {self._folder}",
+                _shapes(saved[name].tree, prefix=f"{name}/"),
+                _shapes(_as_tree(abstract), prefix=f"{name}/"),
+            )
+
+
+def check_shapes(origin: str, have: dict[str, tuple], want: dict[str, tuple]) -> None:
+    """Raises ValueError, in one line, for the first tensor whose shape is not the wanted one.
+
+    Args:
+        origin: what holds the tensors, as the line names it.
+        have: name -> shape there.
+        want: name -> shape that the configuration asks for.
+    """
+    for name in sorted(set(have) | set(want)):
+        there, here = (shapes.get(name, "absent") for shapes in (have, want))
+        if there != here:
+            raise ValueError(
+                f"{origin} does not fit this config: {name} is {there} there, {here} here"
+            )
 
 
 def checkpoint_folder(workdir: epath.PathLike) -> epath.Path:
@@ -144,7 +157,7 @@ def _from_tree(restored: Any, abstract: Any) -> Any:
     return restored[_SCALAR] if is_leaf else restored
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+def _shapes(tree: Any, *, prefix: str) -> dict[str, tuple[int, ...]]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     keystr = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
-    return {f"/{keystr(path)}": tuple(leaf.shape) for path, leaf in leaves}
+    return {prefix + keystr(path): tuple(leaf.shape) for path, leaf in leaves}

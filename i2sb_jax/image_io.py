@@ -183,6 +183,14 @@ def require_folder(folder: epath.PathLike) -> epath.Path:
     return path
 
 
+def require_new_folder(folder: epath.PathLike) -> epath.Path:
+    """`folder` as a path, ~ expanded; ValueError in one line if anything is there already."""
+    path = epath.Path(folder).expanduser()
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{path} is not empty: name a new directory")
+    return path
+
+
 def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is a bucket's, such as gs://…"""
     return "://" in str(path)

@@ -12,7 +12,7 @@ class Progress:
 
     def __init__(self, total: int, *, unit: str, start: int = 0, quiet: bool = False):
         """Begins at `start` of `total` units; `quiet` on processes that should not speak."""
-        self._total, self._unit, self._start, self._quiet = total, unit, start, quiet
+        self._total, self._unit, self._quiet = total, unit, quiet
         self._done = start
         self._first = None  # when the first piece of work was done, and how much that was
         self._said = -float("inf")

@@ -4,11 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from etils import epath
-
 from i2sb_jax.cli import startup
 from i2sb_jax.config import SOURCES
 from i2sb_jax.data import open_source
+from i2sb_jax.image_io import require_new_folder
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    output = epath.Path(arguments.output).expanduser()
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise ValueError(f"{output} is not empty: name a new directory")
+    output = require_new_folder(arguments.output)  # before a large source is listed
     source = open_source(
         arguments.source,
         path=arguments.path,

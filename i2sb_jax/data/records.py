@@ -16,7 +16,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from etils import epath
 
 from i2sb_jax.data.record import MissingPicture, Record, Source
-from i2sb_jax.image_io import encode_png, require_folder, write_atomically
+from i2sb_jax.image_io import encode_png, require_folder, require_new_folder, write_atomically
 
 INDEX = "index.json"
 _FORMAT = "i2sb-records-1"
@@ -94,9 +94,7 @@ def write_records(
     Raises:
         ValueError: `output` is not empty, or num_shards is out of range.
     """
-    output = epath.Path(output).expanduser()
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise ValueError(f"{output} is not empty: name a new directory")
+    output = require_new_folder(output)
     if not 1 <= num_shards <= len(source):
         raise ValueError(f"shards={num_shards} must lie in 1…{len(source)} (pictures)")
     output.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from etils import epath
 from safetensors import SafetensorError
 
 from i2sb_jax import config as config_lib
-from i2sb_jax.checkpoint import Checkpoints
+from i2sb_jax.checkpoint import Checkpoints, check_shapes
 from i2sb_jax.config import Config, flatten
 from i2sb_jax.image_io import write_atomically
 from i2sb_jax.types import Params
@@ -87,14 +87,8 @@ def check_weights(source: epath.PathLike, abstract: Params) -> None:
     if path is None:
         with Checkpoints(source, read_only=True) as checkpoints:
             return checkpoints.check_field("ema_params", abstract)
-    have = _shapes(path)
     want = {name: tuple(like.shape) for name, like in flatten(abstract, separator="/").items()}
-    for name in sorted(set(have) | set(want)):
-        there, here = (shapes.get(name, "absent") for shapes in (have, want))
-        if there != here:
-            raise ValueError(
-                f"{path} does not fit this config: {name} is {there} there, {here} here"
-            )
+    check_shapes(str(path), _shapes(path), want)
 
 
 def _weights_file(source: epath.PathLike) -> epath.Path | None:

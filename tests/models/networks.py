@@ -1,5 +1,6 @@
 """The networks behind the golden files, and cheaper ones."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -18,14 +19,7 @@ TINY = UNetConfig(
     attention_downsamples=(2,),
     head_channels=32,
 )
-COND = UNetConfig(
-    model_channels=32,
-    channel_mult=(1, 2),
-    num_res_blocks=1,
-    attention_downsamples=(2,),
-    head_channels=32,
-    in_channels=6,
-)
+COND = dataclasses.replace(TINY, in_channels=6)
 DEEP = UNetConfig(
     model_channels=32,
     channel_mult=(1, 2, 2, 4),
