@@ -1,43 +1,153 @@
-"""Pictures in and out: whatever Pillow reads becomes uint8 RGB, and PNGs are written whole.
+"""Pictures in and out: any that Pillow reads, as uint8 RGB or as the kind they are; PNGs out.
 
-Training and restoring share this module, so a photograph looks the same to both: EXIF orientation
-is applied, transparency is laid over white, grey and palettes become RGB, CMYK is converted without
-a colour profile, 16-bit grey is scaled (not clipped), and of an animation the first frame is taken.
+`decode_rgb` is for training: EXIF orientation is applied, transparency is laid over white, grey and
+palettes become RGB, CMYK is converted without a colour profile, 16-bit grey is scaled (not
+clipped), and of an animation the first frame is taken. `read_picture` and `encode_picture` are for
+restoring: the same picture to the eye, but what is grey, transparent or of 16 bits stays so, with
+its colour profile, dates and camera.
 """
 
+import contextlib
 import io
-import itertools
-import os
+import struct
+import zlib
 from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from etils import epath
 from PIL import Image
 
+from i2sb_jax import picture_modes
+from i2sb_jax.array_io import decode_array, encode_array
+from i2sb_jax.files import write_atomically
+from i2sb_jax.jpeg_header import JpegInfo, read_jpeg_info
+from i2sb_jax.picture_header import (
+    MAX_PIXELS,
+    ORIENTATION_TAG,
+    PNG_SIGNATURE,
+    UnreadableImage,
+    exif_orientation,
+    read_png_header,
+    refused_in_one_line,
+    require_pixels,
+    upright,
+    valid_orientation,
+)
+
 # Formats are named, so that a stray file never starts Ghostscript or some exotic parser.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"),
-    *(".gif", ".bmp", ".ppm", ".pgm", ".jp2"),
-)
-# The size from which Pillow itself refuses to open a picture; at half of it Pillow warns.
-MAX_PIXELS = 178_956_970
-
-_ORIENTATION_TAG = 0x0112
-# What turns a picture stored with EXIF orientation 2…8 upright (1 is upright).
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_WIDTH_TAG, _HEIGHT_TAG, _ICC_TAG = 0x0100, 0x0101, 0x8773
+_PNG_HEADER_END = 33  # the signature and the chunk IHDR
 
 
-class UnreadableImage(ValueError):
-    """Bytes that do not hold a picture; the message is one line that says why."""
+class Picture(NamedTuple):
+    """A picture as a file holds it, upright.
+
+    Attributes:
+        pixels: uint8 or uint16 [h, w, 1] (grey) or [h, w, 3] (RGB).
+        alpha: [h, w] of the same type, or None. Straight: colours under it are as stored.
+        icc_profile: of the pixels' colour space, or None.
+        exif: what may be kept: dates, camera, lens, exposure, artist, copyright; or None.
+        jpeg: how a JPEG was made; None for other formats.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    jpeg: JpegInfo | None = None
+
+
+def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decodes a picture and keeps its kind.
+
+    Palettes become RGB. CMYK and CIELAB become sRGB, by the embedded profile if there is one. 16
+    bits are kept in PNG, in TIFF of grey or RGB, and in other formats where they are grey; other
+    pictures of more than 8 bits are read in 8. Of an animation or a TIFF the first picture is read.
+
+    Args:
+        data: a whole file of any format that `decode_rgb` reads.
+        max_pixels: as there.
+
+    Raises:
+        UnreadableImage: as there.
+    """
+    if data.startswith(PNG_SIGNATURE):
+        with refused_in_one_line():
+            header = read_png_header(io.BytesIO(data))
+        layers = picture_modes.split_alpha(decode_array(data, suffix=".png", max_pixels=max_pixels))
+        return _picture(layers, header.icc_profile, picture_modes.parsed_exif(header.exif))
+    if picture_modes.deep_tiff_size(io.BytesIO(data)) is not None:
+        layers = picture_modes.deep_tiff_layers(data, max_pixels=max_pixels)
+        tags = picture_modes.parsed_exif(data)
+        return _picture(layers, tags.get(_ICC_TAG), tags)
+    with _loaded(data, max_pixels) as (image, turn):
+        pixels, alpha = picture_modes.layers_of(image)
+        layers = picture_modes.Layers(
+            upright(pixels, turn), None if alpha is None else upright(alpha, turn)
+        )
+        picture = _picture(layers, image.info.get("icc_profile"), image.getexif())
+        if image.format in ("JPEG", "MPO"):
+            picture = picture._replace(jpeg=read_jpeg_info(data))
+        return picture
+
+
+def picture_size(
+    source: epath.PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int]:
+    """(width, height) of a picture, upright, from its header.
+
+    Args:
+        source: a path, local or gs://, or an open file.
+        max_pixels: refuse larger pictures.
+
+    Raises:
+        UnreadableImage: no picture, or a larger one.
+    """
+    if isinstance(source, str) or hasattr(source, "__fspath__"):
+        with epath.Path(source).open("rb") as file:
+            return picture_size(file, max_pixels=max_pixels)
+    with refused_in_one_line():
+        (width, height), turn = _stored_size(source)
+        require_pixels(width, height, max_pixels)
+        return (width, height) if turn < 5 else (height, width)
+
+
+def encode_picture(
+    pixels: np.ndarray,
+    *,
+    alpha: np.ndarray | None = None,
+    icc_profile: bytes | None = None,
+    exif: bytes | None = None,
+) -> bytes:
+    """PNG bytes of what `read_picture` returns.
+
+    Args:
+        pixels: uint8 or uint16 [h, w, 1 or 3].
+        alpha: [h, w] of the same type.
+        icc_profile: of the pixels' colour space.
+        exif: with or without the "Exif" that Pillow starts it with.
+
+    Raises:
+        ValueError: shapes or types are others.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+        raise ValueError(f"pixels of a picture are [h, w, 1 or 3], not {pixels.shape}")
+    if alpha is not None:
+        if (alpha.shape, alpha.dtype) != (pixels.shape[:2], pixels.dtype):
+            raise ValueError(
+                f"alpha {alpha.shape} {alpha.dtype} does not fit pixels {pixels.shape} "
+                f"{pixels.dtype}"
+            )
+        pixels = np.concatenate([pixels, alpha[..., None]], axis=-1)
+    data = encode_array(pixels, suffix=".png")
+    chunks = b""
+    if icc_profile:
+        chunks += _png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
+    if exif:
+        chunks += _png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return data[:_PNG_HEADER_END] + chunks + data[_PNG_HEADER_END:]
 
 
 def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -53,28 +163,8 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         UnreadableImage: empty, truncated, unknown, too large or broken in any other way.
     """
-    if not data:
-        raise UnreadableImage("the file is empty")
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise UnreadableImage(
-                    f"{width}x{height} pixels are more than the {max_pixels} that are allowed"
-                )
-            # Loading first: EXIF may follow the pixels, and TIFF turns itself upright on loading.
-            image.load()
-            orientation = _orientation(image)
-            upright = _flatten(image)
-    except (UnreadableImage, MemoryError):
-        raise
-    except Image.UnidentifiedImageError:
-        raise UnreadableImage("no known picture format") from None
-    except Exception as error:  # broken bytes make Pillow raise nearly anything
-        raise UnreadableImage(_one_line(error)) from error
-    if orientation in _UPRIGHT:
-        upright = upright.transpose(_UPRIGHT[orientation])
-    return np.asarray(upright)
+    with _loaded(data, max_pixels) as (image, turn):
+        return np.ascontiguousarray(upright(np.asarray(_flatten(image)), turn))
 
 
 def resize_short_side(image: np.ndarray, size: int) -> np.ndarray:
@@ -83,18 +173,25 @@ def resize_short_side(image: np.ndarray, size: int) -> np.ndarray:
     The longer side is truncated to whole pixels, as torchvision's Resize does.
 
     Args:
-        image: uint8 [h, w, 3].
+        image: uint8 [h, w, 3], or float32 [h, w, c].
         size: pixels.
 
     Returns:
-        uint8 [size, w', 3] or [h', size, 3]; `image` itself if it already fits.
+        [size, w', c] or [h', size, c] of the same type; `image` itself if it already fits.
     """
     height, width = image.shape[:2]
     short = min(height, width)
     if short == size:
         return image
     new_size = (max(size, size * width // short), max(size, size * height // short))
-    return np.asarray(Image.fromarray(image).resize(new_size, Image.Resampling.BILINEAR))
+    if image.dtype == np.uint8:
+        return _resize(image, new_size)
+    # Pillow has no floats of many channels
+    return np.stack([_resize(channel, new_size) for channel in np.moveaxis(image, -1, 0)], axis=-1)
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:
@@ -116,9 +213,35 @@ def to_uint8(x: np.ndarray) -> np.ndarray:
     return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """What a person is shown of [..., c]: the first three channels, of fewer the first as grey."""
+    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+
+
 def from_uint8(image: np.ndarray) -> np.ndarray:
     """uint8 of any shape to float32 in [-1, 1] by image / 127.5 - 1."""
     return np.asarray(image).astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def from_pixels(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 of any shape to float32 in [-1, 1], by the type's range."""
+    if pixels.dtype == np.uint16:
+        return pixels.astype(np.float32) / np.float32(32767.5) - np.float32(1)
+    _require_pixel_type(pixels.dtype)
+    return from_uint8(pixels)
+
+
+def to_pixels(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """[-1, 1] to uint8 or uint16, clamped; the inverse of `from_pixels`.
+
+    uint8 is truncated, as the paper's protocol and `to_uint8` do. No protocol speaks of uint16: it
+    is rounded, so that what a picture keeps comes back exactly.
+    """
+    if dtype == np.uint16:
+        scaled = (np.asarray(x, np.float32) + np.float32(1)) * np.float32(32767.5)
+        return np.rint(np.clip(scaled, 0, 65535)).astype(np.uint16)
+    _require_pixel_type(dtype)
+    return to_uint8(x)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -133,104 +256,59 @@ def write_png(path: epath.PathLike, image: np.ndarray) -> None:
     write_atomically(path, encode_png(image))
 
 
-def write_atomically(path: epath.PathLike, data: bytes) -> None:
-    """Writes under a temporary name beside `path`, then renames; makes the folder if needed."""
-    path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+@contextlib.contextmanager
+def _loaded(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, int]]:
+    """A picture loaded by Pillow, and its orientation; whatever fails inside is one line."""
+    if not data:
+        raise UnreadableImage("the file is empty")
+    with refused_in_one_line(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        require_pixels(*image.size, max_pixels)
+        # Loading first: EXIF may follow the pixels, and TIFF turns itself upright on loading.
+        image.load()
+        yield image, _orientation(image)
 
 
-def list_images(folder: epath.PathLike) -> list[str]:
-    """Names of all pictures below a folder, told by their suffix.
-
-    Args:
-        folder: local or gs://. Hidden files and folders are skipped, links are followed.
-
-    Returns:
-        Sorted names relative to `folder`, with '/' between parts.
-
-    Raises:
-        ValueError: the folder is missing or holds no picture; one line that names it.
-    """
-    names = sorted(_walk(require_folder(folder)))
-    if not names:
-        raise ValueError(f"no pictures in {folder} (suffixes: {' '.join(IMAGE_SUFFIXES)})")
-    return names
+def _picture(layers: picture_modes.Layers, icc_profile: bytes | None, tags: Image.Exif) -> Picture:
+    pixels, alpha = layers
+    return Picture(
+        np.ascontiguousarray(pixels),
+        None if alpha is None else np.ascontiguousarray(alpha),
+        picture_modes.fitting_profile(icc_profile, pixels.shape[2]),
+        picture_modes.kept_exif(tags),
+    )
 
 
-def require_pictures(folder: epath.PathLike, *, at_least: int = 1) -> None:
-    """Raises ValueError, in one line, unless a folder holds so many pictures; stops counting there.
-
-    For those who want to know before they list a tree of a million.
-    """
-    found = len(list(itertools.islice(_walk(require_folder(folder)), at_least)))
-    if found < at_least:
-        what = "no pictures" if not found else f"only {found} of the {at_least} pictures needed"
-        raise ValueError(f"{what} in {folder} (suffixes: {' '.join(IMAGE_SUFFIXES)})")
-
-
-def require_folder(folder: epath.PathLike) -> epath.Path:
-    """`folder` as a path, ~ expanded; ValueError in one line if it is no directory."""
-    path = epath.Path(folder).expanduser()
-    if not path.is_dir():
-        kind = "is not a folder" if path.exists() else "does not exist"
-        raise ValueError(f"{path} {kind}: name a directory of pictures")
-    return path
+def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int]:
+    """(width, height) as stored, and orientation."""
+    is_png = file.read(8) == PNG_SIGNATURE
+    file.seek(0)
+    if is_png:
+        header = read_png_header(file)
+        return (header.width, header.height), exif_orientation(header.exif)
+    deep = picture_modes.deep_tiff_size(file)
+    if deep is not None:
+        return deep
+    file.seek(0)
+    with Image.open(file, formats=_FORMATS) as image:
+        # Of a TIFF, some versions of Pillow give the upright size here: the tags are as stored.
+        is_tiff = image.format == "TIFF"
+        size = (image.tag_v2[_WIDTH_TAG], image.tag_v2[_HEIGHT_TAG]) if is_tiff else image.size
+        return size, _orientation(image)
 
 
-def require_new_folder(folder: epath.PathLike) -> epath.Path:
-    """`folder` as a path, ~ expanded; ValueError in one line if anything is there already."""
-    path = epath.Path(folder).expanduser()
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f"{path} is not empty: name a new directory")
-    return path
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    checksum = zlib.crc32(kind + data)
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
 
-def is_remote(path: epath.PathLike) -> bool:
-    """Whether a path is a bucket's, such as gs://…"""
-    return "://" in str(path)
-
-
-def _walk(folder: epath.Path) -> Iterator[str]:
-    """Names of pictures below a folder, in no order."""
-    files = _walk_remote(folder) if is_remote(folder) else _walk_local(folder)
-    return (name for name in files if name.lower().endswith(IMAGE_SUFFIXES))
-
-
-def _walk_local(folder: epath.Path) -> Iterator[str]:
-    # scandir knows a directory without asking for each file: minutes on a tree of a million.
-    pending = [("", ())]
-    while pending:
-        prefix, above = pending.pop()
-        real = os.path.realpath(folder / prefix)
-        if real in above:  # a link that leads back up
-            continue
-        with os.scandir(folder / prefix) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    pending.append((f"{prefix}{entry.name}/", (*above, real)))
-                else:
-                    yield prefix + entry.name
-
-
-def _walk_remote(folder: epath.Path) -> Iterator[str]:
-    for root, _, files in folder.walk():
-        for file in files:
-            name = (root / file).relative_to(folder).as_posix()
-            if not any(part.startswith(".") for part in name.split("/")):
-                yield name
+def _require_pixel_type(dtype: np.dtype) -> None:
+    if dtype != np.uint8:
+        raise ValueError(f"pixels are uint8 or uint16, not {np.dtype(dtype)}")
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(_ORIENTATION_TAG, 1)
+        return valid_orientation(image.getexif().get(ORIENTATION_TAG))
     except Exception:  # broken EXIF is no reason to lose a picture whose pixels are sound
         return 1
 
@@ -250,7 +328,3 @@ def _flatten(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,58 +1,37 @@
 """Odd and broken pictures, generated here with Pillow."""
 
-import io
 import os
 import struct
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import image_io
+from i2sb_jax import files, image_io
+from tests.pictures import STORED, pillow, png
 
 # Smooth, so that lossy formats keep it; no symmetry, so that every orientation differs.
 _ROWS, _COLUMNS = np.mgrid[:12, :20]
 PICTURE = np.stack([_COLUMNS * 12, _ROWS * 20, (_ROWS + _COLUMNS) * 4], -1).astype(np.uint8)
 
 
-def encode(image, image_format="PNG", **options):
-    buffer = io.BytesIO()
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    image.save(buffer, image_format, **options)
-    return buffer.getvalue()
-
-
-def png_header(width, height):
-    """A PNG that claims a size and holds one byte of pixels."""
-
-    def chunk(kind, data):
-        crc = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + crc
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
 @pytest.mark.parametrize("image_format", ["PNG", "BMP", "TIFF", "PPM"])
 def test_lossless_formats_keep_every_pixel(image_format):
-    np.testing.assert_array_equal(image_io.decode_rgb(encode(PICTURE, image_format)), PICTURE)
+    np.testing.assert_array_equal(image_io.decode_rgb(pillow(PICTURE, image_format)), PICTURE)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "JPEG2000"])
 def test_lossy_formats_are_close(image_format):
-    decoded = image_io.decode_rgb(encode(PICTURE, image_format))
+    decoded = image_io.decode_rgb(pillow(PICTURE, image_format))
     assert decoded.dtype == np.uint8 and decoded.shape == PICTURE.shape
     assert np.abs(decoded.astype(int) - PICTURE).mean() < 8
 
 
 def test_cmyk():
-    decoded = image_io.decode_rgb(encode(Image.fromarray(PICTURE).convert("CMYK"), "TIFF"))
+    decoded = image_io.decode_rgb(pillow(Image.fromarray(PICTURE).convert("CMYK"), "TIFF"))
     np.testing.assert_array_equal(decoded, PICTURE)
     red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
-    decoded = image_io.decode_rgb(encode(red, "JPEG", quality=100))
+    decoded = image_io.decode_rgb(pillow(red, "JPEG", quality=100))
     assert decoded.shape == (16, 16, 3) and decoded[..., 0].min() > 250 > 5 > decoded[..., 1:].max()
 
 
@@ -60,28 +39,28 @@ def test_cmyk():
 def test_grey_is_repeated(mode):
     image = Image.fromarray(PICTURE[..., 0]).convert(mode)
     want = np.asarray(image.convert("L"))
-    decoded = image_io.decode_rgb(encode(image))
+    decoded = image_io.decode_rgb(pillow(image))
     np.testing.assert_array_equal(decoded, np.repeat(want[..., None], 3, -1))
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bit_grey_is_scaled_not_clipped(image_format):
     levels = np.array([[0, 1, 128, 129, 255], [256, 257, 32768, 65407, 65535]], np.uint16)
-    decoded = image_io.decode_rgb(encode(levels, image_format))
+    decoded = image_io.decode_rgb(pillow(levels, image_format))
     np.testing.assert_array_equal(decoded[..., 0], [[0, 0, 0, 1, 1], [1, 1, 128, 255, 255]])
     np.testing.assert_array_equal(decoded[..., 0], decoded[..., 2])
 
 
 def test_big_endian_sixteen_bit_tiff():
     image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 257, 65535))
-    assert image_io.decode_rgb(encode(image, "TIFF"))[0, :, 0].tolist() == [1, 255]
+    assert image_io.decode_rgb(pillow(image, "TIFF"))[0, :, 0].tolist() == [1, 255]
 
 
 def test_transparency_lies_over_white():
     rgba = np.zeros((2, 3, 4), np.uint8)
     rgba[:, 1] = (255, 0, 0, 255)
     rgba[:, 2] = (0, 0, 0, 128)
-    decoded = image_io.decode_rgb(encode(rgba))
+    decoded = image_io.decode_rgb(pillow(rgba))
     assert decoded[0].tolist() == [[255, 255, 255], [255, 0, 0], [127, 127, 127]]
 
 
@@ -90,16 +69,16 @@ def test_palette_with_and_without_transparency():
     image.putpalette([10, 20, 30, 200, 100, 0, 0, 0, 255])
     image.putdata([0, 1, 2])
     colours = [[10, 20, 30], [200, 100, 0], [0, 0, 255]]
-    assert image_io.decode_rgb(encode(image))[0].tolist() == colours
-    one = image_io.decode_rgb(encode(image, transparency=1))
+    assert image_io.decode_rgb(pillow(image))[0].tolist() == colours
+    one = image_io.decode_rgb(pillow(image, transparency=1))
     assert one[0].tolist() == [colours[0], [255, 255, 255], colours[2]]
-    table = image_io.decode_rgb(encode(image, transparency=b"\xff\x00\xff"))
+    table = image_io.decode_rgb(pillow(image, transparency=b"\xff\x00\xff"))
     assert table[0].tolist() == [colours[0], [255, 255, 255], colours[2]]
 
 
 def test_transparent_colour_of_an_rgb_png():
     image = Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
-    decoded = image_io.decode_rgb(encode(image, transparency=(1, 2, 3)))
+    decoded = image_io.decode_rgb(pillow(image, transparency=(1, 2, 3)))
     assert decoded[0].tolist() == [[255, 255, 255], [4, 5, 6]]
 
 
@@ -107,21 +86,8 @@ def test_transparent_colour_of_an_rgb_png():
 def test_first_frame_of_an_animation(image_format):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "lime")]
     options = {"lossless": True} if image_format == "WEBP" else {}
-    data = encode(frames[0], image_format, save_all=True, append_images=frames[1:], **options)
+    data = pillow(frames[0], image_format, save_all=True, append_images=frames[1:], **options)
     assert image_io.decode_rgb(data)[3, 3].tolist() == [255, 0, 0]
-
-
-# For every EXIF orientation, how the upright picture was turned before it was stored.
-STORED = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a, -1),
-}
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
@@ -130,27 +96,27 @@ def test_exif_orientation(orientation, image_format):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(STORED[orientation](PICTURE))
-    decoded = image_io.decode_rgb(encode(stored, image_format, exif=exif))
+    decoded = image_io.decode_rgb(pillow(stored, image_format, exif=exif))
     np.testing.assert_array_equal(decoded, PICTURE)
 
 
 def test_exif_orientation_of_a_jpeg():
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert image_io.decode_rgb(encode(PICTURE, "JPEG", exif=exif)).shape == (20, 12, 3)
+    assert image_io.decode_rgb(pillow(PICTURE, "JPEG", exif=exif)).shape == (20, 12, 3)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
 @pytest.mark.parametrize("exif", [b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12", b"Exif\0\0nothing"])
 def test_broken_exif_does_not_lose_the_picture(exif):
-    assert image_io.decode_rgb(encode(PICTURE, "JPEG", exif=exif)).shape == PICTURE.shape
+    assert image_io.decode_rgb(pillow(PICTURE, "JPEG", exif=exif)).shape == PICTURE.shape
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM"])
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_truncated(image_format, part):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
-    data = encode(noise, image_format)
+    data = pillow(noise, image_format)
     with pytest.raises(image_io.UnreadableImage) as error:
         image_io.decode_rgb(data[: int(len(data) * part)])
     assert "\n" not in str(error.value)
@@ -162,7 +128,7 @@ def test_truncated(image_format, part):
         (b"", "empty"),
         (b"not a picture at all", "no known picture format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no known picture format"),
-        (encode(np.zeros((4, 4), np.float32), "TIFF"), "no stated range"),
+        (pillow(np.zeros((4, 4), np.float32), "TIFF"), "no stated range"),
     ],
 )
 def test_unreadable(data, message):
@@ -172,11 +138,11 @@ def test_unreadable(data, message):
 
 def test_too_large_is_refused_from_the_header():
     with pytest.raises(image_io.UnreadableImage, match="20x12 pixels are more than the 239"):
-        image_io.decode_rgb(encode(PICTURE), max_pixels=239)
+        image_io.decode_rgb(pillow(PICTURE), max_pixels=239)
     # Three sizes: our own limit, where Pillow warns, and where Pillow refuses.
     for side in (9_000, 12_000, 60_000):
         with pytest.raises(image_io.UnreadableImage, match="pixels"):
-            image_io.decode_rgb(png_header(side, side), max_pixels=80_000_000)
+            image_io.decode_rgb(png(side, side), max_pixels=80_000_000)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +190,7 @@ def test_write_png_is_atomic(tmp_path, monkeypatch):
 
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        image_io.write_atomically(path, None)
+        files.write_atomically(path, None)
     assert path.read_bytes() == before and os.listdir(path.parent) == ["picture.png"]
 
 
@@ -234,14 +200,21 @@ def test_list_images(tmp_path):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "linked").symlink_to(tmp_path / "a" / "b")
-    assert image_io.list_images(tmp_path) == ["a/b/c.webp", "a/z.JPEG", "b.png", "linked/c.webp"]
+    assert files.list_images(tmp_path) == ["a/b/c.webp", "a/z.JPEG", "b.png", "linked/c.webp"]
 
 
 def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match=f"{tmp_path}/none does not exist"):
-        image_io.list_images(tmp_path / "none")
+        files.list_images(tmp_path / "none")
     with pytest.raises(ValueError, match=f"no pictures in {tmp_path}"):
-        image_io.list_images(tmp_path)
+        files.list_images(tmp_path)
     (tmp_path / "file.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"file\.png is not a folder"):
-        image_io.list_images(tmp_path / "file.png")
+        files.list_images(tmp_path / "file.png")
+
+
+@pytest.mark.parametrize("channels, shown", [(1, [0, 0, 0]), (2, [0, 0, 0]), (5, [0, 1, 2])])
+def test_what_is_shown_of_many_channels(channels, shown):
+    image = np.arange(channels, dtype=np.uint8) * np.ones((2, 4, 5, 1), np.uint8)
+    rgb = image_io.to_rgb(image)
+    assert rgb.shape == (2, 4, 5, 3) and rgb[0, 0, 0].tolist() == shown

@@ -1,0 +1,132 @@
+"""Files and folders, local or in a bucket: lists of pictures, and writes all at once."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from etils import epath
+
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"),
+    *(".gif", ".bmp", ".ppm", ".pgm", ".jp2"),
+)
+
+
+def write_atomically(path: epath.PathLike, data: bytes) -> None:
+    """Writes under a temporary name beside `path`, then renames; makes the folder if needed."""
+    with open_atomically(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_atomically(path: epath.PathLike) -> Iterator[BinaryIO]:
+    """As `write_atomically`, for what is written in parts: renames where the block ends well."""
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def list_images(folder: epath.PathLike, *, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
+    """Names of all pictures below a folder, told by their suffix.
+
+    Args:
+        folder: local or gs://. Hidden files and folders are skipped, links are followed.
+        suffixes: in lower case; of either case are found.
+
+    Returns:
+        Sorted names relative to `folder`, with '/' between parts.
+
+    Raises:
+        ValueError: the folder is missing or holds no picture; one line that names it.
+    """
+    names = sorted(_walk(require_folder(folder), suffixes))
+    if not names:
+        raise ValueError(f"no pictures in {folder} (suffixes: {' '.join(suffixes)})")
+    return names
+
+
+def require_pictures(folder: epath.PathLike, *, at_least: int = 1) -> None:
+    """Raises ValueError, in one line, unless a folder holds so many pictures; stops counting there.
+
+    For those who want to know before they list a tree of a million.
+    """
+    names = _walk(require_folder(folder), IMAGE_SUFFIXES)
+    found = len(list(itertools.islice(names, at_least)))
+    if found < at_least:
+        what = "no pictures" if not found else f"only {found} of the {at_least} pictures needed"
+        raise ValueError(f"{what} in {folder} (suffixes: {' '.join(IMAGE_SUFFIXES)})")
+
+
+def require_folder(folder: epath.PathLike) -> epath.Path:
+    """`folder` as a path, ~ expanded; ValueError in one line if it is no directory."""
+    path = epath.Path(folder).expanduser()
+    if not path.is_dir():
+        kind = "is not a folder" if path.exists() else "does not exist"
+        raise ValueError(f"{path} {kind}: name a directory of pictures")
+    return path
+
+
+def require_new_folder(folder: epath.PathLike) -> epath.Path:
+    """`folder` as a path, ~ expanded; ValueError in one line if anything is there already."""
+    path = epath.Path(folder).expanduser()
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{path} is not empty: name a new directory")
+    return path
+
+
+def require_apart(folder: epath.PathLike, other: epath.PathLike, *, what: str) -> None:
+    """Raises ValueError, in one line that begins with `what`, where a folder lies in another."""
+    real = [_real(path) for path in (folder, other)]
+    for one, two in (real, real[::-1]):
+        if two == one or two.startswith(one.rstrip("/") + "/"):
+            raise ValueError(f"{what}: {two} lies in {one}; name folders that share no picture")
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether a path is a bucket's, such as gs://…"""
+    return "://" in str(path)
+
+
+def _real(path: epath.PathLike) -> str:
+    path = epath.Path(path).expanduser()
+    return str(path) if is_remote(path) else os.path.realpath(path)
+
+
+def _walk(folder: epath.Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Names of pictures below a folder, in no order."""
+    files = _walk_remote(folder) if is_remote(folder) else _walk_local(folder)
+    return (name for name in files if name.lower().endswith(suffixes))
+
+
+def _walk_local(folder: epath.Path) -> Iterator[str]:
+    # scandir knows a directory without asking for each file: minutes on a tree of a million.
+    pending = [("", ())]
+    while pending:
+        prefix, above = pending.pop()
+        real = os.path.realpath(folder / prefix)
+        if real in above:  # a link that leads back up
+            continue
+        with os.scandir(folder / prefix) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    pending.append((f"{prefix}{entry.name}/", (*above, real)))
+                else:
+                    yield prefix + entry.name
+
+
+def _walk_remote(folder: epath.Path) -> Iterator[str]:
+    for root, _, files in folder.walk():
+        for file in files:
+            name = (root / file).relative_to(folder).as_posix()
+            if not any(part.startswith(".") for part in name.split("/")):
+                yield name
