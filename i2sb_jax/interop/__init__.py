@@ -1,8 +1,23 @@
 """Weights from and to files and other frameworks. No framework is needed for it."""
 
-from i2sb_jax.interop.adm import adapt_adm_channels, parameter_table, params_from_state_dict
+from i2sb_jax.interop.adm import (
+    adapt_adm_channels,
+    load_adm,
+    parameter_table,
+    params_from_state_dict,
+    state_dict_from_params,
+)
+from i2sb_jax.interop.convert import Imported, import_weights
+from i2sb_jax.interop.export import export_model
+from i2sb_jax.interop.hub import local_folder
+from i2sb_jax.interop.i2sb import load_i2sb
+from i2sb_jax.interop.provenance import Provenance, copy_provenance, read_provenance
+from i2sb_jax.interop.safetensors_file import read_safetensors_file
+from i2sb_jax.interop.torch_file import read_torch_file
+from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.interop.weights import (
     check_weights,
+    load_model_folder,
     load_safetensors,
     load_weights,
     save_model,
@@ -10,12 +25,26 @@ from i2sb_jax.interop.weights import (
 )
 
 __all__ = [
+    "Imported",
+    "Provenance",
     "adapt_adm_channels",
     "check_weights",
+    "copy_provenance",
+    "export_model",
+    "import_weights",
+    "load_adm",
+    "load_i2sb",
+    "load_model_folder",
     "load_safetensors",
     "load_weights",
+    "local_folder",
     "parameter_table",
     "params_from_state_dict",
+    "read_provenance",
+    "read_safetensors_file",
+    "read_torch_file",
+    "read_weights_file",
     "save_model",
     "save_safetensors",
+    "state_dict_from_params",
 ]

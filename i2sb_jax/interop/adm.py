@@ -1,11 +1,17 @@
 """ADM's PyTorch weights (guided-diffusion, MIT licence) as parameters of `i2sb_jax.models.UNet`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from etils import epath
 
+from i2sb_jax.config import flatten
+from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.corruptions.mixture import MIXTURE_NAMES
+from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.models.architecture import BlockSpec, UNetConfig, block_plan
+from i2sb_jax.types import Params
 
 # What a PyTorch tensor of each layout is called along its axes, and the same for Flax. An axis
 # "1" has length one and exists on one side only.
@@ -16,6 +22,7 @@ LAYOUTS = {
     "conv_2d": ("oihw", "hwio"),
 }
 
+FIRST_KERNEL = "input_blocks.0.0.weight"
 _SHOWN = 5  # how many names an error message lists
 
 
@@ -135,18 +142,7 @@ def params_from_state_dict(
         ValueError: tensors are missing or surplus, or one has another shape than the network's.
     """
     table = list(parameter_table(config))
-    expected = {entry.torch_name for entry in table}
-    missing = [entry.torch_name for entry in table if entry.torch_name not in state_dict]
-    surplus = [name for name in state_dict if name not in expected]
-    problems = [
-        f"{len(names)} {what}: {', '.join(map(str, names[:_SHOWN]))}"
-        + (", …" if len(names) > _SHOWN else "")
-        for what, names in (("missing", missing), ("surplus", surplus))
-        if names
-    ]
-    if problems:
-        raise ValueError(f"tensor names do not fit the network; {'; '.join(problems)}")
-
+    check_names(state_dict, table)
     params: dict[str, Any] = {}
     for entry in table:
         tensor = np.asarray(state_dict[entry.torch_name])
@@ -161,6 +157,97 @@ def params_from_state_dict(
             tensor.astype(np.float32, copy=False), entry.layout
         )
     return params
+
+
+def check_names(names: Iterable[str], table: Sequence[ParameterEntry]) -> None:
+    """Raises ValueError, in one line, unless `names` are those of the table, in any order."""
+    have, expected = set(names), {entry.torch_name for entry in table}
+    missing = [entry.torch_name for entry in table if entry.torch_name not in have]
+    surplus = [name for name in names if name not in expected]
+    problems = [
+        f"{len(wrong)} {what}: {', '.join(map(str, wrong[:_SHOWN]))}"
+        + (", …" if len(wrong) > _SHOWN else "")
+        for what, wrong in (("missing", missing), ("surplus", surplus))
+        if wrong
+    ]
+    if problems:
+        raise ValueError(f"tensor names do not fit the network; {'; '.join(problems)}")
+
+
+def state_dict_from_params(params: Params, config: UNetConfig) -> dict[str, np.ndarray]:
+    """A guided-diffusion state dict from parameters of `UNet(config)`.
+
+    The inverse of `params_from_state_dict`, bit by bit.
+
+    Args:
+        params: nested dict of arrays.
+        config: the network.
+
+    Returns:
+        guided-diffusion's name to array in PyTorch's layout, in PyTorch's parameter order; views
+        where the parameters are numpy's.
+
+    Raises:
+        ValueError: the parameters are not the network's.
+    """
+    flat = flatten(params, separator="/")
+    table = list(parameter_table(config))
+    paths = ["/".join(entry.flax_path) for entry in table]
+    if set(paths) != set(flat):
+        odd = sorted(set(paths) ^ set(flat))
+        raise ValueError(f"the parameters are not this network's: {odd[0]} is in one of them only")
+    return {
+        entry.torch_name: to_torch_layout(np.asarray(flat[path]), entry.layout)
+        for path, entry in zip(paths, table, strict=True)
+    }
+
+
+def load_adm(path: epath.PathLike, config: UNetConfig, *, seed: int = 0) -> Params:
+    """Parameters of `UNet(config)` from a released ADM file, such as 256x256_diffusion_uncond.pt.
+
+    Args:
+        path: a PyTorch file with one flat state dict, or safetensors with the same names.
+        config: the network; its input and output channels may differ from the file's as
+            `adapt_adm_channels` says.
+        seed: of the weights of input channels that the file has not.
+
+    Returns:
+        Nested dict of float32 arrays, mapped and not read until used where the file is float32.
+
+    Raises:
+        ValueError: the file cannot be read, or its tensors are not the network's.
+    """
+    return adm_params(read_weights_file(path), config, seed=seed)
+
+
+def adm_params(state_dict: Any, config: UNetConfig, *, seed: int) -> Params:
+    """As `load_adm`, from what was read."""
+    if not is_adm(state_dict):
+        raise ValueError(f"there are none of ADM's tensors in it: no {FIRST_KERNEL}")
+    channels = np.shape(state_dict[FIRST_KERNEL])[1:2]
+    if channels > (config.in_channels,):
+        raise ValueError(explain_inputs(channels[0], config.in_channels))
+    return params_from_state_dict(adapt_adm_channels(state_dict, config, seed=seed), config)
+
+
+def is_adm(contents: Any) -> bool:
+    """Whether the contents of a file of weights are a state dict with guided-diffusion's names."""
+    return isinstance(contents, Mapping) and FIRST_KERNEL in contents
+
+
+def explain_inputs(given: int, wanted: int) -> str:
+    """One line on weights whose network takes other inputs than the task's."""
+    fitting = [
+        name
+        for name in (*MIXTURE_NAMES, "mixture", "colorize")
+        if given == (6 if make_corruption(name, image_size=64).has_cond else 3)
+    ]
+    tasks = f"such weights fit {', '.join(fitting)}" if fitting else "no task of the paper has that"
+    pairs = " and paired data with as many channels"
+    return (
+        f"the network of these weights takes {given} input channels, the task's takes {wanted} "
+        f"(3, and 3 more where it sees X_1 beside X_t): {tasks}{pairs}"
+    )
 
 
 def adapt_adm_channels(
@@ -185,14 +272,13 @@ def adapt_adm_channels(
     for name in ("out.2.weight", "out.2.bias"):
         if name in adapted:
             adapted[name] = np.asarray(adapted[name])[: config.out_channels]
-    name = "input_blocks.0.0.weight"
-    if name in adapted:
-        kernel = np.asarray(adapted[name], np.float32)
+    if FIRST_KERNEL in adapted:
+        kernel = np.asarray(adapted[FIRST_KERNEL], np.float32)
         added = config.in_channels - kernel.shape[1] if kernel.ndim == 4 else 0
         if added > 0:
             bound = (config.in_channels * kernel[0, 0].size) ** -0.5
             rng = np.random.Generator(np.random.PCG64(seed))
             shape = (kernel.shape[0], added, *kernel.shape[2:])
             new = rng.uniform(-bound, bound, shape).astype(np.float32)
-            adapted[name] = np.concatenate([kernel, new], axis=1)
+            adapted[FIRST_KERNEL] = np.concatenate([kernel, new], axis=1)
     return adapted

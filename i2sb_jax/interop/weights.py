@@ -5,43 +5,37 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors.numpy
 from etils import epath
-from safetensors import SafetensorError
 
+from i2sb_jax import build, sharding
 from i2sb_jax import config as config_lib
-from i2sb_jax.checkpoint import Checkpoints, check_shapes
+from i2sb_jax.checkpoint import Checkpoints, abstract_like, check_shapes
 from i2sb_jax.config import Config, flatten
-from i2sb_jax.image_io import write_atomically
+from i2sb_jax.interop.hub import local_folder
+from i2sb_jax.interop.provenance import MODEL_FILE, Provenance, write_provenance
+from i2sb_jax.interop.safetensors_file import read_safetensors_file, write_safetensors_file
 from i2sb_jax.types import Params
 
-MODEL_FILE = "model.safetensors"
 _MAX_HEADER = 100_000_000  # bytes, the format's own limit
+_CONVERT = "i2sb-import converts PyTorch's weights"
 
 
 def save_safetensors(path: epath.PathLike, params: Params) -> None:
-    """Writes parameters, named by their path in the tree joined with "/"."""
-    flat = {
-        name: np.ascontiguousarray(value) for name, value in flatten(params, separator="/").items()
-    }
-    write_atomically(path, safetensors.numpy.save(flat))
+    """Writes parameters, named by their path in the tree joined with "/", one after the other."""
+    flat = flatten(params, separator="/")
+    write_safetensors_file(path, {name: np.asarray(value) for name, value in flat.items()})
 
 
 def load_safetensors(path: epath.PathLike) -> Params:
-    """Reads what `save_safetensors` wrote, as nested dicts of numpy arrays.
+    """What `save_safetensors` wrote, as nested dicts of read-only arrays.
+
+    They are mapped, and read when used: a local file must not change until then.
 
     Raises:
         ValueError: the file is missing or not a safetensors file.
     """
-    path = epath.Path(path)
-    if not path.exists():
-        raise ValueError(f"no weights at {path}")
-    try:
-        flat = safetensors.numpy.load(path.read_bytes())
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from None
     params: dict[str, Any] = {}
-    for name, value in flat.items():
+    for name, value in read_safetensors_file(path).items():
         *folders, leaf = name.split("/")
         node = params
         for folder in folders:
@@ -50,17 +44,44 @@ def load_safetensors(path: epath.PathLike) -> Params:
     return params
 
 
-def save_model(folder: epath.PathLike, config: Config, params: Params) -> None:
-    """Writes a model folder: config.json and model.safetensors."""
-    config_lib.save(folder, config)
+def save_model(
+    folder: epath.PathLike,
+    config: Config,
+    params: Params,
+    *,
+    provenance: Provenance | None = None,
+) -> None:
+    """Writes a model folder: model.safetensors, config.json, and provenance.json if it is known."""
     save_safetensors(epath.Path(folder) / MODEL_FILE, params)
+    if provenance is not None:
+        write_provenance(folder, provenance)
+    config_lib.save(folder, config)
+
+
+def load_model_folder(path: epath.PathLike) -> tuple[Config, Params]:
+    """The configuration and the (averaged) weights of a run or a model folder, on all devices.
+
+    Args:
+        path: local, gs:// or hf://OWNER/NAME[@REVISION].
+
+    Returns:
+        The configuration and the parameters.
+
+    Raises:
+        ValueError: `path` holds no run, no weights, or some of other shapes.
+    """
+    path = local_folder(path)
+    config = config_lib.load(path)
+    abstract = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
+    everywhere = sharding.replicated(sharding.make_mesh())
+    return config, load_weights(path, abstract_like(abstract, everywhere))
 
 
 def load_weights(source: epath.PathLike, abstract: Params) -> Params:
     """Parameters from a run (its EMA weights), a model folder or a .safetensors file.
 
     Args:
-        source: the run's folder, the model folder or the file.
+        source: the run's folder, the model folder (also hf://OWNER/NAME[@REVISION]) or the file.
         abstract: `jax.ShapeDtypeStruct`s with shardings, the shapes that are wanted.
 
     Returns:
@@ -69,6 +90,7 @@ def load_weights(source: epath.PathLike, abstract: Params) -> Params:
     Raises:
         ValueError: nothing of the kind is there, or names or shapes differ.
     """
+    source = local_folder(source)
     check_weights(source, abstract)
     path = _weights_file(source)
     if path is None:
@@ -83,12 +105,16 @@ def load_weights(source: epath.PathLike, abstract: Params) -> Params:
 
 def check_weights(source: epath.PathLike, abstract: Params) -> None:
     """Raises what `load_weights` would raise, reading only names and shapes."""
+    source = local_folder(source)
     path = _weights_file(source)
     if path is None:
         with Checkpoints(source, read_only=True) as checkpoints:
             return checkpoints.check_field("ema_params", abstract)
     want = {name: tuple(like.shape) for name, like in flatten(abstract, separator="/").items()}
-    check_shapes(str(path), _shapes(path), want)
+    have = _shapes(path)
+    if "time_embed.0.weight" in have:
+        raise ValueError(f"{path} has PyTorch's names and layouts: {_CONVERT}")
+    check_shapes(str(path), have, want)
 
 
 def _weights_file(source: epath.PathLike) -> epath.Path | None:
@@ -111,7 +137,7 @@ def _shapes(path: epath.Path) -> dict[str, tuple[int, ...]]:
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{path} is not a safetensors file") from None
+        raise ValueError(f"{path} is not a safetensors file: {_CONVERT}") from None
     if path.stat().length != 8 + length + end:
         raise ValueError(f"{path} is cut short: copy or save it again")
     return shapes

@@ -10,13 +10,17 @@ import pytest
 from i2sb_jax.interop.adm import (
     LAYOUTS,
     adapt_adm_channels,
+    load_adm,
     parameter_table,
     params_from_state_dict,
+    state_dict_from_params,
     to_flax_layout,
     to_torch_layout,
 )
+from i2sb_jax.interop.safetensors_file import write_safetensors_file
 from i2sb_jax.models import UNet, adm_256
 from tests.golden import synthetic
+from tests.interop.torch_writer import write_torch_file
 from tests.models.networks import COND, DEEP, SMALL, TINY, golden_state_dict, manifest
 
 
@@ -127,3 +131,49 @@ def test_a_file_that_fits_is_left_alone():
     assert adapted.keys() == state_dict.keys()
     for name, tensor in state_dict.items():
         np.testing.assert_array_equal(adapted[name], tensor)
+
+
+def test_back_to_pytorch_is_the_inverse():
+    state_dict = golden_state_dict("unet_tiny")
+    back = state_dict_from_params(params_from_state_dict(state_dict, TINY), TINY)
+    assert list(back) == list(manifest("unet_tiny"))  # PyTorch's own order
+    for name, tensor in state_dict.items():
+        np.testing.assert_array_equal(back[name], tensor)
+    params = params_from_state_dict(state_dict, TINY)
+    del params["mid_attention"]["qkv"]["bias"]
+    with pytest.raises(ValueError, match="mid_attention/qkv/bias is in one of them only"):
+        state_dict_from_params(params, TINY)
+
+
+def assert_same(params, expected):
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
+
+
+@pytest.mark.parametrize("write", [write_torch_file, write_safetensors_file])
+def test_a_released_file_is_loaded_from_either_format(tmp_path, write):
+    released = dataclasses.replace(TINY, out_channels=6)
+    state_dict = {
+        entry.torch_name: synthetic.hashed_unet_weight(entry.torch_name, entry.torch_shape)
+        for entry in parameter_table(released)
+    }
+    path = tmp_path / "released"
+    write(path, state_dict)
+    for config, seed in ((TINY, 0), (COND, 3)):
+        expected = params_from_state_dict(adapt_adm_channels(state_dict, config, seed=seed), config)
+        assert_same(load_adm(path, config, seed=seed), expected)
+    loaded = jax.tree.leaves(load_adm(path, TINY))
+    assert not any(leaf.flags.owndata for leaf in loaded)  # all but the maps is views
+
+
+def test_a_network_with_other_inputs_is_explained(tmp_path):
+    write_torch_file(tmp_path / "cond.pt", golden_state_dict("unet_tiny", in_channels=6))
+    with pytest.raises(ValueError) as error:
+        load_adm(tmp_path / "cond.pt", TINY)
+    message = str(error.value)
+    assert "takes 6 input channels, the task's takes 3" in message and "\n" not in message
+    assert "fit colorize and paired data" in message and "sr4x" not in message
+    write_torch_file(tmp_path / "other.pt", {"classifier.weight": np.zeros(3, np.float32)})
+    with pytest.raises(
+        ValueError, match=r"none of ADM's tensors in it: no input_blocks.0.0.weight"
+    ):
+        load_adm(tmp_path / "other.pt", TINY)

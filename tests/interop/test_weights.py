@@ -135,8 +135,8 @@ def test_a_broken_file(tmp_path, spoil, words, call):
 def test_load_safetensors_refuses_what_is_none(tmp_path):
     with pytest.raises(ValueError) as error:
         load_safetensors(tmp_path / "none")
-    one_line(error, "no weights at")
+    one_line(error, "no file of weights at")
     (tmp_path / "text").write_text("weights")
     with pytest.raises(ValueError) as error:
         load_safetensors(tmp_path / "text")
-    one_line(error, "text is not a safetensors file")
+    one_line(error, "text is refused", "not safetensors")
