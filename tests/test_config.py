@@ -46,6 +46,7 @@ def keys_of(tree, prefix=""):
 
 
 KEYS = tuple(keys_of(Config))
+PAIRS = {"corruption": "pairs", "data.source": "pairs", "data.path": "somewhere"}
 
 
 def load_file(path):
@@ -87,7 +88,7 @@ def test_every_config_passes(path):
         return
     module = load_file(path)
     plain = module.get_config().to_dict()
-    if path.name == "base.py":
+    if plain["data"]["source"] == "folder":  # which only the user knows
         plain["data"]["path"] = "somewhere"
     from_config_dict(plain)
     if path.name != "base.py":
@@ -157,6 +158,33 @@ def test_no_key_may_be_missing(key):
         ({"data.crop": "centre"}, ("data.crop='centre'", "resize, window")),
         ({"data.eval_fraction": 1.0}, ("data.eval_fraction=1.0", "[0.0, 1.0)")),
         ({"data.max_unreadable": -1}, ("data.max_unreadable=-1", "at least 0")),
+        ({"corruption": "pairs"}, ("'pairs'", "data.source='photos'", "both")),
+        ({"data.source": "pairs", "data.path": "a"}, ("corruption='sr4x-pool'", "both")),
+        ({**PAIRS, "mask_file": "m.npz"}, ("mask_file='m.npz'", "no masks")),
+        ({**PAIRS, "data.path": ""}, ("data.path=''", "'pairs'")),
+        ({**PAIRS, "data.eval_fraction": 0.0}, ("data.eval_fraction=0.0", "0.02")),
+        ({**PAIRS, "data.eval_path": "somewhere"}, ("data.eval_path='somewhere'", "other")),
+        ({**PAIRS, "data.target_path": "somewhere"}, ("data.target_path='somewhere'", "''")),
+        ({**PAIRS, "data.target_path": "b", "data.eval_path": "c"}, ("eval_target_path=''",)),
+        ({**PAIRS, "data.eval_path": "c", "data.eval_target_path": "d"}, ("'d'", "target_path")),
+        ({**PAIRS, "data.source_side": "top"}, ("data.source_side='top'", "left, right")),
+        ({**PAIRS, "data.scaling": "dtypes"}, ("'dtypes'", "did you mean 'dtype'")),
+        ({**PAIRS, "data.source_channels": 0}, ("data.source_channels=0", "at least 1")),
+        ({**PAIRS, "data.target_channels": 0}, ("data.target_channels=0", "at least 1")),
+        ({**PAIRS, "data.source_channels": 1}, ("source_channels=1", "equal", "one picture")),
+        (
+            {**PAIRS, "data.target_path": "b", "data.source_channels": 2},
+            ("data.source_channels=2", "data.target_channels=3", "data.cond_x1=True"),
+        ),
+        ({**PAIRS, "data.source_range": [1, 1]}, ("data.source_range=(1.0, 1.0)", "lower")),
+        ({**PAIRS, "data.target_range": [1.0]}, ("data.target_range=(1.0,)", "two")),
+        ({**PAIRS, "data.percentiles": [-1, 50]}, ("data.percentiles=(-1.0, 50.0)", "0…100")),
+        ({**PAIRS, "data.group_pattern": "("}, ("data.group_pattern='('",)),
+        ({**PAIRS, "data.shuffle_channels": True}, ("data.shuffle_channels=True", "False")),
+        ({"data.cond_x1": True}, ("data.cond_x1=True", "'pairs', not 'photos'")),
+        ({"data.target_path": "b"}, ("data.target_path='b'", "not 'photos'")),
+        ({"data.group_pattern": "b"}, ("data.group_pattern='b'", "not 'photos'")),
+        ({"data.eval_list": "b"}, ("data.eval_list='b'", "photos")),
         ({"optimizer.schedule": "linear"}, ("optimizer.schedule='linear'", "step, cosine")),
         ({"optimizer.learning_rate": 0.0}, ("optimizer.learning_rate=0.0", "positive")),
         ({"optimizer.warmup_steps": -1}, ("optimizer.warmup_steps=-1", "at least 0")),
@@ -265,17 +293,45 @@ MAY_CHANGE = {
 }
 
 
+# keys of pairs alone
+PAIRS_MAY_CHANGE = {
+    "data.path": "a",
+    "data.target_path": "b",
+    "data.eval_path": "c",
+    "data.eval_target_path": "d",
+    "data.eval_list": "e",
+}
+PAIRS_OTHER = {
+    "data.source_side": "right",
+    "data.source_channels": 1,
+    "data.target_channels": 4,
+    "data.scaling": "fixed",
+    "data.source_range": (0.0, 4095.0),
+    "data.target_range": (-1.0, 1.0),
+    "data.percentiles": (1.0, 99.0),
+    "data.group_pattern": "[a-z]+",
+    "data.cond_x1": True,
+}
+
+
+def test_pairs_may_move(tmp_path):
+    config_lib.save(tmp_path, from_config_dict(values(PAIRS)))
+    config_lib.check_same_run(tmp_path, from_config_dict(values(PAIRS | PAIRS_MAY_CHANGE)))
+
+
 def test_a_run_may_go_on_with_other_logging_and_sampling(tmp_path):
     config_lib.check_same_run(tmp_path / "none", from_config_dict(values()))
     config_lib.save(tmp_path, from_config_dict(values()))
     config_lib.check_same_run(tmp_path, from_config_dict(values(MAY_CHANGE)))
 
 
-@pytest.mark.parametrize("key", sorted(set(KEYS) - set(MAY_CHANGE)))
+@pytest.mark.parametrize("key", sorted(set(KEYS) - {*MAY_CHANGE, *PAIRS_MAY_CHANGE}))
 def test_no_other_key_may_change(tmp_path, key):
     """Whatever shapes the result is named, with both values."""
     # fit for either value of any key, and free to differ
     common = {"sampling.sampler": "ode", "data.path": "somewhere"}
+    if key in PAIRS_OTHER:
+        common |= PAIRS | {"data.target_path": "targets", "data.cond_x1": key != "data.cond_x1"}
     config = from_config_dict(values(common))
     section, name = find(to_dict(config), key)
     here = section[name]
@@ -318,6 +374,7 @@ OTHER = {
     "training.batch_size": 128,
     "training.accumulation_steps": 2,
     "training.init_from": "elsewhere",
+    **PAIRS_OTHER,
 }
 
 

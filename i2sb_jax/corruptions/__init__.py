@@ -6,7 +6,8 @@
 | name | X_1 |
 |---|---|
 | `sr4x-pool`, `sr4x-bicubic` | down by 4, up again by nearest neighbour |
-| `jpeg-Q` | JPEG at quality Q in 1...100 |
+| `jpeg-Q` | the published model of JPEG at quality Q in 1...100 |
+| `jpeg-file`, `jpeg-file-LO-HI` | real JPEG files, quality 5...95 or LO...HI, 4:4:4 or 4:2:0 |
 | `blur-uni`, `blur-gauss` | the published blur, spectral slip included |
 | `blur-uni-exact`, `blur-gauss-exact` | the plain filter behind it |
 | `inpaint-center`, `inpaint-freeform1020`, `inpaint-freeform2030` | noise in a hole |

@@ -17,6 +17,8 @@ As in NumPy: `asarray`, `reshape`, `repeat`, `stack`, `concat`, `zeros_like`, `w
 | `normal, uniform(keys, stream, shape)` | float32 [batch, *shape], each image from its own key; |
 | | `stream` tells the draws of one key apart |
 | `map_images(fn, elements, shape)` | `fn` on one image at a time; float32 [batch, *shape] |
+| `map_on_host(fn, elements, shape)` | the same of NumPy code that cannot be traced, such as a |
+| | codec; `fn` is deterministic, and there is no gradient |
 | `switch(choice, branches)` | `branches[choice]()`; the others are not computed |
 
 TensorFlow is imported only when one of its tensors comes in.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 from i2sb_jax.corruptions.backend import Array, backend_of
 
 # Each kind of draw has its own stream, so no two draws ever share a key.
-HOLE_NOISE, MASK_CHOICE, MEMBER_CHOICE, ADDED_NOISE = range(4)
+HOLE_NOISE, MASK_CHOICE, MEMBER_CHOICE, ADDED_NOISE, FILE_SETTINGS = range(5)
 
 
 class Corrupted(NamedTuple):
@@ -38,10 +38,13 @@ class Corruption(abc.ABC):
       has_mask: whether `Corrupted.mask` is not None.
       has_cond: whether `Corrupted.cond` is not None.
       is_random: whether a call needs a key.
+      quality_range: the lowest and the highest JPEG quality that it makes; None where it makes no
+        JPEG.
     """
 
     name: str
     image_size: int
+    quality_range: tuple[int, int] | None = None
     has_mask: ClassVar[bool] = False
     has_cond: ClassVar[bool] = False
     is_random: ClassVar[bool] = False

@@ -11,6 +11,7 @@ from i2sb_jax.corruptions.colorize import make_colorize
 from i2sb_jax.corruptions.corruption import Corruption
 from i2sb_jax.corruptions.inpainting import make_inpainting
 from i2sb_jax.corruptions.jpeg import make_jpeg
+from i2sb_jax.corruptions.jpeg_file import make_jpeg_file
 from i2sb_jax.corruptions.masks import (
     FILE_SIDE,
     CenterMask,
@@ -39,23 +40,29 @@ _FREEFORM = {  # bounds of the area, array in the mask file
 _SIZE_UNITS = {"sr4x-pool": 4, "sr4x-bicubic": 4, "mixture": 16}
 _JPEG = re.compile(r"jpeg-(-?\d+)")
 _JPEG_UNIT = 16
+_JPEG_FILE = re.compile(r"jpeg-file(?:-(.*))?", re.DOTALL)
+_JPEG_FILE_RANGE = "5-95"
 
 
 def corruption_names() -> tuple[str, ...]:
-    """Every name `make_corruption` takes, the hundred JPEG qualities included."""
+    """Every name `make_corruption` takes, the hundred JPEG qualities included.
+
+    Of `jpeg-file-LO-HI` there are thousands: `jpeg-file` stands for all of them.
+    """
     jpeg = tuple(f"jpeg-{quality}" for quality in range(1, 101))
-    return (*_MAKERS, "inpaint-center", *_FREEFORM, "mixture", *jpeg)
+    return (*_MAKERS, "inpaint-center", *_FREEFORM, "mixture", "jpeg-file", *jpeg)
 
 
 def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Corruption:
     """Makes a corruption of the I²SB paper (Liu et al. 2023) by its name.
 
     Args:
-      name: "sr4x-pool", "sr4x-bicubic", "jpeg-Q" with Q in 1...100, "blur-uni", "blur-gauss",
+      name: "sr4x-pool", "sr4x-bicubic", "jpeg-Q" with Q in 1...100, "jpeg-file-LO-HI" with
+        1 <= LO <= HI <= 100, "jpeg-file" for "jpeg-file-5-95", "blur-uni", "blur-gauss",
         "blur-uni-exact", "blur-gauss-exact", "inpaint-center", "inpaint-freeform1020",
         "inpaint-freeform2030", "mixture" or "colorize".
       image_size: height and width of the images; a multiple of 4 for super-resolution and of 16 for
-        JPEG and the mixture.
+        jpeg-Q and the mixture.
       mask_file: the paper's 256×256 freeform masks (.npz, local or gs://), for the freeform
         corruptions and the mixture; None generates brush strokes instead.
 
@@ -68,13 +75,16 @@ def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Cor
     match = _JPEG.fullmatch(name) if isinstance(name, str) else None
     if match and not 1 <= int(match[1]) <= 100:
         raise ValueError(f"corruption {name!r}: a JPEG quality lies in 1...100")
-    if name not in corruption_names():
+    file_match = _JPEG_FILE.fullmatch(name) if isinstance(name, str) else None
+    if name not in corruption_names() and not file_match:
         nearest = difflib.get_close_matches(str(name), corruption_names(), n=1, cutoff=0)[0]
         raise ValueError(f"unknown corruption {name!r}: did you mean {nearest!r}?")
     _check_size(name, image_size, _JPEG_UNIT if match else _SIZE_UNITS.get(name, 1))
     if mask_file is not None:
         _check_mask_file(name, image_size)
 
+    if file_match:
+        return make_jpeg_file(name, image_size, *_quality_range(name, file_match[1]))
     if match:
         return make_jpeg(name, image_size, int(match[1]))
     if name == "inpaint-center":
@@ -84,6 +94,20 @@ def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Cor
     if name == "mixture":
         return make_mixture(name, image_size, _mixture_members(image_size, mask_file))
     return _MAKERS[name](name, image_size)
+
+
+def _quality_range(name: str, text: str | None) -> tuple[int, int]:
+    """The two numbers behind jpeg-file, which may be left out."""
+    match = re.fullmatch(
+        r"(\d{1,3})-(\d{1,3})", _JPEG_FILE_RANGE if text is None else text, re.ASCII
+    )
+    low, high = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= low <= high <= 100:
+        raise ValueError(
+            f"corruption {name!r}: jpeg-file-LO-HI takes two JPEG qualities with "
+            f"1 <= LO <= HI <= 100, e.g. jpeg-file-{_JPEG_FILE_RANGE}"
+        )
+    return low, high
 
 
 def _mixture_members(image_size: int, mask_file: Any) -> tuple[Corruption, ...]:

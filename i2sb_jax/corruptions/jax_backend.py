@@ -5,9 +5,11 @@ All of it traces: `jit`, `vmap` and `grad` see pure functions. Products are take
 """
 
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.numpy import (
     abs,
     cos,
@@ -24,6 +26,8 @@ from jax.numpy import (
     zeros_like,
 )
 
+from i2sb_jax.corruptions import numpy_backend
+
 __all__ = [
     "abs",
     "argsort",
@@ -37,6 +41,7 @@ __all__ = [
     "floor",
     "image_keys",
     "map_images",
+    "map_on_host",
     "min",
     "minimum",
     "normal",
@@ -94,6 +99,47 @@ def map_images(fn, elements, shape):
     """`fn` on one image at a time; float32 [batch, *shape]."""
     del shape  # JAX sees it in the values
     return jax.lax.map(lambda element: fn(*element), elements)
+
+
+def map_on_host(fn, elements, shape):
+    """`fn` in NumPy on one image at a time; float32 [batch, *shape]."""
+
+    def batch(*arrays):
+        # under vmap all arrays come with the same axes in front of the batch
+        front = arrays[0].shape[: arrays[0].ndim - elements[0].ndim + 1]
+        flat = [
+            np.asarray(array).reshape(-1, *element.shape[1:])
+            for array, element in zip(arrays, elements, strict=True)
+        ]
+        return numpy_backend.map_on_host(fn, flat, shape).reshape(*front, *shape)
+
+    result = jax.ShapeDtypeStruct((elements[0].shape[0], *shape), jnp.float32)
+
+    @jax.custom_jvp
+    def call(*arrays):
+        return jax.pure_callback(batch, result, *arrays, vmap_method="broadcast_all")
+
+    @call.defjvp
+    def refuse(primals, tangents):
+        del primals, tangents
+        raise ValueError(
+            "a codec that runs on the host has no gradient (its output moves in steps): put "
+            "jax.lax.stop_gradient around its images"
+        )
+
+    _require_second_thread()
+    return call(*elements)
+
+
+def _require_second_thread():
+    """Raises where a callback would wait for ever: for copies by the thread that it occupies."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        alone = len(os.sched_getaffinity(0)) == jax.local_device_count() == 1
+        if alone and jax.default_backend() == "cpu" and "NPROC" not in os.environ:
+            raise ValueError(
+                "a codec inside JAX hangs where the process has one CPU: set NPROC=2 in its "
+                "environment, or pass numpy arrays"
+            )
 
 
 def switch(choice, branches):

@@ -67,6 +67,7 @@ def make_jpeg(name: str, image_size: int, quality: int) -> Jpeg:
     return Jpeg(
         name=name,
         image_size=image_size,
+        quality_range=(quality, quality),
         luminance_table=constants.quantisation_table(constants.LUMINANCE_TABLE, quality),
         chrominance_table=constants.quantisation_table(constants.CHROMINANCE_TABLE, quality),
     )

@@ -71,4 +71,10 @@ class Mixture(Corruption):
 
 def make_mixture(name: str, image_size: int, members: tuple[Corruption, ...]) -> Mixture:
     """The mixture of `members`."""
-    return Mixture(name=name, image_size=image_size, members=members)
+    qualities = [quality for member in members for quality in member.quality_range or ()]
+    return Mixture(
+        name=name,
+        image_size=image_size,
+        quality_range=(min(qualities), max(qualities)) if qualities else None,
+        members=members,
+    )

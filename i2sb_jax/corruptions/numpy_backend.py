@@ -32,6 +32,7 @@ __all__ = [
     "floor",
     "image_keys",
     "map_images",
+    "map_on_host",
     "min",
     "minimum",
     "normal",
@@ -88,6 +89,14 @@ def map_images(fn, elements, shape):
     """`fn` on one image at a time; float32 [batch, *shape]."""
     del shape  # NumPy sees it in the values
     return np.stack([fn(*element) for element in zip(*elements, strict=True)])
+
+
+def map_on_host(fn, elements, shape):
+    """`fn` on one image at a time; float32 [batch, *shape]."""
+    images = np.empty((len(elements[0]), *shape), np.float32)  # of no images too
+    for image, *element in zip(images, *elements, strict=True):
+        image[...] = fn(*element)
+    return images
 
 
 def switch(choice, branches):

@@ -23,6 +23,8 @@ from tensorflow import (
     zeros_like,
 )
 
+from i2sb_jax.corruptions import numpy_backend
+
 __all__ = [
     "abs",
     "argsort",
@@ -36,6 +38,7 @@ __all__ = [
     "floor",
     "image_keys",
     "map_images",
+    "map_on_host",
     "min",
     "minimum",
     "normal",
@@ -95,6 +98,17 @@ def map_images(fn, elements, shape):
     """`fn` on one image at a time; float32 [batch, *shape]."""
     signature = tf.TensorSpec(shape, tf.float32)
     return tf.map_fn(lambda element: fn(*element), elements, fn_output_signature=signature)
+
+
+def map_on_host(fn, elements, shape):
+    """`fn` in NumPy on one image at a time; float32 [batch, *shape]."""
+
+    def batch(*arrays):
+        return numpy_backend.map_on_host(fn, arrays, shape)
+
+    images = tf.numpy_function(batch, elements, tf.float32, stateful=False)
+    images.set_shape([elements[0].shape[0], *shape])
+    return images
 
 
 def switch(choice, branches):

@@ -5,6 +5,6 @@ batches with tf.data.
 """
 
 from i2sb_jax.data.record import MissingPicture, Record, Source
-from i2sb_jax.data.sources import make_source, open_source, require_pictures
+from i2sb_jax.data.sources import make_source, make_sources, open_source
 
-__all__ = ["MissingPicture", "Record", "Source", "make_source", "open_source", "require_pictures"]
+__all__ = ["MissingPicture", "Record", "Source", "make_source", "make_sources", "open_source"]

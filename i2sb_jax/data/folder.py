@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from i2sb_jax.data.record import MissingPicture, Record
-from i2sb_jax.image_io import is_remote, list_images, require_folder, write_atomically
+from i2sb_jax.files import is_remote, list_images, require_folder, write_atomically
 
 # How long a process waits for the index that process 0 writes.
 INDEX_WAIT_SECONDS = 1800.0
@@ -66,20 +66,21 @@ def folder_source(
     index = epath.Path(index_dir) / index_name(folder)
     if not index.exists():
         if process_index == 0:
-            listing = {"folder": _absolute(folder), "names": list_images(folder)}
+            listing = {"folder": absolute(folder), "names": list_images(folder)}
             write_atomically(index, json.dumps(listing).encode())
         else:
-            _wait_for(index)
+            wait_for(index)
     return FolderSource(folder=folder, names=_read_index(index))
 
 
 def index_name(folder: epath.PathLike) -> str:
     """The file name of a folder's index; folders that differ do not share one."""
-    digest = hashlib.sha256(_absolute(epath.Path(folder)).encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256(absolute(epath.Path(folder)).encode("utf-8", "surrogateescape"))
     return f"folder-{digest.hexdigest()[:16]}.json"
 
 
-def _absolute(folder: epath.Path) -> str:
+def absolute(folder: epath.Path) -> str:
+    """A path that says the same wherever a process stands."""
     return str(folder) if is_remote(folder) else os.path.abspath(folder)
 
 
@@ -90,7 +91,8 @@ def _read_index(index: epath.Path) -> tuple[str, ...]:
         raise ValueError(f"{index} is no folder index: delete it to list again") from None
 
 
-def _wait_for(index: epath.Path) -> None:
+def wait_for(index: epath.Path) -> None:
+    """Returns once process 0 has written `index`; ValueError if it never does."""
     deadline = time.monotonic() + INDEX_WAIT_SECONDS
     while not index.exists():
         if time.monotonic() > deadline:

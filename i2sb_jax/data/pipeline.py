@@ -18,6 +18,7 @@ from absl import logging
 from i2sb_jax.config import DataConfig
 from i2sb_jax.corruptions import Corruption
 from i2sb_jax.data import host_only  # noqa: F401
+from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.data.preprocess import cut
 from i2sb_jax.data.reader import CACHE_BYTES, PictureReader
 from i2sb_jax.data.record import Source
@@ -54,7 +55,7 @@ class BatchStream(Iterator[Batch]):
 
 def train_batches(
     source: Source,
-    corruption: Corruption,
+    corruption: Corruption | PairedDegradation,
     config: DataConfig,
     *,
     image_size: int,
@@ -72,8 +73,9 @@ def train_batches(
     position moves.
 
     Args:
-        source: n pictures.
-        corruption: called with seeds [batch, 2] and without index.
+        source: n pictures, or pairs.
+        corruption: called with seeds [batch, 2] and without index; of pairs what tells their sides
+            apart.
         config: how to cut, and how many pictures may be unreadable.
         image_size: side of the squares.
         batch_size: of all processes together.
@@ -86,8 +88,8 @@ def train_batches(
 
     Returns:
         A stream of batches with static shapes: clean and degraded float32 [b, image_size,
-        image_size, 3] in [-1, 1], label int32 [b], name bytes [b]. Its `next` raises
-        `TooManyUnreadable` when the limit is exceeded.
+        image_size, 3 or the target's channels] in [-1, 1], label int32 [b], name bytes [b]. Its
+        `next` raises `TooManyUnreadable` when the limit is exceeded.
 
     Raises:
         ValueError: no pictures, or a batch that the processes cannot share.
@@ -95,16 +97,17 @@ def train_batches(
     local = _local_size(source, batch_size, process_index, process_count)
     count = len(source)
     load = _Load(
-        reader=_reader(source, config, image_size, warn, cache_bytes),
+        reader=_reader(source, corruption, config, image_size, warn, cache_bytes),
         order=lambda p: shuffled_index(p, count=count, seed=seed),
         window=_random_window(config, image_size),
         count=count,
         image_size=image_size,
+        channels=_channels(corruption),
     )
     return _stream(
         _positions(start_step, local, batch_size, process_index),
         load,
-        corrupt=lambda seeds, clean, _: corruption(seeds, clean),
+        corrupt=_corrupting(corruption, lambda seeds, clean, _: corruption(seeds, clean)),
         batch=lambda dataset: dataset.batch(local, drop_remainder=True),
         seed=seed,
     )
@@ -122,7 +125,7 @@ def _random_window(config: DataConfig, image_size: int) -> Callable:
 
 def eval_batches(
     source: Source,
-    corruption: Corruption,
+    corruption: Corruption | PairedDegradation,
     config: DataConfig,
     *,
     image_size: int,
@@ -139,8 +142,9 @@ def eval_batches(
     it, or nothing, and then one batch fewer.
 
     Args:
-        source: n pictures.
-        corruption: called with seeds [batch, 2] and index [batch].
+        source: n pictures, or pairs.
+        corruption: called with seeds [batch, 2] and index [batch]; of pairs what tells their sides
+            apart.
         config: whether to resize or to cut at native resolution; nothing is flipped or turned.
         image_size: side of the squares.
         batch_size: of all processes together.
@@ -159,16 +163,22 @@ def eval_batches(
     numbers = np.arange(len(source), dtype=np.int64)
     mine = numbers[numbers % batch_size // local == process_index]
     load = _Load(
-        reader=_reader(source, config, image_size, warn, cache_bytes=0),  # no picture comes twice
+        # no picture comes twice
+        reader=_reader(source, corruption, config, image_size, warn, cache_bytes=0),
         order=tf.identity,
         window=lambda image, _: np.ascontiguousarray(center_crop(image, image_size)),
         count=len(source),
         image_size=image_size,
+        channels=_channels(corruption),
     )
+
+    def numbered(seeds, clean, index):
+        return corruption(seeds, clean, index=index)
+
     return _stream(
         tf.data.Dataset.from_tensor_slices(mine),
         load,
-        corrupt=lambda seeds, clean, index: corruption(seeds, clean, index=index),
+        corrupt=_corrupting(corruption, numbered),
         batch=lambda dataset: dataset.batch(local),
         seed=seed,
     )
@@ -211,6 +221,7 @@ class _Load:
         window: (prepared picture, draws) -> square.
         count: pictures in the source.
         image_size: side of the square.
+        channels: of a pair's float32; None of a uint8 RGB picture.
         failures: errors so far. An error raised in TensorFlow's thread would be logged with a
             traceback, and reach the caller as text: so it is kept here, and told by a flag.
     """
@@ -220,10 +231,19 @@ class _Load:
     window: Callable[[np.ndarray, np.ndarray], np.ndarray]
     count: int
     image_size: int
+    channels: int | None
     failures: list[Exception] = dataclasses.field(default_factory=list)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.image_size, self.image_size, self.channels or 3
+
+    @property
+    def dtype(self) -> type:
+        return np.uint8 if self.channels is None else np.float32
+
     def __call__(self, position, index, draws):
-        square = np.zeros((self.image_size, self.image_size, 3), np.uint8)
+        square = np.zeros(self.shape, self.dtype)
         label, name = -1, ""
         if not self.failures:
             try:
@@ -252,7 +272,7 @@ def _stream(
     batch: Callable[[tf.data.Dataset], tf.data.Dataset],
     seed: int,
 ) -> BatchStream:
-    """Positions (int64) -> squares -> batches -> corruption."""
+    """Positions (int64) -> squares -> batches -> X_0 and X_1."""
 
     @tf.autograph.experimental.do_not_convert
     def visit(position):
@@ -262,17 +282,18 @@ def _stream(
         )
         draws = tf.random.stateless_uniform([5], seeds[0], alg=_PHILOX)
         loaded = tf.numpy_function(
-            load, [position, load.order(position), draws], [tf.uint8, tf.int32, tf.string, tf.bool]
+            load,
+            [position, load.order(position), draws],
+            [load.dtype, tf.int32, tf.string, tf.bool],
         )
-        loaded[0].set_shape([load.image_size, load.image_size, 3])
+        loaded[0].set_shape(load.shape)
         for scalar in loaded[1:]:
             scalar.set_shape([])
         return *loaded, seeds[1], position
 
     @tf.autograph.experimental.do_not_convert
     def finish(image, label, name, failed, seeds, position):
-        clean = tf.cast(image, tf.float32) / 127.5 - 1.0
-        degraded, mask, cond = corrupt(seeds, clean, position)
+        clean, (degraded, mask, cond) = corrupt(seeds, image, position)
         optional = {"mask": mask, "cond": cond}
         present = {key: value for key, value in optional.items() if value is not None}
         told = {"label": label, "name": name, "failed": tf.reduce_any(failed)}
@@ -286,13 +307,33 @@ def _stream(
     return BatchStream(dataset, load)
 
 
-def _reader(source, config, image_size, warn, cache_bytes) -> PictureReader:
+def _channels(corruption: Corruption | PairedDegradation) -> int | None:
+    return corruption.channels if isinstance(corruption, PairedDegradation) else None
+
+
+def _corrupting(corruption: Corruption | PairedDegradation, corrupt: Callable) -> Callable:
+    """(seeds, squares, numbers) -> clean, (degraded, mask, cond)."""
+
+    def picture(seeds, image, index):
+        clean = tf.cast(image, tf.float32) / 127.5 - 1.0
+        return clean, corrupt(seeds, clean, index)
+
+    def pair(seeds, both, index):
+        clean, source = corruption.split(both)
+        degraded, cond = corruption.inputs(source)
+        return clean, (degraded, None, cond)
+
+    return pair if isinstance(corruption, PairedDegradation) else picture
+
+
+def _reader(source, corruption, config, image_size, warn, cache_bytes) -> PictureReader:
     return PictureReader(
         source,
         image_size=image_size,
         crop=config.crop,
         max_unreadable=config.max_unreadable,
         warn=warn,
+        channels=_channels(corruption),
         cache_bytes=cache_bytes,
     )
 

@@ -1,4 +1,4 @@
-"""From a picture of any size to a square of the network's, in uint8.
+"""From a picture of any size to a square of the network's: uint8 RGB, or pairs in float32.
 
 Two steps, so that the costly one can be remembered: `prepare` decodes and scales and is the same
 for every visit of a picture, `cut` slices and turns it as this visit's draws say.
@@ -13,28 +13,35 @@ from i2sb_jax.image_io import UnreadableImage, center_crop, decode_rgb, resize_s
 _CHANNEL_ORDERS = tuple(list(order) for order in itertools.permutations(range(3)))
 
 
-def prepare(image: bytes | np.ndarray, *, image_size: int, crop: str) -> np.ndarray:
+def prepare(
+    image: bytes | np.ndarray, *, image_size: int, crop: str, channels: int | None = None
+) -> np.ndarray:
     """Decodes a picture and scales it as far as no randomness is involved.
 
     Args:
-        image: an encoded file, or uint8 [h, w, 1 or 3].
+        image: an encoded file, or uint8 [h, w, 1 or 3]; of a pair float32 [h, w, channels].
         image_size: side of the squares that will be cut.
         crop: "resize" (the paper: short side to `image_size`, antialiased bilinear; central square)
             or "window" (native resolution; only pictures smaller than a window are enlarged).
+        channels: of both sides of a pair; None for pictures.
 
     Returns:
-        uint8 [image_size, image_size, 3] for "resize", else [h, w, 3] no smaller than that.
+        [image_size, image_size, c] for "resize", else [h, w, c] no smaller than that; uint8 of 3
+        channels, of a pair float32 of `channels`.
 
     Raises:
         UnreadableImage: it cannot be decoded.
     """
-    rgb = decode_rgb(image) if isinstance(image, bytes) else _as_rgb(image)
+    if channels is not None:
+        pixels = _as_pair(image, channels)
+    else:
+        pixels = decode_rgb(image) if isinstance(image, bytes) else _as_rgb(image)
     if crop == "resize":
         # A copy, lest the square keep the whole picture in memory.
-        return center_crop(resize_short_side(rgb, image_size), image_size).copy()
-    if min(rgb.shape[:2]) < image_size:
-        return resize_short_side(rgb, image_size)
-    return rgb
+        return center_crop(resize_short_side(pixels, image_size), image_size).copy()
+    if min(pixels.shape[:2]) < image_size:
+        return resize_short_side(pixels, image_size)
+    return pixels
 
 
 def cut(
@@ -49,15 +56,15 @@ def cut(
     """Cuts a random window, and flips, turns and recolours it if asked to.
 
     Args:
-        image: uint8 [h, w, 3] from `prepare`.
+        image: [h, w, c] from `prepare`.
         draws: float [5] uniform in [0, 1): row, column, flip, quarter turns, channels.
         image_size: side of the window.
         flip: left and right change places in half of the draws.
         quarter_turns: turns by 0, 90, 180 or 270 degrees.
-        shuffle_channels: puts the channels into one of their six orders.
+        shuffle_channels: puts the channels of RGB into one of their six orders.
 
     Returns:
-        uint8 [image_size, image_size, 3], contiguous.
+        [image_size, image_size, c] of the same type, contiguous.
     """
     row, column, mirror, turns, order = (float(draw) for draw in draws)
     top = int(row * (image.shape[0] - image_size + 1))
@@ -70,6 +77,14 @@ def cut(
     if shuffle_channels:
         window = window[..., _CHANNEL_ORDERS[int(order * len(_CHANNEL_ORDERS))]]
     return np.ascontiguousarray(window)
+
+
+def _as_pair(image: np.ndarray, channels: int) -> np.ndarray:
+    if image.dtype != np.float32 or image.ndim != 3 or image.shape[2] != channels:
+        raise UnreadableImage(
+            f"pairs must be float32 [h, w, {channels}], got {image.dtype} {list(image.shape)}"
+        )
+    return image
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Reads pictures for many threads, and decides what happens when one is broken."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterable
 
@@ -35,9 +36,10 @@ class PictureReader:
         crop: str,
         max_unreadable: int,
         warn: Callable[[str], None],
+        channels: int | None = None,
         cache_bytes: int = CACHE_BYTES,
     ):
-        """Reads from `source`; see `prepare` for image_size and crop.
+        """Reads from `source`; see `prepare` for image_size, crop and channels.
 
         Args:
             source: the pictures.
@@ -45,12 +47,14 @@ class PictureReader:
             crop: "resize" or "window".
             max_unreadable: so many may be broken.
             warn: told of each broken picture once, from whichever thread met it.
+            channels: of both sides of a pair; None for pictures.
             cache_bytes: how much may be remembered.
         """
         self.unreadable: dict[str, str] = {}
         self._source = source
-        self._image_size = image_size
-        self._crop = crop
+        self._prepare = functools.partial(
+            prepare, image_size=image_size, crop=crop, channels=channels
+        )
         self._max_unreadable = max_unreadable
         self._warn = warn
         self._lock = threading.Lock()
@@ -87,7 +91,7 @@ class PictureReader:
         except MissingPicture as error:
             return self._report(index, error.name, error)
         try:
-            image = prepare(record.image, image_size=self._image_size, crop=self._crop)
+            image = self._prepare(record.image)
         except UnreadableImage as error:
             return self._report(index, record.name, error)
         found = (image, record.label, record.name)

@@ -14,7 +14,8 @@ class Record:
 
     Attributes:
         name: what the source calls it; unique within the source.
-        image: an encoded file, or uint8 [h, w, 3].
+        image: an encoded file, or uint8 [h, w, 3]; of a pair both sides, float32 in [-1, 1]
+            [h, w, target and source channels].
         label: class, -1 where unknown.
     """
 
@@ -41,6 +42,11 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def names(self) -> Sequence[str]:
+        """What `read` calls each picture; some sources have to read them all to know."""
+        ...
+
     def read(self, index: int) -> Record:
         """Reads picture 0 <= index < len; called from many threads.
 
@@ -64,6 +70,11 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def names(self) -> Sequence[str]:
+        names = self.source.names
+        return tuple(names[index] for index in self.indices)
 
     def read(self, index: int) -> Record:
         return self.source.read(self.indices[index])

@@ -1,16 +1,52 @@
 """From a configuration to its source of pictures.
 
 Only `records` needs array_record, and only `tfds` needs TensorFlow Datasets; each is imported where
-it is asked for, so photographs and folders need neither.
+it is asked for, so photographs, folders and pairs need neither.
 """
+
+from collections.abc import Callable
 
 from etils import epath
 
-from i2sb_jax import image_io
-from i2sb_jax.config import DataConfig
+from i2sb_jax import files
+from i2sb_jax.config import PAIRS, DataConfig
 from i2sb_jax.data.folder import folder_source
+from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.photos import photos_source
 from i2sb_jax.data.record import Source, Subset, hold_out
+
+
+def make_sources(
+    config: DataConfig,
+    workdir: epath.PathLike,
+    *,
+    process_index: int = 0,
+    report: Callable[[str], None],
+) -> tuple[Source, Source]:
+    """Opens a run's pictures for training and for evaluation.
+
+    Args:
+        config: the run's data section.
+        workdir: the run's folder, where listings of folders are kept, and of pairs what their
+            values become; process 0 writes what is missing.
+        process_index: of this process.
+        report: told, on process 0, what of the pairs' folders has no partner.
+
+    Raises:
+        ValueError: something is missing or empty; one line that names it.
+    """
+    if config.source == PAIRS:
+        from i2sb_jax.data.pairs import make_pairs
+
+        return make_pairs(config, workdir, process_index=process_index, report=report)
+    if config.source == "folder" and config.eval_path:
+        files.require_apart(config.path, config.eval_path, what="data.eval_path")
+    index = epath.Path(workdir) / "index"
+    if not index.exists():  # both sides must have pictures before the listing of one is written
+        require_pictures(config)
+    where = {"index_dir": index, "process_index": process_index}
+    train, held_out = (make_source(config, split=split, **where) for split in ("train", "eval"))
+    return train, held_out
 
 
 def make_source(
@@ -23,10 +59,11 @@ def make_source(
     """Opens the pictures for training or for evaluation; no picture is in both.
 
     Folders and records hold out `eval_fraction` of their pictures by their names, unless
-    `eval_path` names others. TFDS has its own splits, photographs a fixed choice.
+    `eval_path` names others. TFDS has its own splits, photographs a fixed choice. Of those for
+    evaluation, `eval_list` selects and orders.
 
     Args:
-        config: the run's data section.
+        config: the run's data section; of pairs, use `make_sources`.
         split: "train" or "eval".
         index_dir: where listings of folders are kept; see `folder_source`.
         process_index: of this process.
@@ -37,6 +74,7 @@ def make_source(
     if split not in ("train", "eval"):
         raise ValueError(f"split={split!r} must be 'train' or 'eval'")
     path, tfds_split = config.path, split
+    wanted = read_name_list(config.eval_list) if split == "eval" and config.eval_list else None
     holds_out = config.source in ("folder", "records")
     if holds_out and config.eval_path:
         holds_out = False
@@ -56,10 +94,10 @@ def make_source(
         index_dir=index_dir,
         process_index=process_index,
     )
-    if not holds_out:
-        return source
-    side = hold_out(source.names, config.eval_fraction, split=split, origin=path)
-    return Subset(source=source, indices=side)
+    if holds_out:
+        side = hold_out(source.names, config.eval_fraction, split=split, origin=path)
+        source = Subset(source=source, indices=side)
+    return source if wanted is None else listed(source, wanted, origin=config.eval_list)
 
 
 def require_pictures(config: DataConfig) -> None:
@@ -69,9 +107,9 @@ def require_pictures(config: DataConfig) -> None:
     """
     if config.source != "folder":
         return
-    image_io.require_pictures(config.path, at_least=1 if config.eval_path else 2)
+    files.require_pictures(config.path, at_least=1 if config.eval_path else 2)
     if config.eval_path:
-        image_io.require_pictures(config.eval_path)
+        files.require_pictures(config.eval_path)
 
 
 def open_source(
@@ -112,6 +150,8 @@ def open_source(
             from i2sb_jax.data.tfds_source import tfds_source
 
             return tfds_source(tfds_name, split=split, data_dir=path or None)
+        case "pairs":
+            raise ValueError("source='pairs' is trained from its own folders, not prepared")
         case _:
             raise ValueError(f"source={kind!r} must be photos, folder, records or tfds")
 

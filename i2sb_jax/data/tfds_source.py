@@ -5,6 +5,7 @@ needs any picture at any time.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,10 @@ class TfdsSource:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @functools.cached_property
+    def names(self) -> Sequence[str]:
+        return tuple(self.read(index).name for index in range(len(self)))
 
     def read(self, index: int) -> Record:
         name = f"{self.prefix}-{index:08d}"

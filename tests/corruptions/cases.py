@@ -23,7 +23,8 @@ DETERMINISTIC = (
     "blur-gauss-exact",
 )
 INPAINTING = ("inpaint-center", "inpaint-freeform1020", "inpaint-freeform2030")
-RANDOM = (*INPAINTING, "mixture", "colorize")
+JPEG_FILES = ("jpeg-file", "jpeg-file-10-10")
+RANDOM = (*INPAINTING, *JPEG_FILES, "mixture", "colorize")
 EVERY = (*DETERMINISTIC, *RANDOM)
 # One of each operator, for the tests that compile; names of one operator differ in constants only.
 KINDS = (
@@ -33,6 +34,7 @@ KINDS = (
     "blur-gauss-exact",
     "inpaint-center",
     "inpaint-freeform1020",
+    "jpeg-file",
     "mixture",
     "colorize",
 )

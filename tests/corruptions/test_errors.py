@@ -28,6 +28,7 @@ def assert_one_line(error, *words):
         ("sr4x-pol", "sr4x-pool"),
         ("inpaint-centre", "inpaint-center"),
         ("jpg-10", "jpeg-10"),
+        ("jpg-file", "jpeg-file"),
         ("jpeg-05", "jpeg-5"),
         ("colourize", "colorize"),
         ("jpeg-10 ", "jpeg-10"),
@@ -51,6 +52,19 @@ def test_jpeg_quality_out_of_range(name):
     with pytest.raises(ValueError) as error:
         make_corruption(name, image_size=64)
     assert_one_line(error, repr(name), "1...100")
+
+
+@pytest.mark.parametrize(
+    "name",
+    (
+        *("jpeg-file-", "jpeg-file-5", "jpeg-file-0-50", "jpeg-file-5-101", "jpeg-file-50-5"),
+        *("jpeg-file--5-50", "jpeg-file-5-50-90", "jpeg-file-5-5O", "jpeg-file-5-50\n"),
+    ),
+)
+def test_jpeg_file_range(name):
+    with pytest.raises(ValueError) as error:
+        make_corruption(name, image_size=64)
+    assert_one_line(error, repr(name), "jpeg-file-LO-HI", "1 <= LO <= HI <= 100")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +148,7 @@ def test_images_of_another_kind(name, images, words):
         assert_one_line(error, *words)
 
 
-@pytest.mark.parametrize("name", ("inpaint-center", "mixture", "colorize"))
+@pytest.mark.parametrize("name", ("inpaint-center", "jpeg-file", "mixture", "colorize"))
 def test_key_is_needed_and_of_the_kind_of_the_images(name):
     corruption = cached_corruption(name, image_size=32)
     with pytest.raises(ValueError) as error:

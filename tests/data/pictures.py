@@ -16,6 +16,7 @@ def data_config(**changes):
         "path": "",
         "eval_path": "",
         "eval_fraction": 0.25,
+        "eval_list": "",
         "tfds_name": "",
         "tfds_split": "train",
         "tfds_eval_split": "test",
@@ -24,6 +25,17 @@ def data_config(**changes):
         "quarter_turns": False,
         "shuffle_channels": False,
         "max_unreadable": 0,
+        "target_path": "",
+        "eval_target_path": "",
+        "source_side": "left",
+        "source_channels": 3,
+        "target_channels": 3,
+        "scaling": "dtype",
+        "source_range": (0.0, 1.0),
+        "target_range": (0.0, 1.0),
+        "percentiles": (0.1, 99.9),
+        "group_pattern": "",
+        "cond_x1": False,
     }
     return DataConfig(**{**values, **changes})
 

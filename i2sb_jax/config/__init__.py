@@ -1,0 +1,47 @@
+"""The configuration as frozen dataclasses: the second and third of three gates.
+
+Gate 1 is the locked ConfigDict of `configs/base.py`, where a misspelt key raises. Gate 2 is
+`from_config_dict`, which takes a plain mapping and refuses unknown or missing keys. Gate 3 is each
+`__post_init__`, which checks ranges and what must fit together before any device is touched.
+"""
+
+from i2sb_jax.config.checks import nearest
+from i2sb_jax.config.data import PAIRS, SOURCES, DataConfig
+from i2sb_jax.config.mapping import check_key, flatten, from_config_dict, to_dict
+from i2sb_jax.config.run import check_same_run, load, save
+from i2sb_jax.config.sections import (
+    SAMPLERS,
+    SCHEDULES,
+    BridgeConfig,
+    Config,
+    ModelConfig,
+    OptimizerConfig,
+    SamplingConfig,
+    TrainingConfig,
+    check_nfe,
+    check_sampler,
+)
+
+__all__ = [
+    "PAIRS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "SOURCES",
+    "BridgeConfig",
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "SamplingConfig",
+    "TrainingConfig",
+    "check_key",
+    "check_nfe",
+    "check_same_run",
+    "check_sampler",
+    "flatten",
+    "from_config_dict",
+    "load",
+    "nearest",
+    "save",
+    "to_dict",
+]

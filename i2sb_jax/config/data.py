@@ -1,0 +1,130 @@
+"""The data section: where pictures or pairs come from, and how they are cut and scaled."""
+
+import dataclasses
+import re
+
+from i2sb_jax.config.checks import check_at_least, check_choice, check_within
+
+PAIRS = "pairs"  # the source of X_0 and X_1, and of the corruption that is none
+SOURCES = ("photos", "folder", "records", "tfds", PAIRS)
+CROPS = ("resize", "window")
+SIDES = ("left", "right")
+SCALINGS = ("dtype", "fixed", "percentiles")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the clean pictures, or both sides of pairs, come from and how they are cut."""
+
+    source: str
+    path: str
+    eval_path: str
+    eval_fraction: float
+    eval_list: str
+    tfds_name: str
+    tfds_split: str
+    tfds_eval_split: str
+    crop: str
+    flip: bool
+    quarter_turns: bool
+    shuffle_channels: bool
+    max_unreadable: int
+    target_path: str
+    eval_target_path: str
+    source_side: str
+    source_channels: int
+    target_channels: int
+    scaling: str
+    source_range: tuple[float, ...]
+    target_range: tuple[float, ...]
+    percentiles: tuple[float, ...]
+    group_pattern: str
+    cond_x1: bool
+
+    def __post_init__(self):
+        check_choice("data.source", self.source, SOURCES)
+        check_choice("data.crop", self.crop, CROPS)
+        check_within("data.eval_fraction", self.eval_fraction, 0.0, 1.0)
+        check_at_least("data.max_unreadable", self.max_unreadable, 0)
+        self._check_path()
+        if self.source == PAIRS:
+            self._check_pairs()
+        else:
+            self._check_no_pairs()
+
+    def _check_path(self):
+        in_folders = self.source in ("folder", "records", PAIRS)
+        if in_folders and not self.path:
+            raise ValueError(
+                f"data.path='' must name a directory of pictures for data.source={self.source!r}"
+            )
+        if in_folders and not (self.eval_path or self.eval_fraction):
+            raise ValueError(
+                "data.eval_fraction=0.0 leaves no picture to evaluate: use e.g. 0.02, or name "
+                "other pictures by data.eval_path"
+            )
+        if in_folders and self.eval_path == self.path:
+            raise ValueError(
+                f"data.eval_path={self.eval_path!r} is data.path: name other pictures, or leave it "
+                "'' to hold some of these out"
+            )
+        if self.source == "tfds" and not self.tfds_name:
+            raise ValueError("data.tfds_name='' must name a builder, e.g. 'imagenet2012'")
+        if self.source == "photos" and self.eval_list:
+            raise ValueError(f"data.eval_list={self.eval_list!r}: the photos have no list")
+
+    def _check_no_pairs(self):
+        for key in ("target_path", "eval_target_path", "group_pattern", "cond_x1"):
+            if value := getattr(self, key):
+                raise ValueError(
+                    f"data.{key}={value!r} is for data.source='pairs', not {self.source!r}"
+                )
+
+    def _check_pairs(self):
+        check_choice("data.source_side", self.source_side, SIDES)
+        check_choice("data.scaling", self.scaling, SCALINGS)
+        check_at_least("data.source_channels", self.source_channels, 1)
+        check_at_least("data.target_channels", self.target_channels, 1)
+        for key in ("source_range", "target_range", "percentiles"):
+            values = getattr(self, key)
+            if len(values) != 2 or not values[0] < values[1]:
+                raise ValueError(f"data.{key}={values} must be two values, the lower one first")
+        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError(f"data.percentiles={self.percentiles} must lie in 0…100")
+        try:
+            re.compile(self.group_pattern)
+        except re.error as error:
+            raise ValueError(f"data.group_pattern={self.group_pattern!r}: {error}") from None
+        if self.shuffle_channels:
+            raise ValueError("data.shuffle_channels=True would tear pairs apart: use False")
+        self._check_pair_channels()
+        self._check_pair_folders()
+
+    def _check_pair_channels(self):
+        source, target = self.source_channels, self.target_channels
+        if not self.target_path and source != target:
+            raise ValueError(
+                f"data.source_channels={source} and data.target_channels={target} must be equal: "
+                "both sides are of one picture where data.target_path=''"
+            )
+        if source not in (1, target) and not self.cond_x1:
+            raise ValueError(
+                f"data.source_channels={source} do not fit data.target_channels={target}: X_1 "
+                "becomes their mean, so the network must see them all by data.cond_x1=True"
+            )
+
+    def _check_pair_folders(self):
+        if self.target_path == self.path:
+            raise ValueError(
+                f"data.target_path={self.target_path!r} is data.path: name the targets' folder, or "
+                "leave it '' where each picture holds both side by side"
+            )
+        needed = bool(self.target_path and self.eval_path)
+        if needed != bool(self.eval_target_path):
+            raise ValueError(
+                f"data.eval_target_path={self.eval_target_path!r} must name the targets of "
+                "data.eval_path"
+                if needed
+                else f"data.eval_target_path={self.eval_target_path!r} needs data.eval_path and "
+                "data.target_path"
+            )

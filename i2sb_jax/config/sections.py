@@ -1,0 +1,202 @@
+"""The configuration as frozen dataclasses; each `__post_init__` is the third gate."""
+
+import dataclasses
+
+from i2sb_jax.config.checks import check_at_least, check_choice, check_within
+from i2sb_jax.config.data import PAIRS, DataConfig
+from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.models import UNetConfig
+
+SCHEDULES = ("step", "cosine")
+SAMPLERS = ("ddpm", "ode")
+MATMUL_PRECISIONS = ("default", "high", "highest")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BridgeConfig:
+    """The Schrödinger bridge (I²SB section 3): its schedule, and SDE or OT-ODE."""
+
+    num_steps: int
+    beta_max: float
+    deterministic: bool
+
+    def __post_init__(self):
+        if self.num_steps < 2 or self.num_steps % 2:
+            raise ValueError(
+                f"bridge.num_steps={self.num_steps} must be even and at least 2, "
+                f"e.g. {max(2, self.num_steps + self.num_steps % 2)}"
+            )
+        if not self.beta_max > 0:
+            raise ValueError(f"bridge.beta_max={self.beta_max} must be positive")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The U-Net; corruption and data decide its input and output channels."""
+
+    model_channels: int
+    channel_mult: tuple[float, ...]
+    num_res_blocks: int
+    attention_downsamples: tuple[int, ...]
+    head_channels: int
+    norm_groups: int
+    dropout: float
+    dtype: str
+    remat: str
+
+    def __post_init__(self):
+        object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
+        object.__setattr__(self, "attention_downsamples", tuple(self.attention_downsamples))
+        try:
+            self.unet_config(in_channels=3)
+        except ValueError as error:
+            raise ValueError(f"model: {error}") from None
+
+    def unet_config(self, *, in_channels: int, out_channels: int = 3) -> UNetConfig:
+        """The network's own configuration; it checks these values."""
+        channels = {"in_channels": in_channels, "out_channels": out_channels}
+        return UNetConfig(**channels, **dataclasses.asdict(self))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW with the paper's step decay, or warm-up and cosine."""
+
+    learning_rate: float
+    schedule: str
+    warmup_steps: int
+    decay_every: int
+    decay_rate: float
+    b1: float
+    b2: float
+    eps: float
+    weight_decay: float
+
+    def __post_init__(self):
+        check_choice("optimizer.schedule", self.schedule, SCHEDULES)
+        if not self.learning_rate > 0:
+            raise ValueError(f"optimizer.learning_rate={self.learning_rate} must be positive")
+        check_at_least("optimizer.warmup_steps", self.warmup_steps, 0)
+        check_at_least("optimizer.decay_every", self.decay_every, 1)
+        if not 0 < self.decay_rate <= 1:
+            raise ValueError(f"optimizer.decay_rate={self.decay_rate} must lie in (0, 1]")
+        check_within("optimizer.b1", self.b1, 0.0, 1.0)
+        check_within("optimizer.b2", self.b2, 0.0, 1.0)
+        if not self.eps > 0:
+            raise ValueError(f"optimizer.eps={self.eps} must be positive")
+        check_at_least("optimizer.weight_decay", self.weight_decay, 0.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Length, batch and rhythm of a run."""
+
+    num_steps: int
+    batch_size: int
+    accumulation_steps: int
+    ema_decay: float
+    init_from: str
+    log_every: int
+    image_every: int
+    checkpoint_every: int
+    keep_checkpoints: int
+
+    def __post_init__(self):
+        for key in ("num_steps", "batch_size", "accumulation_steps", "log_every"):
+            check_at_least(f"training.{key}", getattr(self, key), 1)
+        for key in ("image_every", "checkpoint_every", "keep_checkpoints"):
+            check_at_least(f"training.{key}", getattr(self, key), 1)
+        check_within("training.ema_decay", self.ema_decay, 0.0, 1.0)
+        if self.batch_size % self.accumulation_steps:
+            raise ValueError(
+                f"training.batch_size={self.batch_size} must be a multiple of "
+                f"training.accumulation_steps={self.accumulation_steps}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How pictures are restored, during training and by `i2sb-restore`."""
+
+    sampler: str
+    nfe: int
+    batch_size: int
+    clip: bool
+
+    def __post_init__(self):
+        check_at_least("sampling.batch_size", self.batch_size, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that defines a run."""
+
+    seed: int
+    corruption: str
+    mask_file: str
+    image_size: int
+    matmul_precision: str
+    bridge: BridgeConfig
+    model: ModelConfig
+    data: DataConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    sampling: SamplingConfig
+
+    def __post_init__(self):
+        self._check_corruption()
+        check_choice("matmul_precision", self.matmul_precision, MATMUL_PRECISIONS)
+        factor = self.model.unet_config(in_channels=3).downsampling_factor
+        if self.image_size < 1 or self.image_size % factor:
+            right = max(factor, round(self.image_size / factor) * factor)
+            raise ValueError(
+                f"image_size={self.image_size} cannot be halved {len(self.model.channel_mult) - 1} "
+                f"times by model.channel_mult={self.model.channel_mult}: use a multiple of "
+                f"{factor}, e.g. {right}"
+            )
+        check_nfe(self.sampling.nfe, self.bridge.num_steps, key="sampling.nfe")
+        check_sampler(self.sampling.sampler, deterministic_bridge=self.bridge.deterministic)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether X_1 comes with X_0 from the data and is not computed from it."""
+        return self.corruption == PAIRS
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of X_0 and X_1."""
+        return self.data.target_channels if self.has_pairs else 3
+
+    @property
+    def cond_channels(self) -> int:
+        """Channels of what the network sees beside X_t; 0 where it sees nothing else."""
+        if self.has_pairs:
+            return self.data.source_channels if self.data.cond_x1 else 0
+        return 3 if make_corruption(self.corruption, image_size=self.image_size).has_cond else 0
+
+    def _check_corruption(self):
+        if self.has_pairs != (self.data.source == PAIRS):
+            raise ValueError(
+                f"corruption={self.corruption!r} does not go with data.source="
+                f"{self.data.source!r}: 'pairs' of both, or of neither"
+            )
+        if not self.has_pairs:
+            make_corruption(self.corruption, image_size=self.image_size)  # checks both
+        elif self.mask_file:
+            raise ValueError(f"mask_file={self.mask_file!r}: pairs have no masks, leave it ''")
+
+
+def check_nfe(nfe: int, num_steps: int, *, key: str = "nfe") -> None:
+    """Raises ValueError where a grid of `nfe` evaluations does not exist on `num_steps` steps."""
+    if not 1 <= nfe <= num_steps - 1:
+        raise ValueError(f"{key}={nfe} must lie in 1…{num_steps - 1} (num_steps - 1)")
+
+
+def check_sampler(sampler: str, *, deterministic_bridge: bool) -> None:
+    """Raises ValueError for an unknown sampler or one whose noise the network never saw."""
+    check_choice("sampler", sampler, SAMPLERS)
+    if sampler == "ddpm" and deterministic_bridge:
+        raise ValueError(
+            "sampler='ddpm' adds noise that a bridge trained with bridge.deterministic=True "
+            "never saw: use 'ode'"
+        )

@@ -1,0 +1,258 @@
+"""Pairs: a source (X_1) and a target (X_0) of the same scene, from two folders or side by side.
+
+Before training starts the folders are matched, some hundred files are looked at, and what their
+values become is fixed. All of that lies in the run's folder from then on.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from etils import epath
+
+from i2sb_jax.array_io import ARRAY_SUFFIXES, array_header, decode_array
+from i2sb_jax.config import DataConfig
+from i2sb_jax.data import scaling
+from i2sb_jax.data.folder import absolute, wait_for
+from i2sb_jax.data.matching import Matching, match_names, split_pairs
+from i2sb_jax.data.name_list import listed, read_name_list
+from i2sb_jax.data.record import MissingPicture, Record, Source
+from i2sb_jax.data.scaling import ValueRanges
+from i2sb_jax.files import list_images, require_apart, write_atomically
+from i2sb_jax.image_io import UnreadableImage
+
+# So many pairs, evenly chosen, are looked at before training, and give the percentiles.
+SAMPLE = 256
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairFiles:
+    """Pairs as their files hold them.
+
+    Attributes:
+        folder: of the sources.
+        target_folder: of the targets; None where each picture holds both sides.
+        pairs: names of the source's and the target's file.
+        source_side: "left" or "right", of pictures that hold both.
+    """
+
+    folder: epath.Path
+    target_folder: epath.Path | None
+    pairs: Sequence[tuple[str, str]]
+    source_side: str
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def paths(self, index: int) -> tuple[epath.Path, ...]:
+        """The file of both sides, or those of the source and the target."""
+        source, target = self.pairs[index]
+        if self.target_folder is None:
+            return (self.folder / source,)
+        return self.folder / source, self.target_folder / target
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """(source, target), native arrays [h, w, c] of equal height and width.
+
+        Raises:
+            MissingPicture: a side cannot be read, or they differ in size.
+        """
+        try:
+            sides = [decode_array(p.read_bytes(), suffix=p.suffix) for p in self.paths(index)]
+            if len(sides) == 1:
+                sides = _halves(sides[0], self.source_side)
+            sizes = [f"{side.shape[1]}×{side.shape[0]}" for side in sides]
+            if sizes[0] != sizes[1]:
+                raise UnreadableImage(f"the source has {sizes[0]} pixels, the target {sizes[1]}")
+        except (UnreadableImage, OSError) as error:
+            raise MissingPicture(self.pairs[index][0], error) from error
+        return sides[0], sides[1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairsSource:
+    """Pairs as the bridge wants them: both sides in one array, so that every cut is of both.
+
+    Attributes:
+        files: the pairs.
+        ranges: what becomes -1 and 1.
+    """
+
+    files: PairFiles
+    ranges: ValueRanges
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(source for source, _ in self.files.pairs)
+
+    def read(self, index: int) -> Record:
+        name = self.files.pairs[index][0]
+        source, target = self.files.load(index)
+        sides = (self.ranges.target, target), (self.ranges.source, source)
+        for range_, array in sides:
+            if misfit := range_.misfit(array):
+                raise MissingPicture(name, ValueError(misfit))
+        units = [range_.to_unit(array) for range_, array in sides]
+        return Record(name=name, image=np.concatenate(units, axis=-1))
+
+
+def make_pairs(
+    config: DataConfig,
+    workdir: epath.PathLike,
+    *,
+    process_index: int = 0,
+    report: Callable[[str], None],
+) -> tuple[Source, Source]:
+    """Opens both sides of the split; see `make_sources`.
+
+    Process 0 matches the folders and fixes the value ranges unless the run has them already, and
+    writes nothing unless all is well; the others wait for what it writes.
+
+    Raises:
+        ValueError: folders that do not match, a group on both sides of the split, or files that
+            are not as the configuration says; one line.
+    """
+    wanted = read_name_list(config.eval_list) if config.eval_list else None
+    folders = [(config.path, config.target_path)]
+    if config.eval_path:
+        require_apart(config.path, config.eval_path, what="data.eval_path")
+        folders.append((config.eval_path, config.eval_target_path))
+    indices = [_index(workdir, *both) for both in folders]
+    if process_index:
+        for file in (*indices, epath.Path(workdir) / scaling.FILE):  # the last to be written
+            wait_for(file)
+    matchings = [_matching(i, *both) for i, both in zip(indices, folders, strict=True)]
+    sides = split_pairs(config, matchings[0], matchings[1] if config.eval_path else None)
+    train, held_out = (
+        _pair_files(config, matching, pairs)
+        for matching, pairs in zip((matchings[0], matchings[-1]), sides, strict=True)
+    )
+    ranges = _value_ranges(config, workdir, train, held_out)
+    for_eval = PairsSource(files=held_out, ranges=ranges)
+    if wanted is not None:
+        for_eval = listed(for_eval, wanted, origin=config.eval_list)
+    if process_index == 0:
+        for index, matching in zip(indices, matchings, strict=True):
+            for line in matching.unmatched():
+                report(line)
+            if not index.exists():
+                write_atomically(index, json.dumps(dataclasses.asdict(matching)).encode())
+        if not (epath.Path(workdir) / scaling.FILE).exists():
+            scaling.save_value_ranges(workdir, ranges)
+    return PairsSource(files=train, ranges=ranges), for_eval
+
+
+def _pair_files(config: DataConfig, matching: Matching, pairs) -> PairFiles:
+    target = epath.Path(matching.target_path).expanduser() if matching.target_path else None
+    return PairFiles(
+        folder=epath.Path(matching.path).expanduser(),
+        target_folder=target,
+        pairs=pairs,
+        source_side=config.source_side,
+    )
+
+
+def _index(workdir: epath.PathLike, path: str, target_path: str) -> epath.Path:
+    """Where the matching of these folders is kept."""
+    folders = "\0".join(absolute(epath.Path(folder)) for folder in (path, target_path) if folder)
+    digest = hashlib.sha256(folders.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return epath.Path(workdir) / "index" / f"pairs-{digest}.json"
+
+
+def _matching(index: epath.Path, path: str, target_path: str) -> Matching:
+    """The matching of an index that is there, else of the folders themselves."""
+    if index.exists():
+        try:
+            values = json.loads(index.read_text())
+            values["pairs"] = [(source, target) for source, target in values["pairs"]]
+            return dataclasses.replace(Matching(**values), path=path, target_path=target_path)
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{index} is no index of pairs: delete it to match again") from None
+    sources = list_images(path, suffixes=ARRAY_SUFFIXES)
+    if not target_path:
+        pairs = [(name, name) for name in sources]
+        return Matching(path=path, target_path="", pairs=pairs)
+    targets = list_images(target_path, suffixes=ARRAY_SUFFIXES)
+    return match_names(sources, targets, path=path, target_path=target_path)
+
+
+def _value_ranges(
+    config: DataConfig, workdir: epath.PathLike, train: PairFiles, held_out: PairFiles
+) -> ValueRanges:
+    """Those of the run, else new ones, fitted on the training side alone."""
+    file = epath.Path(workdir) / scaling.FILE
+    if file.exists():
+        ranges = scaling.load_value_ranges(workdir)
+        here = scaling.describe_scaling(config)
+        if ranges.scaling != here:
+            raise ValueError(
+                f"{file} is of {ranges.scaling}, and the configuration asks for {here}: delete it, "
+                "or choose another workdir"
+            )
+        return ranges
+    dtypes: dict[str, tuple[np.dtype, epath.Path]] = {}
+    for files in (train, held_out):
+        for index in _sample(files):
+            _check_headers(config, files.paths(index), dtypes)
+    suffixes = [path.suffix.lower() for path in train.paths(0)]
+    return scaling.fit_value_ranges(
+        _readable(train), config, count=len(_sample(train)), suffixes=(suffixes[0], suffixes[-1])
+    )
+
+
+def _check_headers(
+    config: DataConfig,
+    paths: tuple[epath.Path, ...],
+    dtypes: dict[str, tuple[np.dtype, epath.Path]],
+) -> None:
+    """Raises ValueError where a pair's files are not as they should be; skips broken ones.
+
+    `dtypes` remembers the type of each side, and one file that has it.
+    """
+    wanted = {"source": config.source_channels, "target": config.target_channels}
+    for (side, channels), path in zip(wanted.items(), paths, strict=False):
+        try:
+            header = array_header(path)
+        except (UnreadableImage, OSError):
+            continue  # counted when training meets it
+        if header.channels != channels:
+            raise ValueError(
+                f"{path} has {header.channels} channels, and data.{side}_channels={channels}"
+            )
+        dtype, other = dtypes.setdefault(side, (header.dtype, path))
+        if header.dtype != dtype:
+            raise ValueError(f"{path} holds {header.dtype}, and {other} {dtype}: make them alike")
+
+
+def _sample(files: PairFiles) -> list[int]:
+    """Numbers of the pairs that are looked at before training."""
+    return np.unique(np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)).tolist()
+
+
+def _readable(files: PairFiles) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The sampled pairs but for broken ones, which training will count."""
+    found, reason = False, ""
+    for index in _sample(files):
+        try:
+            pair = files.load(index)
+        except MissingPicture as error:
+            reason = f"{error.name}: {error}"
+            continue
+        found = True
+        yield pair
+    if not found:
+        raise ValueError(f"no pair of {files.folder} can be read; the last of them {reason}")
+
+
+def _halves(both: np.ndarray, source_side: str) -> tuple[np.ndarray, np.ndarray]:
+    """(source, target) of a picture that holds them side by side."""
+    width = both.shape[1]
+    if width % 2:
+        raise UnreadableImage(f"a width of {width} pixels cannot be halved into two sides")
+    left, right = both[:, : width // 2], both[:, width // 2 :]
+    return (left, right) if source_side == "left" else (right, left)
