@@ -3,6 +3,7 @@
 The one place where that happens: training, restoring and evaluation share it.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from i2sb_jax import bridge, corruptions, models
+from i2sb_jax.bridge.sampler import NormalFn
 from i2sb_jax.config import Config, check_nfe, check_sampler
+from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.types import Array, Params, PredictX0Fn, PRNGKey
 
 SampleFn = Callable[..., bridge.Samples]
@@ -23,8 +26,10 @@ def make_schedule(config: Config) -> bridge.BridgeSchedule:
     )
 
 
-def make_corruption(config: Config, *, read_masks: bool = True) -> corruptions.Corruption:
-    """The corruption that the run repairs.
+def make_corruption(
+    config: Config, *, read_masks: bool = True
+) -> corruptions.Corruption | PairedDegradation:
+    """The corruption that the run repairs; of paired data, what stands in its place.
 
     Args:
         config: the run.
@@ -33,6 +38,12 @@ def make_corruption(config: Config, *, read_masks: bool = True) -> corruptions.C
     Raises:
         ValueError: the mask file does not fit.
     """
+    if config.has_pairs:
+        return PairedDegradation(
+            target_channels=config.data.target_channels,
+            source_channels=config.data.source_channels,
+            has_cond=config.data.cond_x1,
+        )
     mask_file = (config.mask_file or None) if read_masks else None
     return corruptions.make_corruption(
         config.corruption, image_size=config.image_size, mask_file=mask_file
@@ -40,14 +51,16 @@ def make_corruption(config: Config, *, read_masks: bool = True) -> corruptions.C
 
 
 def make_network(config: Config, *, dtype: str | None = None) -> models.UNet:
-    """The U-Net, with six input channels where the corruption conditions it on X_1.
+    """The U-Net; where it is conditioned, its input is X_t and then the condition.
 
     Args:
         config: the run.
         dtype: compute type in place of the config's, "float32" or "bfloat16".
     """
-    in_channels = 6 if make_corruption(config, read_masks=False).has_cond else 3
-    unet = config.model.unet_config(in_channels=in_channels)
+    channels = config.image_channels
+    unet = config.model.unet_config(
+        in_channels=channels + config.cond_channels, out_channels=channels
+    )
     if dtype is not None:
         unet = type(unet)(**{**vars(unet), "dtype": dtype})
     return models.UNet(unet)
@@ -56,8 +69,9 @@ def make_network(config: Config, *, dtype: str | None = None) -> models.UNet:
 def init_params(key: PRNGKey, config: Config) -> Params:
     """Freshly initialised parameters of `make_network`; fit for `jax.eval_shape`."""
     network = make_network(config)
-    image = jnp.zeros((1, config.image_size, config.image_size, 3))
-    cond = image if network.config.in_channels == 6 else None
+    sides = (1, config.image_size, config.image_size)
+    image = jnp.zeros((*sides, config.image_channels))
+    cond = jnp.zeros((*sides, config.cond_channels)) if config.cond_channels else None
     return network.init(key, image, jnp.zeros((1,)), cond)["params"]
 
 
@@ -96,9 +110,10 @@ def make_sample_fn(
     dtype: str | None = None,
     on_evaluation: Callable[[Any], None] | None = None,
 ) -> SampleFn:
-    """A pure, un-jitted (keys, params, x1, mask, cond) -> Samples.
+    """A pure, un-jitted (keys, params, x1, mask, cond, origin=None) -> Samples.
 
-    Every picture has its own key, so that its noise does not depend on the batch around it.
+    Every picture has its own key, so that its noise does not depend on the batch around it. With an
+    origin it is a window of a picture, and windows of one key agree on the noise they share.
 
     Args:
         config: the run; its `sampling` section gives what is None here.
@@ -110,34 +125,43 @@ def make_sample_fn(
         on_evaluation: as for `make_predict_x0`, once for a whole batch; for progress.
 
     Returns:
-        The function: keys [batch], x1 [batch, h, w, 3], mask [batch, h, w, 1] or None, cond
-        [batch, h, w, 3] or None; the paths are [len(record), batch, h, w, 3].
+        The function: keys [batch], x1 [batch, h, w, c], mask [batch, h, w, 1] or None, cond
+        [batch, h, w, cond channels] or None, origin int32 [batch, 2] (multiples of
+        `bridge.noise.BLOCK`) or None; the paths are [len(record), batch, h, w, c].
 
     Raises:
         ValueError: nfe out of range, or a sampler that does not suit the run.
     """
     nfe, sampler, clip = _sampling_options(config, nfe, sampler, clip)
     network, schedule = make_network(config, dtype=dtype), make_schedule(config)
-    steps = bridge.step_grid(config.bridge.num_steps, nfe)
+    walk = functools.partial(
+        bridge.sample,
+        steps=bridge.step_grid(config.bridge.num_steps, nfe),
+        deterministic=sampler == "ode",
+        record=record,
+    )
 
-    def one(key, params, *picture):
-        x1, mask, cond = (None if x is None else x[None] for x in picture)
+    def one(key, params, x1, mask, cond, origin):
+        x1, mask, cond = (None if x is None else x[None] for x in (x1, mask, cond))
         predict_x0_fn = make_predict_x0(
             network, schedule, params, cond=cond, clip=clip, on_evaluation=on_evaluation
         )
-        samples = bridge.sample(
-            key,
-            schedule,
-            predict_x0_fn,
-            x1,
-            steps=steps,
-            mask=mask,
-            deterministic=sampler == "ode",
-            record=record,
-        )
+        normal_fn = _normal_fn(origin)
+        samples = walk(key, schedule, predict_x0_fn, x1, mask=mask, normal_fn=normal_fn)
         return bridge.Samples(samples.x0[0], samples.xt_path[:, 0], samples.x0_path[:, 0])
 
-    return jax.vmap(one, in_axes=(0, None, 0, 0, 0), out_axes=bridge.Samples(0, 1, 1))
+    each = jax.vmap(one, in_axes=(0, None, 0, 0, 0, 0), out_axes=bridge.Samples(0, 1, 1))
+
+    def sample_fn(keys, params, x1, mask, cond, origin=None):
+        return each(keys, params, x1, mask, cond, origin)
+
+    return sample_fn
+
+
+def _normal_fn(origin: Array | None) -> NormalFn:
+    if origin is None:
+        return jax.random.normal
+    return functools.partial(bridge.window_normal, origin=origin)
 
 
 def _sampling_options(

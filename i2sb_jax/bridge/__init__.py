@@ -1,9 +1,11 @@
 """The Schrödinger bridge of I²SB as pure functions (arXiv 2302.05872).
 
 `schedule` holds the variances, `process` the Gaussian conditionals, `sampler` the way from X_1 to
-X_0. Nothing here knows of networks, devices or files.
+X_0, `noise` what it draws where it sees only a window of a picture. Nothing here knows of networks,
+devices or files.
 """
 
+from i2sb_jax.bridge.noise import window_normal
 from i2sb_jax.bridge.process import (
     Moments,
     marginal,
@@ -29,4 +31,5 @@ __all__ = [
     "regression_target",
     "sample",
     "step_grid",
+    "window_normal",
 ]

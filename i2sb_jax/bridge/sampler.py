@@ -5,16 +5,22 @@ with the number of evaluations: the scan carries one state, and paths are writte
 exactly the grid points that the caller asks to record.
 """
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from i2sb_jax.bridge.process import marginal, posterior_sample
+from i2sb_jax.bridge.process import marginal, posterior
 from i2sb_jax.bridge.schedule import BridgeSchedule
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
+
+NormalFn = Callable[..., jax.Array]
+"""(key, shape, dtype) -> N(0, 1), as `jax.random.normal`."""
+
+_POSTERIOR, _KNOWN = 0, 1  # what a step draws noise for
 
 
 class Samples(NamedTuple):
@@ -41,6 +47,7 @@ def sample(
     mask: Array | None = None,
     deterministic: bool = False,
     record: tuple[int, ...] = (),
+    normal_fn: NormalFn = jax.random.normal,
 ) -> Samples:
     """Samples X_0 given X_1 by the bridge's posterior (I²SB Algorithm 2).
 
@@ -58,6 +65,7 @@ def sample(
         deterministic: OT-ODE: no noise anywhere, Eq. (13).
         record: positions in `steps` (0 = the end of the bridge, X_0) whose states are returned;
             static. The last position, where sampling starts, is X_1 itself and is refused.
+        normal_fn: draws all noise; see `window_normal` for pictures that are sampled in windows.
 
     Returns:
         Samples.
@@ -75,7 +83,8 @@ def sample(
         xt, (xt_path, x0_path) = carry
         now, prev, slot, key = scanned
         x0 = predict_x0_fn(xt, now)
-        xt = _bridge_step(key, schedule, prev, now, xt, x0, start, mask, deterministic)
+        draw = None if deterministic else functools.partial(_draw, key, normal_fn)
+        xt = _bridge_step(draw, schedule, prev, now, xt, x0, start, mask)
         return (xt, (_keep(xt_path, slot, xt), _keep(x0_path, slot, x0))), None
 
     (x0, paths), _ = jax.lax.scan(step_fn, (start, paths), (*_walk(steps, record), keys))
@@ -95,18 +104,23 @@ def _keep(path: jax.Array, slot: jax.Array, state: jax.Array) -> jax.Array:
     return path.at[slot].set(state, mode="drop") if len(path) else path
 
 
-def _bridge_step(key, schedule, prev, now, xt, x0, x1, mask, deterministic) -> jax.Array:
-    """X_n → X_m by the posterior, then known pixels back to the bridge's marginal."""
-    key_posterior, key_known = (None, None) if deterministic else jax.random.split(key)
-    xt = posterior_sample(
-        key_posterior, schedule, prev, now, xt, x0, deterministic=deterministic
-    ).astype(x1.dtype)
+def _draw(key: PRNGKey, normal_fn: NormalFn, use: int, like: jax.Array) -> jax.Array:
+    """Noise for one of a step's two uses."""
+    return normal_fn(jax.random.split(key)[use], like.shape, like.dtype)
+
+
+def _bridge_step(draw, schedule, prev, now, xt, x0, x1, mask) -> jax.Array:
+    """X_n → X_m by the posterior, then known pixels back to the bridge's marginal.
+
+    `draw` is (use, like) -> N(0, 1), None for the OT-ODE.
+    """
+    mean, std = posterior(schedule, prev, now, xt, x0)
+    xt = (mean if draw is None else mean + std * draw(_POSTERIOR, mean)).astype(x1.dtype)
     if mask is None:
         return xt
     known = x1
-    if not deterministic:
-        std = marginal(schedule, prev, x1, x1).std.astype(x1.dtype)
-        known = x1 + std * jax.random.normal(key_known, x1.shape, x1.dtype)
+    if draw is not None:
+        known = x1 + marginal(schedule, prev, x1, x1).std.astype(x1.dtype) * draw(_KNOWN, x1)
     return (1 - mask) * known + mask * xt
 
 

@@ -11,15 +11,16 @@ from ml_collections import config_flags
 
 from i2sb_jax.config import Config, check_key, from_config_dict
 
-_OPTIONS = "use --config FILE [--config.KEY=VALUE …] --workdir DIR"
+_USAGE = "use --config FILE [--config.KEY=VALUE …] --workdir DIR"
 
 
-def parse(arguments: Sequence[str], *, program: str) -> tuple[Config, str]:
+def parse(arguments: Sequence[str], *, program: str, usage: str = _USAGE) -> tuple[Config, str]:
     """Reads --config FILE, --config.KEY=VALUE overrides and --workdir DIR.
 
     Args:
         arguments: of the command line.
         program: the tool's name.
+        usage: its options, for the line about a wrong one.
 
     Returns:
         The validated configuration and the work directory.
@@ -34,20 +35,19 @@ def parse(arguments: Sequence[str], *, program: str) -> tuple[Config, str]:
     for argument in arguments:
         if override := re.match(r"--?config\.([\w.]+)", argument):
             check_key(override[1])
-    values = flags.FlagValues()
+    values, argv = flags.FlagValues(), [program, *arguments]
     flags.DEFINE_string("workdir", None, "The run's folder.", flag_values=values)
-    argv = [program, *arguments]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
         rest = values(argv)
         given = None if values.config is None else values.config.to_dict()
     except Exception as error:  # a config file is a program: it may raise anything
-        raise ValueError(_explain(error)) from error
+        raise ValueError(_explain(error, usage)) from error
     if rest[1:]:
-        raise ValueError(f"{rest[1]!r} is not an option: {_OPTIONS}")
+        raise ValueError(f"{rest[1]!r} is not an option: {usage}")
     for option, value in (("--config", given), ("--workdir", values.workdir)):
         if value is None:
-            raise ValueError(f"{option} is missing: {_OPTIONS}")
+            raise ValueError(f"{option} is missing: {usage}")
     return from_config_dict(given), os.path.expanduser(values.workdir)
 
 
@@ -65,7 +65,7 @@ def _make_importable(path: epath.Path) -> None:
         sys.path.insert(0, str(root))
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, usage: str) -> str:
     """The error in one line, with the nearest key where a config file misspelt one."""
     text = str(error)
     if misspelt := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
@@ -73,7 +73,7 @@ def _explain(error: Exception) -> str:
     if unknown := re.search(r'Key "(\w+)" does not exist', text):
         return f"unknown config key {unknown[1]!r}: configs/base.py has all there are"
     if isinstance(error, flags.UnrecognizedFlagError):
-        return f"--{error.flagname} is not an option: {_OPTIONS}"
+        return f"--{error.flagname} is not an option: {usage}"
     if "Traceback" in text:  # ml_collections quotes it; its last line is the error
         text = text.strip().splitlines()[-1]
     kind = "" if isinstance(error, flags.Error) else f"{type(error).__name__} in the config file: "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from i2sb_jax.cli import startup
 from i2sb_jax.config import SOURCES
 from i2sb_jax.data import open_source
-from i2sb_jax.image_io import require_new_folder
+from i2sb_jax.files import require_new_folder
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,12 +1,14 @@
-"""i2sb-restore: restores every picture of a folder with a trained run.
+"""i2sb-restore: restores pictures of any size and kind with a trained run.
 
-i2sb-restore --workdir RUN --input PICTURES --output OUT [--nfe K] [--degrade] [--seed S]
+i2sb-restore --workdir RUN --input PICTURES --output OUT [--nfe K] [--preview] …
 """
 
 import argparse
+import dataclasses
 
 from i2sb_jax.cli import startup
-from i2sb_jax.restoration.folder import SHEET, Outcome, restore_folder
+from i2sb_jax.restoration.folder import Outcome, restore_folder
+from i2sb_jax.restoration.options import Options
 
 
 def main() -> None:
@@ -15,36 +17,37 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
+    given = _parser().parse_args(arguments)
+    options = Options(**{f.name: getattr(given, f.name) for f in dataclasses.fields(Options)})
     startup.prepare_jax()
-    outcome = restore_folder(
-        options.workdir,
-        options.input,
-        options.output,
-        nfe=options.nfe,
-        sampler=options.sampler,
-        seed=options.seed,
-        clip=True if options.clip else None,
-        degrade=options.degrade,
-    )
-    _report(outcome, options.output)
+    outcome = restore_folder(given.workdir, given.input, given.output, options)
+    _report(outcome, given.output)
     return 1 if outcome.unreadable else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = startup.Parser(
-        prog="i2sb-restore", description="Restores every picture of a folder with a trained run."
+        prog="i2sb-restore", description="Restores pictures of any size and kind."
     )
-    parser.add_argument("--workdir", required=True, help="the run's folder, or a model folder")
-    parser.add_argument("--input", required=True, help="folder of pictures")
-    parser.add_argument("--output", required=True, help="folder for PNGs of the same names")
-    parser.add_argument("--nfe", type=int, default=10, help="network evaluations (default 10)")
-    parser.add_argument("--sampler", help="ddpm (SDE) or ode (OT-ODE); default: the run's")
-    parser.add_argument("--seed", type=int, default=0, help="of all noise (default 0)")
-    parser.add_argument("--clip", action="store_true", help="clip every predicted X_0 to [-1, 1]")
-    parser.add_argument(
+    add, switch = parser.add_argument, {"action": "store_true"}
+    add("--workdir", "--model", required=True, help="the run's folder, or a model folder")
+    add("--input", required=True, help="folder of pictures, or one picture")
+    add("--output", required=True, help="folder for results of the same names")
+    add("--nfe", type=int, default=10, help="network evaluations (default 10)")
+    add("--sampler", help="ddpm (SDE) or ode (OT-ODE); default: the run's")
+    add("--seed", type=int, default=0, help="of all noise (default 0)")
+    add("--clip", action="store_const", const=True, help="clip every predicted X_0 to [-1, 1]")
+    add("--dtype", help="compute in float32 or bfloat16; default: the run's")
+    add("--tile", type=int, help="side of the windows large pictures are cut into, in pixels")
+    add("--overlap", type=int, help="pixels that tiles share; default: a quarter of a tile")
+    add("--masks", help="a mask picture (white = hole), a folder of them, or the paper's .npz")
+    add("--samples", type=int, default=1, help="restore so often; write mean and deviation")
+    add("--trajectory", **switch, help="write the states on the way as a strip too")
+    add("--preview", **switch, help="restore one crop of the first picture, and stop")
+    add("--overwrite", **switch, help="restore again what is in the output folder already")
+    add(
         "--degrade",
-        action="store_true",
+        **switch,
         help="take clean pictures: cut them to the run's size, degrade them, restore, and measure",
     )
     return parser
@@ -53,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
 def _report(outcome: Outcome, output: str) -> None:
     for title, (psnr, ssim) in outcome.scores.items():
         print(f"{title:<20} PSNR {psnr:5.2f} dB   SSIM {ssim:.4f}")
-    print(f"{outcome.restored} pictures restored into {output}; see {output}/{SHEET}")
+    line = f"{outcome.restored} pictures restored into {output}"
+    if outcome.skipped:
+        line += f", {outcome.skipped} were there already"
+    print("; ".join([line, *(f"see {output}/{name}" for name in outcome.written)]))
     if outcome.unreadable:
-        print(f"{len(outcome.unreadable)} pictures could not be read and were left out")
+        print(f"{len(outcome.unreadable)} pictures could not be restored and were left out")

@@ -1,6 +1,7 @@
 """What the tools share: one line for a user's mistake, and JAX made ready."""
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -34,6 +35,13 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)  # as shells report an interrupt
+
+
+def require(*packages: str) -> None:
+    """Raises ModuleNotFoundError for the first package that is not installed; imports none."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}")
 
 
 class Parser(argparse.ArgumentParser):

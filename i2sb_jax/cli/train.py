@@ -5,11 +5,12 @@
 The same command continues a run that was stopped.
 """
 
+import sys
+
 import jax
-from etils import epath
 
 from i2sb_jax import build, data
-from i2sb_jax.cli import startup
+from i2sb_jax.cli import config_file, startup
 from i2sb_jax.config import Config
 from i2sb_jax.training.loop import check_start, train
 
@@ -23,49 +24,42 @@ def _main(arguments: list[str]) -> None:
     if {"-h", "--help", "-help"} & set(arguments):
         print(__doc__)
         return
-    # what only the extra `train` brings is imported late: without it, one line says so
-    from i2sb_jax.cli import config_file
-
+    startup.require("clu", "tensorflow")  # of the extra `train`: before anything is written
     config, workdir = config_file.parse(arguments, program="i2sb-train")
     startup.prepare_jax()
     check_start(config, workdir)
     corruption = build.make_corruption(config)
-    train_source, eval_source = _open_sources(config, workdir)
+    process = jax.process_index()
+    sources = data.make_sources(config.data, workdir, process_index=process, report=_report)
     # only now, when nothing is left to complain of: TensorFlow takes seconds and is talkative
     from i2sb_jax.data.pipeline import eval_batches, train_batches
     from i2sb_jax.training.writers import make_writer
 
     cut = {"corruption": corruption, "config": config.data, "image_size": config.image_size}
-    preview = next(eval_batches(eval_source, **cut, batch_size=config.sampling.batch_size))
+    preview = next(eval_batches(sources[1], **cut, batch_size=config.sampling.batch_size))
 
     def batches(start_step: int):
         return train_batches(
-            train_source,
+            sources[0],
             **cut,
             batch_size=config.training.batch_size,
             seed=config.seed,
             start_step=start_step,
-            process_index=jax.process_index(),
+            process_index=process,
             process_count=jax.process_count(),
         )
 
-    _describe(config, workdir)
-    writer = make_writer(workdir, silent=jax.process_index() != 0)
+    if process == 0:
+        _describe(config, workdir)
+    writer = make_writer(workdir, silent=process != 0)
     train(config, workdir, batches=batches, eval_batch=preview, writer=writer)
 
 
-def _open_sources(config: Config, workdir: str):
-    """The pictures for training and those held out."""
-    index = epath.Path(workdir) / "index"
-    if not index.exists():  # both sides must have pictures before the listing of one is written
-        data.require_pictures(config.data)
-    where = {"index_dir": index, "process_index": jax.process_index()}
-    return tuple(data.make_source(config.data, split=split, **where) for split in ("train", "eval"))
+def _report(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
 
 
 def _describe(config: Config, workdir: str) -> None:
-    if jax.process_index() != 0:
-        return
     from clu import parameter_overview
 
     params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
@@ -76,3 +70,7 @@ def _describe(config: Config, workdir: str) -> None:
         f"matmul precision {config.matmul_precision}, into {workdir}",
         flush=True,
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,32 +1,51 @@
 """A trained bridge as a function from degraded pictures to restored ones."""
 
 import functools
+import itertools
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from etils import epath
+from jax.sharding import NamedSharding, PartitionSpec
 
-from i2sb_jax import bridge, build, sharding
-from i2sb_jax import config as config_lib
-from i2sb_jax.checkpoint import abstract_like
+from i2sb_jax import bridge, build, interop, sharding
 from i2sb_jax.config import Config
-from i2sb_jax.interop import load_weights
 from i2sb_jax.types import Array, Params
 
 # sides are padded to multiples of this, where the network asks for less: fewer sizes to compile
 _SIDE_UNIT = 32
 # what a picture's keys are for
 _SAMPLER, _START = 0, 1
+_TOP_LEFT = np.zeros(2, np.int32)
+
+
+class Window(NamedTuple):
+    """A picture, or a part of one, as a network call takes it.
+
+    Attributes:
+        key: of the picture, as `picture_key` gives it.
+        x1: X_1 as the bridge uses it, float32 [h, w, c]; holes are filled with noise.
+        mask: [h, w, 1], 1 = hole; None where the run knows none.
+        cond: what the network sees beside X_t, [h, w, c']; None without conditioning.
+        origin: int32 [2], first row and column in the picture, multiples of `bridge.noise.BLOCK`.
+    """
+
+    key: np.ndarray
+    x1: np.ndarray
+    mask: np.ndarray | None = None
+    cond: np.ndarray | None = None
+    origin: np.ndarray = _TOP_LEFT
 
 
 class Restorer:
     """Restores pictures of any size with the averaged weights of a run.
 
-    A network call always has one fixed, padded batch size a device, and a picture's noise depends
-    on its name and the seed alone: the same picture gives the same pixels in any company.
+    A network call always has one fixed, padded batch size a device, and the noise of a picture's
+    pixel depends on the picture's name, the seed and the pixel's place alone: the same picture
+    gives the same pixels in any company.
 
     Attributes:
         config: of the run.
@@ -45,17 +64,17 @@ class Restorer:
 
         Args:
             config: of the run.
-            params: of its network, laid over all devices.
+            params: of its network.
             dtype: "float32" or "bfloat16" in place of the model's.
             on_evaluation: called after each network evaluation of a batch; for progress.
         """
         self.config = config
         self.corruption = build.make_corruption(config, read_masks=False)
-        self._params = params
         self._dtype = dtype
         self._on_evaluation = on_evaluation
         self._mesh = sharding.make_mesh()
-        self._sampler = functools.lru_cache(maxsize=8)(self._make_sampler)
+        self._params = jax.device_put(params, sharding.replicated(self._mesh))
+        self._compiled = functools.lru_cache(maxsize=16)(self._compile)
 
     @classmethod
     def from_workdir(
@@ -70,10 +89,7 @@ class Restorer:
         Raises:
             ValueError: `path` holds no run, no checkpoint, or one of other shapes.
         """
-        config = config_lib.load(path)
-        abstract = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
-        everywhere = sharding.replicated(sharding.make_mesh())
-        params = load_weights(path, abstract_like(abstract, everywhere))
+        config, params = interop.load_model_folder(path)
         return cls(config, params, dtype=dtype, on_evaluation=on_evaluation)
 
     @property
@@ -93,10 +109,11 @@ class Restorer:
         clip: bool | None = None,
         record: tuple[int, ...] = (),
     ) -> np.ndarray | bridge.Samples:
-        """Restores degraded pictures, given as a person sees them.
+        """Restores degraded pictures, given as a person sees them, each as a whole.
 
         Args:
-            images: float32 [batch, h, w, 3] in [-1, 1], any size.
+            images: float32 [batch, h, w, 3] in [-1, 1], any size; of paired data the source, with
+                as many channels as it has.
             nfe: network evaluations, 1 … num_steps - 1; the run's choice if None.
             sampler: "ddpm" or "ode"; the run's choice if None.
             seed: of all noise.
@@ -106,15 +123,16 @@ class Restorer:
             record: grid positions whose states are wanted too.
 
         Returns:
-            float32 [batch, h, w, 3] in [-1, 1]; with `record`, Samples with unclipped states.
+            float32 [batch, h, w, c] in [-1, 1]; with `record`, Samples with unclipped states.
 
         Raises:
             ValueError: shapes that do not fit, a missing or needless mask, nfe out of range, or a
                 sampler that does not suit the run.
         """
         images = np.asarray(images, np.float32)
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(f"images have shape {images.shape}, must be [batch, h, w, 3]")
+        channels = self.config.data.source_channels if self.config.has_pairs else 3
+        if images.ndim != 4 or images.shape[-1] != channels:
+            raise ValueError(f"images have shape {images.shape}, must be [batch, h, w, {channels}]")
         if self.corruption.has_mask != (mask is not None):
             raise ValueError(
                 f"{self.config.corruption} needs a mask of its holes (1 = hole)"
@@ -122,10 +140,13 @@ class Restorer:
                 else f"{self.config.corruption} takes no mask"
             )
         x1, cond = images, None
+        names = _names(names, len(images))
         if mask is not None:
             mask = np.broadcast_to(np.asarray(mask, np.float32), (*images.shape[:3], 1))
             x1 = np.where(mask > 0.5, self._noise(images, seed, names), images)
-        if self.corruption.has_cond:
+        if self.config.has_pairs:
+            x1, cond = self.corruption.inputs(images)
+        elif self.corruption.has_cond:
             x1, cond = images + self._noise(images, seed, names), images
         samples = self.from_x1(
             x1, nfe=nfe, sampler=sampler, seed=seed, mask=mask, cond=cond, names=names, clip=clip,
@@ -147,55 +168,125 @@ class Restorer:
         record: tuple[int, ...] = (),
     ) -> bridge.Samples:
         """As a call, from X_1 as the bridge uses it: holes filled with noise, cond beside it."""
-        sample = self._sampler(nfe=nfe, sampler=sampler, clip=clip, record=record)
         count, height, width = x1.shape[:3]
-        key_data = np.asarray(jax.random.key_data(_picture_keys(seed, _SAMPLER, names, count)))
+        names = _names(names, count)
         images = [None if x is None else self._pad(np.asarray(x)) for x in (x1, mask, cond)]
-        parts = []
-        for start in range(0, count, self.batch_size):
-            chunk = [_fill(x, start, self.batch_size) for x in (key_data, *images)]
-            chunk = jax.device_put(chunk, sharding.batch_sharding(self._mesh))
-            with jax.default_matmul_precision(self.config.matmul_precision):
-                parts.append(jax.device_get(sample(self._params, *chunk)))
-        x0, *paths = zip(*parts, strict=True)
-        whole = [np.concatenate(path, axis=1)[:, :count, :height, :width] for path in paths]
-        return bridge.Samples(np.concatenate(x0)[:count, :height, :width], *whole)
 
-    def _make_sampler(self, **options: Any) -> Callable[..., bridge.Samples]:
+        def window(i: int) -> Window:
+            parts = (None if x is None else x[i] for x in images)
+            return Window(picture_key(seed, names[i]), *parts)
+
+        options = {"nfe": nfe, "sampler": sampler, "clip": clip, "record": record}
+        results = list(self.stream(map(window, range(count)), **options))
+        x0, *paths = (np.stack(field) for field in zip(*results, strict=True))
+        whole = [path.swapaxes(0, 1)[:, :, :height, :width] for path in paths]
+        return bridge.Samples(x0[:, :height, :width], *whole)
+
+    def stream(
+        self,
+        windows: Iterable[Window],
+        *,
+        nfe: int | None = None,
+        sampler: str | None = None,
+        clip: bool | None = None,
+        record: tuple[int, ...] = (),
+    ) -> Iterator[bridge.Samples]:
+        """Restores any number of windows of one size, holding two batches of them at a time.
+
+        Args:
+            windows: all of one shape, with sides that the network can halve.
+            nfe: as in a call, like the rest.
+            sampler: see there.
+            clip: see there.
+            record: see there.
+
+        Yields:
+            For each window in turn x0 [h, w, c], not clipped, and its paths
+            [len(record), h, w, c], numpy.
+
+        Raises:
+            ValueError: nfe out of range, or a sampler that does not suit the run.
+        """
+        options = {"nfe": nfe, "sampler": sampler, "clip": clip, "record": record}
+        remaining, running = iter(windows), None
+        while chunk := list(itertools.islice(remaining, self.batch_size)):
+            # the next batch is made ready and handed over before the last one is waited for
+            started = self._start(chunk, options), len(chunk)
+            if running is not None:
+                yield from _finish(*running)
+            running = started
+        if running is not None:
+            yield from _finish(*running)
+
+    def prepare(self, side: int, **options: Any) -> None:
+        """Compiles what `stream` needs for square windows of so many pixels, same options."""
+        image = np.zeros((side, side, self.config.image_channels), np.float32)
+        mask = image[..., :1] if self.corruption.has_mask else None
+        cond = np.zeros((side, side, self.config.cond_channels), np.float32)
+        cond = cond if self.corruption.has_cond else None
+        self._compiled(_shapes(Window(np.zeros(2, np.uint32), image, mask, cond)), **options)
+
+    def start_noise(
+        self,
+        seed: int,
+        name: str,
+        shape: tuple[int, int, int],
+        *,
+        sample: int = 0,
+        origin: np.ndarray = _TOP_LEFT,
+    ) -> np.ndarray:
+        """N(0, 1) [h, w, c] that X_1 has in holes or over its condition, in a window's place."""
+        key = picture_key(seed, name, use=_START, sample=sample)
+        return np.asarray(_window_noise(key, origin, shape=shape))
+
+    def _start(self, chunk: list[Window], options: dict[str, Any]) -> bridge.Samples:
+        sample = self._compiled(_shapes(chunk[0]), **options)
+        full = chunk + chunk[-1:] * (self.batch_size - len(chunk))
+        arrays = [_stack([window._asdict()[name] for window in full]) for name in Window._fields]
+        arrays = jax.device_put(arrays, sharding.batch_sharding(self._mesh))
+        return sample(self._params, *arrays)
+
+    def _compile(self, shapes: tuple, **options: Any) -> Callable[..., bridge.Samples]:
         sample = build.make_sample_fn(
             self.config, dtype=self._dtype, on_evaluation=self._on_evaluation, **options
         )
 
-        def run(params, key_data, x1, mask, cond):
-            return sample(jax.random.wrap_key_data(key_data), params, x1, mask, cond)
+        def run(params, key, x1, mask, cond, origin):
+            return sample(jax.random.wrap_key_data(key), params, x1, mask, cond, origin)
 
-        return jax.jit(run)
+        on_batch = sharding.batch_sharding(self._mesh)
+        second = NamedSharding(self._mesh, PartitionSpec(None, *on_batch.spec))
+        arrays = [
+            shape
+            and jax.ShapeDtypeStruct((self.batch_size, *shape[0]), shape[1], sharding=on_batch)
+            for shape in shapes
+        ]
+        program = jax.jit(run, out_shardings=bridge.Samples(on_batch, second, second))
+        with jax.default_matmul_precision(self.config.matmul_precision):
+            return program.lower(self._params, *arrays).compile()
 
     def _pad(self, x: np.ndarray) -> np.ndarray:
         """Mirrors the lower and right borders up to sizes that the network can halve."""
-        factor = self.config.model.unet_config(in_channels=3).downsampling_factor
-        unit = max(factor, _SIDE_UNIT) if self._free_size(x) else factor
+        free_size = x.shape[1:3] != (self.config.image_size,) * 2
+        unit = max(self.side_unit, _SIDE_UNIT) if free_size else self.side_unit
         sides = [(0, -side % unit) for side in x.shape[1:3]]
         return np.pad(x, ((0, 0), *sides, (0, 0)), mode="symmetric")
 
-    def _free_size(self, x: np.ndarray) -> bool:
-        """Whether pictures are of another size than the run's own."""
-        return x.shape[1:3] != (self.config.image_size,) * 2
+    @property
+    def side_unit(self) -> int:
+        """Sides of windows must be multiples of this many pixels."""
+        return self.config.model.unet_config(in_channels=3).downsampling_factor
 
-    def _noise(self, images: np.ndarray, seed: int, names: Sequence[str] | None) -> np.ndarray:
-        """N(0, 1) for each picture, as X_1 has it in holes or beside its condition."""
-        keys = _picture_keys(seed, _START, names, len(images))
-        return np.asarray(jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(keys))
+    def _noise(self, images: np.ndarray, seed: int, names: Sequence[str]) -> np.ndarray:
+        return np.stack([self.start_noise(seed, name, images.shape[1:]) for name in names])
 
 
-def _picture_keys(seed: int, use: int, names: Sequence[str] | None, count: int) -> jax.Array:
-    """A key a picture, from the seed, what it is for, and the picture's name."""
-    names = [str(i) for i in range(count)] if names is None else list(names)
-    if len(names) != count:
-        raise ValueError(f"{len(names)} names for {count} images: give one each")
-    hashes = np.array([name_hash(name) for name in names], np.uint32)
-    key = jax.random.fold_in(jax.random.key(seed), use)
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, hashes)
+def picture_key(seed: int, name: str, *, use: int = _SAMPLER, sample: int = 0) -> np.ndarray:
+    """Key data, uint32 [2], from the seed, what it is for, the picture's name and the sample."""
+    key = jax.random.key(seed)
+    for number in (use, np.uint32(name_hash(name)), sample):
+        key = jax.random.fold_in(key, number)
+    return np.asarray(jax.random.key_data(key))
 
 
 def name_hash(name: str) -> int:
@@ -203,8 +294,30 @@ def name_hash(name: str) -> int:
     return zlib.crc32(name.encode("utf-8", "surrogateescape"))
 
 
-def _fill(x: np.ndarray | None, start: int, size: int) -> np.ndarray | None:
-    """x[start : start + size], its last entry repeated where it ends early."""
-    if x is None:
-        return None
-    return x[np.minimum(np.arange(start, start + size), len(x) - 1)]
+@functools.partial(jax.jit, static_argnames="shape")
+def _window_noise(key_data: Array, origin: Array, *, shape: tuple[int, int, int]) -> jax.Array:
+    return bridge.window_normal(
+        jax.random.wrap_key_data(key_data), shape, np.float32, origin=origin
+    )
+
+
+def _names(names: Sequence[str] | None, count: int) -> list[str]:
+    names = [str(i) for i in range(count)] if names is None else list(names)
+    if len(names) != count:
+        raise ValueError(f"{len(names)} names for {count} images: give one each")
+    return names
+
+
+def _shapes(window: Window) -> tuple:
+    """(shape, dtype) of each field, None for what is absent."""
+    return tuple(x if x is None else (x.shape, x.dtype.name) for x in window)
+
+
+def _stack(values: list[np.ndarray | None]) -> np.ndarray | None:
+    return None if values[0] is None else np.stack(values)
+
+
+def _finish(samples: bridge.Samples, count: int) -> Iterator[bridge.Samples]:
+    x0, xt_path, x0_path = jax.device_get(samples)
+    for i in range(count):
+        yield bridge.Samples(x0[i], xt_path[:, i], x0_path[:, i])

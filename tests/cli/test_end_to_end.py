@@ -152,7 +152,7 @@ def test_killed_and_restarted_it_ends_in_the_same_bits(project, run):
 
 
 # what the base install lacks
-BLOCKED = ("tensorflow", "tensorflow_datasets", "clu", "ml_collections", "array_record")
+BLOCKED = ("tensorflow", "tensorflow_datasets", "clu", "array_record")
 RESTORE_WITHOUT = f"""
 import sys
 for name in {BLOCKED!r}:

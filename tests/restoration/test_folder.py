@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from i2sb_jax import build, image_io, interop
-from i2sb_jax.restoration.folder import SHEET, restore_folder
+from i2sb_jax.restoration.degraded import SHEET
+from i2sb_jax.restoration.folder import restore_folder
+from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.sheet import comparison_sheet
 from tests.training.tiny import make_config
 
@@ -42,20 +44,23 @@ def read(path):
 
 def test_pictures_keep_names_sizes_and_under_the_identity_pixels(model, folder, tmp_path, capsys):
     out = tmp_path / "out"
-    outcome = restore_folder(model, folder, out, nfe=2)
+    outcome = restore_folder(model, folder, out, Options(nfe=2))
     assert outcome.restored == 3 and not outcome.unreadable and not outcome.scores
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.png")) == [
-        "a.png", "c.png", SHEET, "sub/b.png",
+        "a.png", "c.png", "sub/b.png",
     ]  # fmt: skip
     # one level: saved values are truncated
     difference = read(folder / "a.png").astype(int) - read(out / "a.png")
     assert np.abs(difference).max() <= 1
     assert read(out / "sub/b.png").shape == (16, 20, 3)
-    assert "3 pictures, 2 evaluations each" in capsys.readouterr().err
+    assert (
+        "3 pictures, 6 tiles of 16×16, 2 evaluations each: 6 network calls"
+        in capsys.readouterr().err
+    )
 
 
 def test_degrading_measures_against_the_original(model, folder, tmp_path):
-    outcome = restore_folder(model, folder, tmp_path / "out", nfe=1, degrade=True)
+    outcome = restore_folder(model, folder, tmp_path / "out", Options(nfe=1, degrade=True))
     assert list(outcome.scores) == ["degraded", "brightness matching", "restored"]
     degraded, matched, restored = (outcome.scores[title] for title in outcome.scores)
     # a network that does nothing restores nothing; matching the brightness does
@@ -68,7 +73,7 @@ def test_degrading_measures_against_the_original(model, folder, tmp_path):
 
 def test_an_unreadable_picture_is_named_and_left_out(model, folder, tmp_path, capsys):
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    outcome = restore_folder(model, folder, tmp_path / "out", nfe=1)
+    outcome = restore_folder(model, folder, tmp_path / "out", Options(nfe=1))
     assert outcome.restored == 3
     assert list(outcome.unreadable) == ["broken.png"]
     assert "broken.png is left out" in capsys.readouterr().err
@@ -76,10 +81,10 @@ def test_an_unreadable_picture_is_named_and_left_out(model, folder, tmp_path, ca
 
 def test_nothing_given_is_overwritten(model, folder, tmp_path):
     with pytest.raises(ValueError, match="lies in the input folder"):
-        restore_folder(model, folder, folder / "restored", nfe=1)
+        restore_folder(model, folder, folder / "restored", Options(nfe=1))
     Image.new("RGB", (16, 16)).save(folder / "a.jpg")
     with pytest.raises(ValueError, match="would both be written"):
-        restore_folder(model, folder, tmp_path / "out", nfe=1)
+        restore_folder(model, folder, tmp_path / "out", Options(nfe=1))
     assert not (tmp_path / "out").exists()
 
 

@@ -1,0 +1,67 @@
+"""How long restoring will take, told after one measured evaluation."""
+
+import datetime
+import sys
+import time
+from typing import Any
+
+from i2sb_jax.progress import Progress
+
+_LONG = 600.0  # seconds; from here on it is said what would shorten the wait
+
+
+class Clock:
+    """Counts network evaluations as they happen on the device, and says when all are done.
+
+    Attributes:
+        seconds: of one evaluation of a batch; None before it was measured.
+    """
+
+    def __init__(self):
+        """Counts nothing before `start`."""
+        self.seconds: float | None = None
+        self._progress: Progress | None = None
+
+    def start(self, *, batches: int, nfe: int, quiet: bool) -> Progress:
+        """Begins with so many batches; what was compiled before does not count."""
+        self._left, self._nfe, self._quiet = batches * nfe, nfe, quiet
+        self._total, self._done, self._last = batches * nfe, 0, time.monotonic()
+        self.seconds = None
+        self._progress = Progress(self._total, unit="evaluation", quiet=quiet)
+        return self._progress
+
+    def one_more(self, step: Any) -> None:
+        """Another evaluation is done; called from the device's callback."""
+        del step
+        if self._progress is None:
+            return
+        now = time.monotonic()
+        self._done += 1
+        self._progress.advance()
+        # the first one also waits for memory and for the pictures themselves
+        if self.seconds is None and self._done == min(2, self._total):
+            self.seconds = now - self._last
+            self._tell()
+        else:
+            self._progress.say("", at_most_every=10.0)
+        self._last = now
+
+    def estimate(self, evaluations: int | None = None) -> float:
+        """Seconds for so many evaluations of a batch; for all of them if None."""
+        return (self.seconds or 0.0) * (self._total if evaluations is None else evaluations)
+
+    def _tell(self) -> None:
+        if self._quiet:
+            return
+        total = self.estimate()
+        line = f"{self.seconds:.3g} s an evaluation: about {duration(total)} in all"
+        if total > _LONG:
+            line += "; a smaller --nfe or --dtype bfloat16 is faster, --preview restores one crop"
+        print(line, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: "0:01:15", or "0.8 s" where that is short."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return str(datetime.timedelta(seconds=round(seconds)))

@@ -1,0 +1,159 @@
+"""Clean pictures under the run's own corruption: what is restored can be measured."""
+
+import dataclasses
+import sys
+from collections import defaultdict
+
+import numpy as np
+from etils import epath
+
+from i2sb_jax import build, image_io, metrics
+from i2sb_jax.config import Config
+from i2sb_jax.corruptions import Corrupted, Corruption
+from i2sb_jax.data.preprocess import prepare
+from i2sb_jax.restoration.baselines import Baseline, baseline_for
+from i2sb_jax.restoration.inputs import Subject
+from i2sb_jax.restoration.restorer import Restorer, Window, name_hash, picture_key
+from i2sb_jax.restoration.sheet import MAX_ROWS, comparison_sheet
+from i2sb_jax.restoration.tiles import Grid, make_grid
+
+SHEET = "comparison_sheet.png"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DegradedSubject(Subject):
+    """A square that was degraded here; one window.
+
+    Attributes:
+        clean: the original, float32 [h, w, 3] in [-1, 1].
+        shown: degraded, as a person sees it.
+        corrupted: X_1, mask and condition of this one picture.
+    """
+
+    clean: np.ndarray
+    shown: np.ndarray
+    corrupted: Corrupted
+
+    def window(
+        self,
+        restorer: Restorer,
+        origin: tuple[int, int],
+        *,
+        side: int,
+        seed: int,
+        sample: int = 0,
+    ) -> Window:
+        """The whole square; X_1 is the corruption's, whatever the sample."""
+        del restorer, origin, side
+        return Window(picture_key(seed, self.name, sample=sample), *self.corrupted)
+
+
+class DegradedPictures:
+    """Clean pictures of a folder, cut as the run's evaluation does, and degraded.
+
+    What is drawn depends on the seed and the name; a mask or member of the mixture on the picture's
+    number in the folder.
+    """
+
+    suffix = ".png"
+
+    def __init__(
+        self,
+        config: Config,
+        folder: epath.Path,
+        names: list[str],
+        *,
+        seed: int,
+        mask_file: str | None,
+    ):
+        """Takes the run and the pictures.
+
+        Args:
+            config: of the run.
+            folder: of the pictures.
+            names: relative to it; a picture's number is its place here.
+            seed: of what the corruption draws.
+            mask_file: the paper's freeform masks, in place of the run's own.
+        """
+        if mask_file is not None:
+            config = dataclasses.replace(config, mask_file=mask_file)
+        self._config, self._folder, self._seed = config, folder, seed
+        self._numbers = {name: number for number, name in enumerate(names)}
+        self._corruption = build.make_corruption(config)
+        self.side = config.image_size
+        self.gallery = Gallery(self._corruption)
+
+    def grid(self, name: str) -> Grid:
+        """One window."""
+        image_io.picture_size(self._folder / name)  # told before the work starts if it is broken
+        return make_grid(self.side, self.side, side=self.side, overlap=0)
+
+    def open(self, name: str) -> DegradedSubject:
+        """Reads, cuts and degrades one picture."""
+        image = image_io.decode_rgb((self._folder / name).read_bytes())
+        square = prepare(image, image_size=self.side, crop=self._config.data.crop)
+        clean = image_io.from_uint8(image_io.center_crop(square, self.side))[None]
+        number = np.array([self._numbers[name]])
+        rng = np.random.default_rng([self._seed, name_hash(name)])
+        corrupted = self._corruption(rng, clean, index=number)
+        shown = self._corruption.degrade(clean, corrupted.mask, index=number)
+        return DegradedSubject(
+            name=name,
+            height=self.side,
+            width=self.side,
+            cut=lambda row, column, side: shown[0],
+            cut_hole=None,
+            from_unit=lambda rows: np.clip(rows, -1, 1),
+            unit=127.5,
+            encode=lambda x: image_io.encode_png(image_io.to_uint8(x)),
+            clean=clean[0],
+            shown=shown[0],
+            corrupted=Corrupted(*(None if x is None else x[0] for x in corrupted)),
+        )
+
+
+class Gallery:
+    """Scores of all pictures, and the first few for the sheet."""
+
+    def __init__(self, corruption: Corruption):
+        """Begins empty; the baseline is the corruption's."""
+        self._rows: list[dict[str, np.ndarray]] = []
+        self._baseline = _baseline(corruption)
+        self._scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
+
+    def add(self, subject: DegradedSubject, x0: np.ndarray) -> None:
+        """Takes a restored picture, float32 [h, w, 3] in [-1, 1]."""
+        columns = {"degraded": subject.shown}
+        if self._baseline is not None:
+            mask = subject.corrupted.mask
+            mask = None if mask is None else mask[None]
+            columns[self._baseline.name] = self._baseline.repair(subject.shown[None], mask)[0]
+        columns["restored"] = x0
+        for title, image in columns.items():
+            pair = image[None], subject.clean[None]
+            self._scores[title].append(
+                (float(metrics.psnr(*pair)[0]), float(metrics.ssim(*pair)[0]))
+            )
+        columns |= {"clean": subject.clean}
+        if len(self._rows) < MAX_ROWS:
+            self._rows.append({title: image_io.to_uint8(x) for title, x in columns.items()})
+
+    def write_sheet(self, output: epath.Path) -> None:
+        """Writes the first pictures side by side, if there are any."""
+        if self._rows:
+            image_io.write_png(output / SHEET, comparison_sheet(self._rows))
+
+    def scores(self) -> dict[str, tuple[float, float]]:
+        """Title -> (PSNR in dB, SSIM), means over the pictures."""
+        return {
+            title: tuple(float(x) for x in np.mean(values, axis=0))
+            for title, values in self._scores.items()
+        }
+
+
+def _baseline(corruption: Corruption) -> Baseline | None:
+    try:
+        return baseline_for(corruption)
+    except ModuleNotFoundError as error:
+        print(f"warning: the baseline is left out: {error}", file=sys.stderr)
+        return None

@@ -1,0 +1,92 @@
+"""Pictures as people have them: degraded already, of any size and kind."""
+
+import sys
+
+from etils import epath
+
+from i2sb_jax import image_io
+from i2sb_jax.image_io import Picture
+from i2sb_jax.restoration.inputs import Subject, enlargement, find_hole, picture_subject
+from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.restorer import Restorer
+from i2sb_jax.restoration.tiles import Grid, make_grid
+
+
+class GivenPictures:
+    """Pictures of a folder, for the task of a run.
+
+    Attributes:
+        side: of the windows, pixels.
+        unlike: number of JPEGs whose quality the run was not trained for.
+    """
+
+    suffix = ".png"
+
+    def __init__(self, restorer: Restorer, folder: epath.Path, options: Options):
+        """Takes the run, the pictures' folder, and resolved options.
+
+        Raises:
+            ValueError: the masks are missing, or not of a kind that whole pictures can use.
+        """
+        self._restorer, self._folder, self._options = restorer, folder, options
+        self._masks = _masks(restorer, options.masks)
+        self.side = options.tile
+        self.unlike = 0
+
+    def grid(self, name: str) -> Grid:
+        """The windows of one picture, from its header.
+
+        Raises:
+            UnreadableImage: it is none, or too large.
+        """
+        width, height = image_io.picture_size(self._folder / name)
+        scale = enlargement(self._restorer.corruption)
+        return make_grid(
+            scale * height, scale * width, side=self.side, overlap=self._options.overlap
+        )
+
+    def open(self, name: str) -> Subject:
+        """Reads one picture, and its mask if there is one.
+
+        Raises:
+            UnreadableImage: it cannot be decoded, or does not suit the task.
+        """
+        picture = image_io.read_picture((self._folder / name).read_bytes())
+        hole = find_hole(self._masks, name, picture)
+        self._compare_quality(name, picture)
+        return picture_subject(self._restorer, name, picture, hole=hole)
+
+    def _compare_quality(self, name: str, picture: Picture) -> None:
+        """Warns of the first JPEG whose quality the run never saw."""
+        trained = self._restorer.corruption.quality_range
+        if trained is None or picture.jpeg is None:
+            return
+        low, high = trained
+        if low <= picture.jpeg.quality <= high:
+            return
+        self.unlike += 1
+        if self.unlike == 1:
+            saved = f"{'' if picture.jpeg.is_standard else 'about '}{picture.jpeg.quality}"
+            learnt = f"quality {low}" if low == high else f"qualities {low} to {high}"
+            print(
+                f"warning: {name} was saved at quality {saved} ({picture.jpeg.subsampling}), and "
+                f"the run learnt to repair {learnt}: the result may be too smooth or too sharp",
+                file=sys.stderr,
+            )
+
+
+def _masks(restorer: Restorer, masks: str | None) -> epath.Path | None:
+    if masks is None:
+        return None
+    corruption = restorer.corruption
+    if not corruption.has_mask and corruption.name != "mixture":
+        raise ValueError(f"--masks {masks}: {corruption.name} fills no holes")
+    path = epath.Path(masks).expanduser()
+    if not path.exists():
+        raise ValueError(f"--masks {masks} does not exist: name a mask picture or a folder of them")
+    if path.suffix == ".npz":
+        raise ValueError(
+            f"--masks {masks} numbers its masks, which whole pictures of their own have none of: "
+            "use it with --degrade, or name a mask picture or a folder of them"
+        )
+    return path

@@ -1,0 +1,44 @@
+"""A trained bridge as plain functions, for samplers of one's own."""
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+
+from i2sb_jax import bridge, build, interop
+from i2sb_jax.config import Config
+from i2sb_jax.types import Array, Params, PredictX0Fn
+
+
+def load_model(path: epath.PathLike) -> tuple[PredictX0Fn, bridge.BridgeSchedule, Config]:
+    """Loads a run or a model folder as what `bridge.sample` takes.
+
+        predict_x0_fn, schedule, config = load_model(path)
+        steps = bridge.step_grid(schedule.num_steps, 10)
+        x0 = bridge.sample(key, schedule, predict_x0_fn, x1, steps=steps).x0
+
+    Args:
+        path: the run (its averaged weights) or the model folder: local, gs:// or
+            hf://OWNER/NAME[@REVISION].
+
+    Returns:
+        `predict_x0_fn(xt, step, cond=None)` with xt [batch, h, w, c] in [-1, 1], step a scalar or
+        [batch], and cond [batch, h, w, c'] for tasks that show the network X_1 beside X_t
+        (`functools.partial(predict_x0_fn, cond=cond)` is what a sampler takes then); sides are
+        multiples of the network's downsampling factor. X̂_0 is not clipped. It is un-jitted, and a
+        pytree of the parameters: as an argument of a jitted function these are no constants of it.
+        Then the bridge's schedule, and the configuration, whose `bridge.deterministic` says whether
+        to sample with noise.
+
+    Raises:
+        ValueError: `path` holds no run, no weights, or some of other shapes.
+    """
+    config, params = interop.load_model_folder(path)
+    schedule = build.make_schedule(config)
+
+    def predict(params: Params, xt: Array, step: Array, cond: Array | None = None) -> jax.Array:
+        network = build.make_network(config)
+        predict_x0_fn = build.make_predict_x0(network, schedule, params, cond=cond)
+        with jax.default_matmul_precision(config.matmul_precision):
+            return predict_x0_fn(jnp.asarray(xt), step)
+
+    return jax.tree_util.Partial(predict, params), schedule, config

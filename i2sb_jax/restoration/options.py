@@ -1,0 +1,98 @@
+"""What a person chooses when restoring pictures."""
+
+import dataclasses
+import math
+from typing import Any
+
+from etils import epath
+
+from i2sb_jax.bridge.noise import BLOCK
+from i2sb_jax.config import Config, check_nfe, check_sampler
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How pictures are restored; None leaves the choice to the run.
+
+    Attributes:
+        nfe: network evaluations.
+        sampler: "ddpm" (SDE) or "ode" (OT-ODE).
+        seed: of all noise.
+        clip: clip X̂_0 to [-1, 1] at each step.
+        dtype: compute type, "float32" or "bfloat16".
+        tile: side in pixels of the windows in which a picture is restored, a multiple of 16 and of
+            what the network halves; a picture no larger is restored whole. None: the run's size.
+        overlap: pixels that neighbouring tiles share at least; None: a quarter of the tile.
+        samples: restorations of each picture; above 1 their mean and standard deviation are
+            written.
+        trajectory: write the states on the way from X_1 to X_0 too.
+        masks: a mask picture (white = hole), a folder of them named as the pictures are, or with
+            `degrade` the paper's .npz.
+        degrade: the pictures are clean: cut them to the run's size, degrade them, and measure.
+        preview: restore one crop of the first picture and stop.
+        overwrite: restore again what the output folder has already.
+    """
+
+    nfe: int | None = None
+    sampler: str | None = None
+    seed: int = 0
+    clip: bool | None = None
+    dtype: str | None = None
+    tile: int | None = None
+    overlap: int | None = None
+    samples: int = 1
+    trajectory: bool = False
+    masks: str | None = None
+    degrade: bool = False
+    preview: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self):
+        if self.samples < 1:
+            raise ValueError(f"samples={self.samples} must be at least 1")
+        if self.samples > 1 and self.trajectory:
+            raise ValueError("trajectory shows one sample: leave samples=1")
+        if self.dtype not in (None, "float32", "bfloat16"):
+            raise ValueError(f"dtype={self.dtype!r} must be 'float32' or 'bfloat16'")
+
+    def resolve(self, config: Config, *, side_unit: int) -> "Options":
+        """With the run's choices in place of None, and checked against the run.
+
+        Args:
+            config: the run.
+            side_unit: sides of windows must be multiples of it.
+
+        Raises:
+            ValueError: an option that does not fit the run; one line.
+        """
+        unit = math.lcm(side_unit, BLOCK)
+        tile = -(-config.image_size // unit) * unit if self.tile is None else self.tile
+        if tile < unit or tile % unit:
+            right = max(unit, round(tile / unit) * unit)
+            raise ValueError(f"tile={tile} must be a multiple of {unit}, e.g. {right}")
+        sampler = config.sampling.sampler if self.sampler is None else self.sampler
+        resolved = dataclasses.replace(
+            self,
+            nfe=config.sampling.nfe if self.nfe is None else self.nfe,
+            sampler=sampler,
+            clip=config.sampling.clip if self.clip is None else self.clip,
+            dtype=config.model.dtype if self.dtype is None else self.dtype,
+            tile=tile,
+            overlap=tile // 4 // BLOCK * BLOCK if self.overlap is None else self.overlap,
+        )
+        check_nfe(resolved.nfe, config.bridge.num_steps)
+        check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
+        if self.samples > 1 and sampler == "ode":
+            reason = "the run is an OT-ODE" if config.bridge.deterministic else "sampler='ode'"
+            raise ValueError(
+                f"samples={self.samples} need noise, and {reason}, which draws none: all samples "
+                "of a picture would be the same"
+            )
+        return resolved
+
+    def settings(self, model: epath.PathLike) -> dict[str, Any]:
+        """What shapes the pixels, as JSON: results of other settings are not mixed with these."""
+        chosen = dataclasses.asdict(self)
+        for name in ("preview", "overwrite"):
+            del chosen[name]
+        return {"model": str(model), **chosen}

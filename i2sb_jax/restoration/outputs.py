@@ -1,0 +1,150 @@
+"""What becomes of restored windows: pixels, statistics of several samples, a strip of states."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from i2sb_jax import image_io
+from i2sb_jax.bridge import Samples
+from i2sb_jax.restoration.inputs import Subject
+from i2sb_jax.restoration.tiles import Canvas, Grid
+
+_STRIP_SIDE = 512  # pixels; larger states are reduced
+
+
+class Pixels:
+    """The picture itself, in the type of its file: rows are converted as they are finished."""
+
+    def __init__(self, subject: Subject):
+        """Begins the picture of `subject`."""
+        self.array: np.ndarray | None = None
+        self._subject = subject
+
+    def write_rows(self, top: int, rows: np.ndarray) -> None:
+        """Takes finished rows float32 [n, w, c], not clipped."""
+        converted = self._subject.from_unit(rows)
+        if self.array is None:
+            shape = (self._subject.height, *converted.shape[1:])
+            self.array = np.empty(shape, converted.dtype)
+        self.array[top : top + len(rows)] = converted
+
+
+class Moments:
+    """Mean and standard deviation of each pixel over samples, by Welford's recurrence."""
+
+    def __init__(self, subject: Subject):
+        """Begins with no sample."""
+        self.count = 0
+        self.mean: np.ndarray | None = None
+        self._squares: np.ndarray | None = None
+        self._subject = subject
+
+    def write_rows(self, top: int, rows: np.ndarray) -> None:
+        """Takes finished rows of one sample, float32 [n, w, c], not clipped."""
+        if self.mean is None:
+            self.mean = np.zeros((self._subject.height, *rows.shape[1:]), np.float32)
+            self._squares = np.zeros_like(self.mean)
+        self.count += top == 0  # a new sample
+        part = slice(top, top + len(rows))
+        difference = rows - self.mean[part]
+        self.mean[part] += difference / self.count
+        self._squares[part] += difference * (rows - self.mean[part])
+
+    def std(self) -> np.ndarray:
+        """Of the samples, unbiased variance, float32 [h, w, c] in [-1, 1]'s units."""
+        return np.sqrt(self._squares / (self.count - 1))
+
+
+class Job:
+    """Collects the windows of one picture, in the order in which `windows` of it are cut.
+
+    Attributes:
+        subject: the picture.
+        grid: its windows.
+    """
+
+    def __init__(self, subject: Subject, grid: Grid, *, samples: int, states: int):
+        """Begins a picture.
+
+        Args:
+            subject: the picture.
+            grid: its windows.
+            samples: restorations of it; their statistics are kept if more than one.
+            states: recorded states a window, for the strip.
+        """
+        self.subject, self.grid = subject, grid
+        self._left = samples
+        self._result = Pixels(subject) if samples == 1 else Moments(subject)
+        self._states = [Pixels(subject) for _ in range(states)]
+        self._begin()
+
+    def _begin(self) -> None:
+        sinks = [self._result, *self._states]
+        self._canvases = [Canvas(self.grid, sink.write_rows) for sink in sinks]
+
+    def add(self, samples: Samples) -> bool:
+        """Adds the next window; True when the last sample is complete."""
+        windows = [samples.x0, *samples.xt_path]
+        finished = [c.add(x) for c, x in zip(self._canvases, windows, strict=True)]
+        if not finished[0]:
+            return False
+        self._left -= 1
+        if self._left:
+            self._begin()
+        return not self._left
+
+    def restored(self) -> np.ndarray:
+        """The result (the mean of several samples) in the type of its file."""
+        if isinstance(self._result, Pixels):
+            return self._result.array
+        return self.subject.from_unit(self._result.mean)
+
+    def files(self, target: epath.Path) -> dict[epath.Path, bytes]:
+        """Path -> contents of all that is to be written, `target` last: it tells that all is."""
+        files = {}
+        if isinstance(self._result, Moments):
+            buffer = io.BytesIO()
+            np.save(buffer, (self._result.std() * self.subject.unit).astype(np.float32))
+            files[std_file(target)] = buffer.getvalue()
+        if self._states:
+            states = [state.array for state in self._states]
+            files[strip_file(target)] = strip([*states, self.restored()])
+        return files | {target: self.subject.encode(self.restored())}
+
+
+def std_file(target: epath.Path) -> epath.Path:
+    """Where the standard deviation of a picture's samples goes."""
+    return target.with_name(f"{target.stem}_std.npy")
+
+
+def strip_file(target: epath.Path) -> epath.Path:
+    """Where a picture's trajectory goes."""
+    return target.with_name(f"{target.stem}_trajectory.png")
+
+
+def strip(states: Sequence[np.ndarray]) -> bytes:
+    """PNG of pictures side by side, each reduced where it is large; for looking at.
+
+    Args:
+        states: [h, w, c] of any integer type; of channels other than one or three the first shows.
+    """
+    cells = [Image.fromarray(_eight_bit(state)) for state in states]
+    scale = min(1.0, _STRIP_SIDE / max(cells[0].size))
+    size = tuple(max(1, round(side * scale)) for side in cells[0].size)
+    row = [np.asarray(cell.resize(size, Image.Resampling.LANCZOS)) for cell in cells]
+    return image_io.encode_png(np.concatenate(row, axis=1))
+
+
+def _eight_bit(array: np.ndarray) -> np.ndarray:
+    """uint8 [h, w, 3]."""
+    shown = array if array.shape[2] == 3 else array[..., :1].repeat(3, axis=2)
+    if shown.dtype == np.uint8:
+        return shown
+    if np.issubdtype(shown.dtype, np.unsignedinteger):
+        low, high = 0.0, float(np.iinfo(shown.dtype).max)
+    else:
+        low, high = float(shown.min()), float(shown.max())
+    return np.uint8(np.clip((shown - low) / max(high - low, 1e-12) * 255, 0, 255))

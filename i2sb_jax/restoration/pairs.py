@@ -1,0 +1,107 @@
+"""Sources of paired data: any number of channels in, files of the targets' type and units out."""
+
+import dataclasses
+import functools
+
+import numpy as np
+from etils import epath
+
+from i2sb_jax import array_io
+from i2sb_jax.data.scaling import ValueRanges, load_value_ranges
+from i2sb_jax.image_io import UnreadableImage
+from i2sb_jax.restoration.inputs import Subject, cut_window
+from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.restorer import Restorer, Window, picture_key
+from i2sb_jax.restoration.tiles import Grid, make_grid
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairSubject(Subject):
+    """The source of a pair; `cut` has the source's channels."""
+
+    def shown(self, restorer: Restorer, origin: tuple[int, int], side: int) -> np.ndarray:
+        """X_1, which has the target's channels."""
+        x1, _ = restorer.corruption.inputs(self.cut(*origin, side)[None])
+        return x1[0]
+
+    def window(
+        self,
+        restorer: Restorer,
+        origin: tuple[int, int],
+        *,
+        side: int,
+        seed: int,
+        sample: int = 0,
+    ) -> Window:
+        """X_1 and the condition, both made of the source."""
+        x1, cond = restorer.corruption.inputs(self.cut(*origin, side)[None])
+        key = picture_key(seed, self.name, sample=sample)
+        cond = cond if cond is None else cond[0]
+        return Window(key, x1[0], None, cond, np.asarray(origin, np.int32))
+
+
+class PairSources:
+    """Source files of a folder, for a run on pairs.
+
+    Attributes:
+        side: of the windows, pixels.
+        suffix: of what is written, that of the targets.
+    """
+
+    def __init__(self, folder: epath.Path, options: Options, ranges: ValueRanges):
+        """Takes the folder, resolved options, and the run's value ranges.
+
+        Raises:
+            ValueError: an option that pairs do not know.
+        """
+        if options.degrade:
+            raise ValueError("--degrade: paired data comes degraded, leave it out")
+        if options.masks is not None:
+            raise ValueError(f"--masks {options.masks}: pairs have no holes")
+        self._folder, self._options, self._ranges = folder, options, ranges
+        self.side = options.tile
+        self.suffix = ranges.target.output_suffix
+
+    def grid(self, name: str) -> Grid:
+        """The windows of one file, from its header.
+
+        Raises:
+            UnreadableImage: it is none, too large, or unlike what the run was trained on.
+        """
+        header = array_io.array_header(self._folder / name)
+        self._check(np.empty((0, 0, header.channels), header.dtype))
+        return make_grid(header.height, header.width, side=self.side, overlap=self._options.overlap)
+
+    def open(self, name: str) -> PairSubject:
+        """Reads one file.
+
+        Raises:
+            UnreadableImage: it cannot be decoded.
+        """
+        path = self._folder / name
+        array = array_io.decode_array(path.read_bytes(), suffix=path.suffix)
+        self._check(array)
+        source, target = self._ranges.source, self._ranges.target
+        return PairSubject(
+            name=name,
+            height=array.shape[0],
+            width=array.shape[1],
+            cut=lambda *window: source.to_unit(cut_window(array, *window)),
+            cut_hole=None,
+            from_unit=target.from_unit,
+            unit=(np.asarray(target.high) - np.asarray(target.low)) / 2,
+            encode=functools.partial(array_io.encode_array, suffix=self.suffix),
+        )
+
+    def _check(self, array: np.ndarray) -> None:
+        if misfit := self._ranges.source.misfit(array):
+            raise UnreadableImage(misfit)
+
+
+def open_pairs(workdir: epath.PathLike, folder: epath.Path, options: Options) -> PairSources:
+    """The sources in `folder` for the run in `workdir`.
+
+    Raises:
+        ValueError: the run lacks its value ranges, or an option does not fit.
+    """
+    return PairSources(folder, options, load_value_ranges(workdir))
