@@ -13,7 +13,7 @@ from i2sb_jax import build, sharding
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import Checkpoints, abstract_like
 from i2sb_jax.config import Config
-from i2sb_jax.interop import check_weights, load_weights
+from i2sb_jax.interop import check_weights, copy_provenance, load_weights
 from i2sb_jax.training.optimizer import make_optimizer
 from i2sb_jax.training.report import Report, Writer
 from i2sb_jax.training.state import TrainState, create_state
@@ -60,6 +60,8 @@ def train(
     ):
         state = _start_state(config, checkpoints, mesh)
         start = int(state.step)
+        if not start and options.init_from and jax.process_index() == 0:
+            copy_provenance(options.init_from, workdir)
         if start >= options.num_steps:
             return state
         report = Report(config, workdir, eval_batch, writer=writer, mesh=mesh, start_step=start)
@@ -96,7 +98,7 @@ def _run(
     report: Report,
 ) -> TrainState:
     options = config.training
-    train_step = jax.jit(_keyed_step(config), donate_argnums=0)
+    train_step = jax.jit(keyed_step(config), donate_argnums=0)
     root = jax.device_put(jax.random.key(config.seed), sharding.replicated(mesh))
     pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
     for step in range(int(state.step) + 1, options.num_steps + 1):
@@ -136,7 +138,7 @@ def _finite_metrics(pending: list[tuple[int, dict[str, jax.Array]]]) -> list[dic
     return values
 
 
-def _keyed_step(config: Config) -> TrainStep:
+def keyed_step(config: Config) -> TrainStep:
     """The step under the run's root key: what is random is a function of (seed, step) alone."""
     step = make_train_step(
         apply_fn=build.make_network(config).apply,
@@ -153,13 +155,14 @@ def _keyed_step(config: Config) -> TrainStep:
     return keyed
 
 
-def _fresh_state(config: Config, key: jax.Array) -> TrainState:
+def fresh_state(config: Config, key: jax.Array) -> TrainState:
+    """The state at step 0 from new weights; fit for `jax.eval_shape`."""
     return create_state(build.init_params(key, config), _optimizer(config))
 
 
 def _abstract_state(config: Config, mesh: Mesh) -> TrainState:
     """The state's shapes, laid over the mesh."""
-    fresh = functools.partial(_fresh_state, config)
+    fresh = functools.partial(fresh_state, config)
     return abstract_like(jax.eval_shape(fresh, jax.random.key(0)), sharding.replicated(mesh))
 
 
@@ -179,5 +182,5 @@ def _start_state(config: Config, checkpoints: Checkpoints, mesh: Mesh) -> TrainS
         return jax.jit(start, out_shardings=everywhere)(params)
     # a stream of its own: the steps fold 0, 1, 2, … into the same root
     key = jax.random.fold_in(jax.random.key(config.seed), 2**31)
-    fresh = functools.partial(_fresh_state, config)
+    fresh = functools.partial(fresh_state, config)
     return jax.jit(fresh, out_shardings=everywhere)(key)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from etils import epath
 
-from i2sb_jax.image_io import write_atomically
+from i2sb_jax.files import write_atomically
 
 _FILE = "metrics.jsonl"
 

@@ -96,7 +96,8 @@ class Report:
             "eval/psnr_degraded": float(jnp.mean(metrics.psnr(clean, shown))),
             "eval/psnr_restored": float(jnp.mean(metrics.psnr(clean, restored))),
         }
-        rows = np.concatenate([image_io.to_uint8(x) for x in (clean, shown, restored)], axis=2)
+        columns = [image_io.to_rgb(image_io.to_uint8(x)) for x in (clean, shown, restored)]
+        rows = np.concatenate(columns, axis=2)
         self._folder.mkdir(parents=True, exist_ok=True)
         image_io.write_png(self._folder / f"step_{step:08d}.png", np.concatenate(rows, axis=0))
         self._writer.write_images(step, {"clean | degraded | restored": rows})
@@ -106,5 +107,7 @@ class Report:
 
 def _shown(batch: Batch) -> np.ndarray:
     """X_1 as a person would see it: holes in white, the condition without noise."""
-    shown = batch.degraded if batch.cond is None else batch.cond
+    # of a pair the condition may have channels that X_1 and X_0 have not
+    noisy = batch.cond is not None and batch.cond.shape == batch.degraded.shape
+    shown = batch.cond if noisy else batch.degraded
     return np.asarray(shown if batch.mask is None else np.where(batch.mask > 0.5, 1.0, shown))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -160,6 +161,21 @@ def test_init_from_takes_averaged_weights_and_nothing_else(whole, tmp_path):
         state = train(tmp_path / str(number), config)
         assert int(state.step) == 1
         assert_same(state.params, last.ema_params)
+
+
+def test_where_initial_weights_come_from_is_carried_along(whole, tmp_path):
+    _, last = whole
+    origin = interop.Provenance(source="a.pt", sha256="0", licence="MIT", weights="initial")
+    params = jax.device_get(last.ema_params)
+    interop.save_model(tmp_path / "model", make_config(), params, provenance=origin)
+    weights = tmp_path / "model" / "model.safetensors"
+    config = make_config(training={"num_steps": 1, "init_from": str(weights)})
+    train(tmp_path / "run", config)
+    assert interop.read_provenance(tmp_path / "run") == origin
+    # it was written at the start: going on asks nothing of a source that may be gone
+    shutil.rmtree(tmp_path / "model")
+    train(tmp_path / "run", config)
+    assert interop.read_provenance(whole[0]) is None
 
 
 def test_init_from_of_another_network(whole, tmp_path):

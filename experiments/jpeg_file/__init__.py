@@ -1,0 +1,1 @@
+"""What training on real JPEG files gains over training on the published operator."""

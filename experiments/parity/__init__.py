@@ -1,0 +1,1 @@
+"""The paper's recipe in PyTorch, as a reference for the training step."""
