@@ -11,7 +11,7 @@ def get_config() -> ml_collections.ConfigDict:
     """The locked defaults: I²SB (arXiv 2302.05872) on ImageNet at 256², 4× super-resolution."""
     config = ml_collections.ConfigDict()
     config.seed = 0  # of weights, order, augmentation and noise
-    config.corruption = "sr4x-pool"  # what is repaired; i2sb_jax.corruptions lists the names
+    config.corruption = "sr4x-pool"  # what is repaired, a name of i2sb_jax.corruptions, or pairs
     config.mask_file = ""  # .npz of freeform masks (the paper's); "" draws brush strokes
     config.image_size = 256  # pixels, height and width of training pictures
     config.matmul_precision = "default"  # of float32 on TPU and GPU: default | high | highest
@@ -48,10 +48,11 @@ def _model() -> ml_collections.ConfigDict:
 
 def _data() -> ml_collections.ConfigDict:
     data = ml_collections.ConfigDict()
-    data.source = "folder"  # photos | folder | records | tfds
+    data.source = "folder"  # photos | folder | records | tfds | pairs
     data.path = ""  # directory of pictures or records; data_dir of tfds; may be gs://
     data.eval_path = ""  # held-out pictures; "" holds out eval_fraction of `path` by name
     data.eval_fraction = 0.02  # share of `path` that is held out, 0 … 1
+    data.eval_list = ""  # file of names, one a line, with a label or not: these held-out pictures
     data.tfds_name = ""  # builder, e.g. imagenet2012
     data.tfds_split = "train"  # TFDS split for training
     data.tfds_eval_split = "validation"  # TFDS split for evaluation
@@ -60,6 +61,18 @@ def _data() -> ml_collections.ConfigDict:
     data.quarter_turns = False  # turns by 90° in training (windows without an up or down)
     data.shuffle_channels = False  # RGB in any order in training: more colours from few pictures
     data.max_unreadable = 100  # training stops when more pictures than this cannot be read
+    # all below: of data.source = "pairs", with corruption = "pairs"; `path` is the source (X_1)
+    data.target_path = ""  # directory of the targets (X_0), matched by name; "": side by side
+    data.eval_target_path = ""  # targets of eval_path
+    data.source_side = "left"  # of side-by-side pictures as in pix2pix: left | right
+    data.source_channels = 3  # of every source file
+    data.target_channels = 3  # of every target file; of what the bridge works on
+    data.scaling = "dtype"  # what becomes -1 and 1: dtype (its range) | fixed | percentiles
+    data.source_range = (0.0, 1.0)  # fixed: values of the files that become -1 and 1
+    data.target_range = (0.0, 1.0)  # the same for the targets
+    data.percentiles = (0.1, 99.9)  # percent, of each channel over the training side
+    data.group_pattern = ""  # regex on a name: its group 1 (a patient, …) is never split; "": name
+    data.cond_x1 = False  # the network sees X_t and, beside it, the whole source
     return data
 
 

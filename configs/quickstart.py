@@ -4,7 +4,7 @@
 
     $ i2sb-train --config configs/quickstart.py --workdir runs/quickstart
 
-About five and a half minutes on two CPU cores. Expected on the three held-out photographs at 10
+Hardware: two CPU cores, about five and a half minutes. Expected on three held-out photographs at 10
 evaluations: 28.1 dB, against 27.4 dB for brightness matching and 14.6 dB degraded.
 """
 

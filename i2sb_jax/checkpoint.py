@@ -11,7 +11,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from i2sb_jax.image_io import is_remote
+from i2sb_jax.files import is_remote
 
 State = TypeVar("State", bound=NamedTuple)
 

@@ -30,7 +30,7 @@ SIGNATURES = {
     "bridge.posterior_sample": "key schedule step_prev step xt x0 * deterministic=",
     "bridge.step_grid": "num_steps nfe * spacing= schedule=",
     "bridge.sample": (
-        "key schedule predict_x0_fn x1 * steps mask= deterministic= record="
+        "key schedule predict_x0_fn x1 * steps mask= deterministic= record= normal_fn="
     ),
     "models.UNetConfig": (
         "* model_channels channel_mult num_res_blocks attention_downsamples head_channels "

@@ -14,7 +14,8 @@ FLOORS = {
     1: ("bridge", "models", "corruptions"),
     2: (
         *("config", "build", "losses", "metrics", "checkpoint", "sharding"),
-        *("image_io", "progress", "data", "interop"),
+        *("files", "picture_header", "picture_modes", "image_io", "array_io", "jpeg_header"),
+        *("progress", "data", "interop"),
     ),
     3: ("training", "restoration", "evaluation"),
     4: ("cli",),
@@ -202,14 +203,24 @@ def test_what_is_too_long_is_noticed():
     assert list(size_violations("i2sb_jax/x.py", told)) == []
 
 
-def test_the_base_install_is_enough():
-    """What restoring, a notebook or a GPU machine needs imports without the extra `train`."""
-    parts = (
-        *("bridge", "models", "corruptions", "losses", "config", "build", "checkpoint"),
-        *("sharding", "interop", "restoration", "training.state", "training.optimizer"),
-        *("training.step", "training.loop", "cli.restore"),
-    )
-    blocked = ("tensorflow", "tensorflow_datasets", "clu", "ml_collections", "array_record")
+EXTRAS = ("tensorflow", "tensorflow_datasets", "clu", "array_record", "huggingface_hub")
+LIBRARY = (
+    *("bridge", "models", "corruptions", "losses", "config", "build", "checkpoint"),
+    *("sharding", "interop", "restoration", "training.state", "training.optimizer"),
+    *("training.step", "training.loop", "cli.restore", "cli.export"),
+)
+
+
+@pytest.mark.parametrize(
+    "parts, blocked",
+    [
+        # ml_collections is of the base install, for command lines: the library does without it
+        (LIBRARY, (*EXTRAS, "ml_collections")),
+        (("cli.import_checkpoint",), EXTRAS),
+    ],
+)
+def test_the_base_install_is_enough(parts, blocked):
+    """What importing weights, restoring or a notebook needs imports without the extras."""
     program = (
         f"import importlib, sys\n"
         f"sys.modules.update(dict.fromkeys({blocked}))\n"

@@ -25,11 +25,12 @@ def test_base_install_is_light_and_extras_are_there():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     base = setup["options"]["install_requires"]
-    for heavy in ("tensorflow", "clu", "ml_collections", "array_record", "scikit-image"):
+    for heavy in ("tensorflow", "clu", "array_record", "scikit-image", "huggingface"):
         assert heavy not in base
     extras = setup["options.extras_require"]
-    assert {"train", "cuda12", "cuda13", "tpu", "quickstart", "test"} <= set(extras)
-    assert "i2sb-train" in setup["options.entry_points"]["console_scripts"]
+    assert {"train", "cuda12", "cuda13", "tpu", "hub", "quickstart", "test"} <= set(extras)
+    for script in ("i2sb-train", "i2sb-import", "i2sb-export"):
+        assert script in setup["options.entry_points"]["console_scripts"]
 
 
 def test_the_wheel_carries_configs_and_types_and_no_tests(tmp_path):
@@ -55,7 +56,7 @@ def test_bridge_and_models_do_not_import_tensorflow():
 
 
 def test_training_without_its_extra_is_one_line():
-    script = "import sys; sys.modules['ml_collections'] = None; from i2sb_jax.cli.train import main"
+    script = "import sys; sys.modules['tensorflow'] = None; from i2sb_jax.cli.train import main"
     done = subprocess.run(
         [sys.executable, "-c", f"{script}; main()", "--workdir", "x"],
         capture_output=True,

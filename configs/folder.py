@@ -1,0 +1,40 @@
+"""One's own photographs at 64, 128, 256 or 512, trained from scratch on one GPU.
+
+    i2sb-train --config configs/folder.py:256 --workdir runs/mine --config.data.path=PHOTOGRAPHS
+
+What follows the colon is the size of the windows, cut at native resolution: 256 if left out. Any
+`--config.corruption=NAME` will do; for blurs and inpainting the paper adds
+`--config.bridge.beta_max=1.0 --config.bridge.deterministic=True --config.sampling.sampler=ode`.
+The levels are ADM's, at half its width: `--config.model.model_channels=256` is ADM itself, four
+times the parameters, and at 256 takes its weights by `--config.training.init_from`.
+Hardware: meant for one GPU of 16 GB or more, of which weights and optimizer take 2.2 GB; time and
+memory are not measured. When memory runs out, double `--config.training.accumulation_steps`.
+Expected: not measured; the sheets in the run's images/ tell when to stop.
+"""
+
+from configs import base
+
+_LEVELS = {
+    "64": (1.0, 2.0, 3.0, 4.0),
+    "128": (1.0, 1.0, 2.0, 3.0, 4.0),
+    "256": (1.0, 1.0, 2.0, 2.0, 4.0, 4.0),
+    "512": (0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0),
+}
+
+
+def get_config(size="256"):
+    """4× super-resolution by SDE; attention where 32, 16 and 8 pixels are left of the side."""
+    if size not in _LEVELS:
+        raise ValueError(f"size {size!r}: folder.py knows {', '.join(_LEVELS)}")
+    config = base.get_config()
+    config.image_size = int(size)
+    config.model.model_channels = 128
+    config.model.channel_mult = _LEVELS[size]
+    config.model.attention_downsamples = tuple(int(size) // side for side in (32, 16, 8))
+    config.model.dtype, config.model.remat = "bfloat16", "blocks"
+    config.data.crop = "window"
+    config.optimizer.learning_rate, config.optimizer.warmup_steps = 1e-4, 1000
+    config.training.num_steps, config.training.batch_size = 300_000, 32
+    config.training.accumulation_steps = max(1, int(size) // 64)
+    config.training.ema_decay = 0.999
+    return config

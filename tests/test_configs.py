@@ -1,0 +1,143 @@
+"""Every config file: through the three gates, its shapes, its docstring, and two steps of it."""
+
+import importlib
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from i2sb_jax import build, data
+from i2sb_jax import config as config_lib
+from i2sb_jax.training import loop
+from i2sb_jax.types import Batch
+from tests.data.paired import noise, write_arrays
+from tests.training.test_loop import Recorder
+
+pytest.importorskip("tensorflow")
+
+ROOT = pathlib.Path(__file__).parent.parent
+TINY = {
+    "model": {
+        "model_channels": 8,
+        "channel_mult": (1.0, 1.0),
+        "num_res_blocks": 1,
+        "attention_downsamples": (2,),
+        "head_channels": 8,
+        "norm_groups": 4,
+    },
+    "training": {"num_steps": 2, "batch_size": 4, "accumulation_steps": 2, "log_every": 1},
+    "sampling": {"nfe": 2, "batch_size": 2},
+}
+
+
+def config_modules():
+    """Dotted names of all files below configs/ that can be given to --config."""
+    for path in sorted((ROOT / "configs").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if "def get_config(" in path.read_text() and name != "configs.base":
+            yield name
+
+
+MODULES = list(config_modules())
+TASKS = [name for name in MODULES if name.startswith("configs.imagenet256.")]
+
+
+def load(name, **overrides):
+    """The validated configuration of a config file, changed as `section={key: value}` says."""
+    values = importlib.import_module(name).get_config()
+    for key, value in overrides.items():
+        if isinstance(value, dict):
+            values[key].update(value)
+        else:
+            values[key] = value
+    return config_lib.from_config_dict(values.to_dict())
+
+
+SHAPES = {}  # tasks share networks, and tracing one of ADM's size takes a while
+
+
+def train_state(config):
+    """Shapes of the state before and after a step on the config's own batch."""
+    size, batch = config.image_size, config.training.batch_size
+    image, cond = (
+        jax.ShapeDtypeStruct((batch, size, size, channels), np.float32) if channels else None
+        for channels in (config.image_channels, config.cond_channels)
+    )
+    key = jax.random.key(0)
+    state = jax.eval_shape(lambda: loop.fresh_state(config, key))
+    batch = Batch(image, image, cond=cond)
+    return state, jax.eval_shape(loop.keyed_step(config), state, batch, key)
+
+
+def test_the_paper_has_nine_tasks_and_we_two_more():
+    corruptions = {load(name).corruption for name in TASKS}
+    from i2sb_jax.corruptions.mixture import MIXTURE_NAMES
+
+    assert corruptions == {*MIXTURE_NAMES, "mixture", "colorize"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_it_says_command_hardware_and_what_to_expect(name):
+    text = importlib.import_module(name).__doc__
+    path = name.replace(".", "/") + ".py"
+    assert path in text and "--workdir" in text
+    assert "Hardware" in text and ("Expected" in text or "Measured" in text)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_recipe_is_the_papers(name):
+    config = load(name)
+    restores_noise_free = config.corruption.startswith(("blur-", "inpaint-"))
+    assert config.bridge.deterministic == restores_noise_free
+    assert config.bridge.beta_max == (1.0 if restores_noise_free else 0.3)
+    assert (config.bridge.num_steps, config.training.batch_size) == (1000, 256)
+    assert (config.optimizer.learning_rate, config.optimizer.decay_rate) == (5e-5, 0.99)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_its_training_step_has_the_right_shapes(name):
+    config = load(name)
+    network, size = build.make_network(config).config, config.image_size
+    state, (after, metrics) = SHAPES.get((network, size)) or train_state(config)
+    SHAPES[network, size] = state, (after, metrics)
+    assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
+    assert metrics["loss"].shape == ()
+
+
+def write_pairs(folder, config):
+    """Files as a config of pairs wants them; the paths to them."""
+    options = config.data
+    channels = {"path": options.source_channels}
+    if options.target_path:
+        channels["target_path"] = options.target_channels
+    return {
+        key: write_arrays(
+            folder / key,
+            {f"{n}.tif": noise(n, channels=count, dtype=np.uint16, width=40) for n in range(4)},
+        )
+        for key, count in channels.items()
+    }
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_two_steps_of_it_train_at_a_tiny_size(name, tmp_path):
+    from i2sb_jax.data.pipeline import eval_batches, train_batches
+
+    pairs = load(name).has_pairs
+    pictures = write_pairs(tmp_path, load(name)) if pairs else {"source": "photos"}
+    config = load(name, image_size=16, data={"crop": "window", **pictures}, **TINY)
+    source, _ = data.make_sources(config.data, tmp_path, report=print)
+    corruption = build.make_corruption(config)
+    cut = {"corruption": corruption, "config": config.data, "image_size": 16}
+
+    def batches(start):
+        return train_batches(source, **cut, batch_size=4, seed=config.seed, start_step=start)
+
+    preview = next(eval_batches(source, **cut, batch_size=2))
+    writer = Recorder()
+    state = loop.train(config, tmp_path, batches=batches, eval_batch=preview, writer=writer)
+    assert int(state.step) == 2
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    assert (tmp_path / "images" / "step_00000002.png").exists()
