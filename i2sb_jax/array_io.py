@@ -163,7 +163,11 @@ def _png_header(file: BinaryIO) -> ArrayHeader:
 
 def _decode_png(data: bytes) -> np.ndarray:
     exif = read_png_header(io.BytesIO(data)).exif
-    return upright(_with_channels(imagecodecs.png_decode(data)), exif_orientation(exif))
+    try:
+        array = imagecodecs.png_decode(data)
+    except imagecodecs.PngError as error:  # names functions of the library
+        raise UnreadableImage(f"a truncated or broken PNG ({error})") from None
+    return upright(_with_channels(array), exif_orientation(exif))
 
 
 def _encode_png(array: np.ndarray) -> bytes:

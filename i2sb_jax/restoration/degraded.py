@@ -26,12 +26,12 @@ class DegradedSubject(Subject):
 
     Attributes:
         clean: the original, float32 [h, w, 3] in [-1, 1].
-        shown: degraded, as a person sees it.
+        degraded: as a person sees it.
         corrupted: X_1, mask and condition of this one picture.
     """
 
     clean: np.ndarray
-    shown: np.ndarray
+    degraded: np.ndarray
     corrupted: Corrupted
 
     def window(
@@ -107,7 +107,7 @@ class DegradedPictures:
             unit=127.5,
             encode=lambda x: image_io.encode_png(image_io.to_uint8(x)),
             clean=clean[0],
-            shown=shown[0],
+            degraded=shown[0],
             corrupted=Corrupted(*(None if x is None else x[0] for x in corrupted)),
         )
 
@@ -123,11 +123,11 @@ class Gallery:
 
     def add(self, subject: DegradedSubject, x0: np.ndarray) -> None:
         """Takes a restored picture, float32 [h, w, 3] in [-1, 1]."""
-        columns = {"degraded": subject.shown}
+        columns = {"degraded": subject.degraded}
         if self._baseline is not None:
             mask = subject.corrupted.mask
             mask = None if mask is None else mask[None]
-            columns[self._baseline.name] = self._baseline.repair(subject.shown[None], mask)[0]
+            columns[self._baseline.name] = self._baseline.repair(subject.degraded[None], mask)[0]
         columns["restored"] = x0
         for title, image in columns.items():
             pair = image[None], subject.clean[None]

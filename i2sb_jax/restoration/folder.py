@@ -1,5 +1,6 @@
 """Restoring every picture of a folder."""
 
+import itertools
 import json
 import sys
 from collections import deque
@@ -131,14 +132,14 @@ class _Work:
         if quiet:
             return
         config, options = self._restorer.config, self._options
-        line = f"{len(self.grids)} pictures"
+        line = "1 picture" if len(self.grids) == 1 else f"{len(self.grids)} pictures"
         if self._skipped:
-            line += f" ({self._skipped} more are there already)"
+            line += f" ({self._skipped} already there)"
         if options.samples > 1:
             line += f", {options.samples} samples each"
         print(
             f"{line}, {self._tiles} tiles of {self._pictures.side}×{self._pictures.side}, "
-            f"{options.nfe} evaluations each: {self._batches * options.nfe} network calls of "
+            f"nfe {options.nfe} each: {self._batches * options.nfe} network calls of "
             f"{self._restorer.batch_size} tiles; {options.sampler}, {options.dtype}, "
             f"matmul precision {config.matmul_precision}",
             file=sys.stderr,
@@ -154,11 +155,15 @@ class _Work:
 
     def run(self, clock: Clock, *, quiet: bool) -> None:
         """Restores and writes everything."""
-        self._restorer.prepare(self._pictures.side, **self._sampling)
         jobs: deque[Job] = deque()
+        windows = self._windows(jobs)
+        if (first := next(windows, None)) is None:
+            return  # compiling takes a while, and no picture needs it
+        self._restorer.prepare(self._pictures.side, **self._sampling)
+        windows = itertools.chain([first], windows)
         with clock.start(batches=self._batches, nfe=self._options.nfe, quiet=quiet):
             # windows are cut as they are asked for; results come in the same order
-            for samples in self._restorer.stream(self._windows(jobs), **self._sampling):
+            for samples in self._restorer.stream(windows, **self._sampling):
                 if jobs[0].add(samples):
                     self._write(jobs.popleft())
 

@@ -54,7 +54,7 @@ def test_pictures_keep_names_sizes_and_under_the_identity_pixels(model, folder, 
     assert np.abs(difference).max() <= 1
     assert read(out / "sub/b.png").shape == (16, 20, 3)
     assert (
-        "3 pictures, 6 tiles of 16×16, 2 evaluations each: 6 network calls"
+        "3 pictures, 6 tiles of 16×16, nfe 2 each: 6 network calls"
         in capsys.readouterr().err
     )
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from i2sb_jax.restoration.folder import PREVIEW, SETTINGS, restore_folder
 from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.restorer import Restorer
 from tests.restoration.models import identity_model, photo
 
 ONCE = Options(nfe=1)
@@ -98,9 +99,23 @@ def test_holes_come_from_a_mask_file_or_from_transparency(models, tmp_path):
     np.testing.assert_array_equal(read(out / "a.png"), by_file)
 
 
-def test_an_inpainting_run_without_holes_says_what_it_needs(models, tmp_path):
+def test_an_inpainting_run_without_holes_says_what_it_needs(models, tmp_path, monkeypatch):
+    # and does so before it spends minutes on compiling
+    monkeypatch.setattr(Restorer, "prepare", lambda *args, **kwargs: pytest.fail("compiled"))
     outcome, _ = restore(models("inpaint-center"), tmp_path, **{"a.png": photo(20, 20)})
     assert "--masks" in outcome.unreadable["a.png"] and outcome.restored == 0
+
+
+def test_the_mixture_takes_pictures_with_and_without_holes(models, tmp_path):
+    picture, clear = photo(20, 24), photo(20, 24)
+    opaque = np.full((20, 24), 255, np.uint8)
+    opaque[4:9] = 0
+    given = {"a.png": picture, "b.png": np.dstack([clear, opaque])}
+    outcome, out = restore(models("mixture"), tmp_path, **given)
+    assert outcome.restored == 2
+    assert close(read(out / "a.png"), picture)
+    assert close(read(out / "b.png")[9:], clear[9:])
+    assert not close(read(out / "b.png")[4:9], clear[4:9], 30)
 
 
 def test_masks_for_a_task_without_holes_are_refused(models, tmp_path):
@@ -156,7 +171,7 @@ def test_what_is_there_is_skipped_and_other_settings_are_not_mixed_in(models, tm
     (out / "b.png").unlink()
     again = restore_folder(model, tmp_path / "in", out, ONCE)
     assert (again.restored, again.skipped) == (1, 1)
-    assert "1 pictures (1 more are there already)" in capsys.readouterr().err
+    assert "1 picture (1 already there)" in capsys.readouterr().err
     assert (out / "a.png").stat().st_mtime_ns == before
     with pytest.raises(ValueError, match="nfe is 1 there, 2 here"):
         restore_folder(model, tmp_path / "in", out, Options(nfe=2))
@@ -182,6 +197,13 @@ def test_a_preview_shows_the_middle_before_and_after(models, tmp_path, capsys):
     assert shown.shape == (16, 32, 3)
     assert close(shown[:, :16], shown[:, 16:])
     assert close(shown[:, :16], photo(64, 90)[16:32, 32:48])
+
+
+def test_a_preview_of_a_degraded_picture(models, tmp_path):
+    options = Options(nfe=1, preview=True, degrade=True)
+    _, out = restore(models("jpeg-10"), tmp_path, options, **{"a.png": photo(64, 90)})
+    shown = read(out / PREVIEW)
+    assert shown.shape == (16, 32, 3) and close(shown[:, :16], shown[:, 16:])
 
 
 def test_a_trajectory_is_a_strip_of_states(models, tmp_path):
