@@ -3,8 +3,9 @@
     i2sb-train --config configs/folder_jpeg.py:256 --workdir runs/jpeg \
         --config.data.path=PHOTOGRAPHS
 
-Sizes after the colon, hardware and memory are those of `configs/folder.py`. PHOTOGRAPHS should be
-PNG, TIFF or JPEG of quality 95 and more: what their own files lost is taken for the truth.
+Sizes after the colon are those of `configs/folder.py`. PHOTOGRAPHS should be PNG, TIFF
+or JPEG of quality 95 and more: what their own files lost is taken for the truth.
+Hardware: as for `configs/folder.py`.
 Expected: not measured at this size. A network of 0.2 M parameters is compared with one trained on
 the published operator in experiments/jpeg_file/README.md.
 """

@@ -20,9 +20,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 TINY = {
     "model": {
         "model_channels": 8,
-        "channel_mult": (1.0, 1.0),
+        "channel_mult": (1.0,),
         "num_res_blocks": 1,
-        "attention_downsamples": (2,),
+        "attention_downsamples": (),
         "head_channels": 8,
         "norm_groups": 4,
     },
@@ -51,6 +51,8 @@ def load(name, **overrides):
             values[key].update(value)
         else:
             values[key] = value
+    if values.data.source == "folder" and not values.data.path:  # which only the user knows
+        values.data.path = "photographs"
     return config_lib.from_config_dict(values.to_dict())
 
 
@@ -81,7 +83,7 @@ def test_the_paper_has_nine_tasks_and_we_two_more():
 def test_it_says_command_hardware_and_what_to_expect(name):
     text = importlib.import_module(name).__doc__
     path = name.replace(".", "/") + ".py"
-    assert path in text and "--workdir" in text
+    assert f"i2sb-train --config {path}" in text and "--workdir" in text
     assert "Hardware" in text and ("Expected" in text or "Measured" in text)
 
 

@@ -15,10 +15,10 @@ def get_config(corruption="jpeg-file-5-90"):
     config.image_size = 32  # of windows: a step costs little, and restoring takes any size
     config.bridge.beta_max = 0.3
     config.model.channel_mult = (1.0, 1.0, 1.0)
-    config.training.num_steps = 1500
+    config.training.num_steps = 4000
     config.training.batch_size = 8
     config.training.log_every = 100
-    config.training.image_every = 500
-    config.training.checkpoint_every = 500
+    config.training.image_every = 1000
+    config.training.checkpoint_every = 1000
     config.sampling.batch_size = 16
     return config

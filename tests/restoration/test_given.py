@@ -58,6 +58,15 @@ def test_the_identity_returns_a_picture_of_any_size(models, tmp_path, shape):
     assert close(read(out / "a.png"), picture)
 
 
+def test_many_tiles_of_a_photograph_come_back_within_one_level(tmp_path):
+    # halved often, so that attention in the middle stays cheap on large tiles
+    model = identity_model(tmp_path / "model", "jpeg-10", model={"channel_mult": (1.0,) * 5})
+    picture = photo(1000, 1500)
+    outcome, out = restore(model, tmp_path, Options(nfe=1, tile=256), **{"a.png": picture})
+    assert outcome.restored == 1
+    assert close(read(out / "a.png"), picture)
+
+
 def test_super_resolution_enlarges_four_times_and_alpha_with_it(models, tmp_path):
     picture = np.dstack([photo(9, 13), np.full((9, 13), 200, np.uint8)])
     _, out = restore(models("sr4x-pool"), tmp_path, **{"a.png": picture})
