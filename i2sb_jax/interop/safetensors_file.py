@@ -103,7 +103,8 @@ def safetensors_values(buffer: mmap.mmap) -> dict[str, np.ndarray]:
             raise ValueError(f"tensor {shown(name)} at byte {begin} {what}")
         position = end
     if position != size:
-        raise ValueError(f"its tensors take {shown(position)} bytes, and it has {size}")
+        short = ": it is cut short" if position > size else ""
+        raise ValueError(f"its tensors take {shown(position)} bytes, and it has {size}{short}")
     return {name: _array(buffer, start, name, entry, size) for name, entry in header.items()}
 
 

@@ -1,6 +1,5 @@
 """Our own weights as safetensors, and the model folder: weights with the configuration beside."""
 
-import json
 from typing import Any
 
 import jax
@@ -16,7 +15,6 @@ from i2sb_jax.interop.provenance import MODEL_FILE, Provenance, write_provenance
 from i2sb_jax.interop.safetensors_file import read_safetensors_file, write_safetensors_file
 from i2sb_jax.types import Params
 
-_MAX_HEADER = 100_000_000  # bytes, the format's own limit
 _CONVERT = "i2sb-import converts PyTorch's weights"
 
 
@@ -111,10 +109,7 @@ def check_weights(source: epath.PathLike, abstract: Params) -> None:
         with Checkpoints(source, read_only=True) as checkpoints:
             return checkpoints.check_field("ema_params", abstract)
     want = {name: tuple(like.shape) for name, like in flatten(abstract, separator="/").items()}
-    have = _shapes(path)
-    if "time_embed.0.weight" in have:
-        raise ValueError(f"{path} has PyTorch's names and layouts: {_CONVERT}")
-    check_shapes(str(path), have, want)
+    check_shapes(str(path), {name: value.shape for name, value in _tensors(path).items()}, want)
 
 
 def _weights_file(source: epath.PathLike) -> epath.Path | None:
@@ -125,19 +120,14 @@ def _weights_file(source: epath.PathLike) -> epath.Path | None:
     return source / MODEL_FILE if (source / MODEL_FILE).exists() else None
 
 
-def _shapes(path: epath.Path) -> dict[str, tuple[int, ...]]:
-    """Name -> shape, from the header: its length as eight bytes, then JSON."""
+def _tensors(path: epath.Path) -> dict[str, np.ndarray]:
+    """What a file of weights in our layout holds, mapped."""
     if not path.exists():
         raise ValueError(f"no weights at {path}")
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, _MAX_HEADER)))
-        header.pop("__metadata__", None)
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{path} is not a safetensors file: {_CONVERT}") from None
-    if path.stat().length != 8 + length + end:
-        raise ValueError(f"{path} is cut short: copy or save it again")
-    return shapes
+        tensors = read_safetensors_file(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_CONVERT}") from None
+    if "time_embed.0.weight" in tensors:
+        raise ValueError(f"{path} has PyTorch's names and layouts: {_CONVERT}")
+    return tensors

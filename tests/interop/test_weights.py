@@ -114,12 +114,12 @@ def test_nothing_there(tmp_path, call):
 @pytest.mark.parametrize(
     "spoil, words",
     [
-        (lambda data: b"", "is not a safetensors file"),
-        (lambda data: b"PK\x03\x04 and so on and so on", "is not a safetensors file"),
-        (lambda data: data[8:], "is not a safetensors file"),
-        (lambda data: data[:-1], "is cut short"),
-        (lambda data: data[:40], "is not a safetensors file"),
-        (lambda data: (2).to_bytes(8, "little") + b"[]", "is not a safetensors file"),
+        (lambda data: b"", "is empty"),
+        (lambda data: b"PK\x03\x04 and so on and so on", "not safetensors"),
+        (lambda data: data[8:], "not safetensors"),
+        (lambda data: data[:-1], "it is cut short"),
+        (lambda data: data[:40], "cut short"),
+        (lambda data: (2).to_bytes(8, "little") + b"[]", "not safetensors"),
     ],
     ids=["empty", "zip", "no length", "cut", "cut in the header", "no mapping"],
 )
@@ -129,7 +129,7 @@ def test_a_broken_file(tmp_path, spoil, words, call):
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(ValueError) as error:
         call(path, abstract())
-    one_line(error, str(path), words)
+    one_line(error, str(path), words, "i2sb-import")
 
 
 def test_load_safetensors_refuses_what_is_none(tmp_path):
