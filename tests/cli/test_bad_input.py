@@ -239,7 +239,7 @@ def test_initial_weights_of_another_shape(refused, tmp_path):
     for source, words in {
         "other.safetensors": ("other.safetensors does not fit this config",),
         "other": ("checkpoint 4 in ", "other/checkpoints does not fit this config"),
-        "text": ("text is not a safetensors file",),
+        "text": ("text is refused", "not safetensors", "i2sb-import"),
     }.items():
         refused(train, [*QUICKSTART, f"--config.training.init_from={source}"], words)
 

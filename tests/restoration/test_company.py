@@ -44,6 +44,8 @@ def restore(project, source, devices, *options):
         env=os.environ | {
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "JAX_PLATFORMS": "cpu",
+            # XLA's CPU backend sums by threads, and brings one at least for each device
+            "NPROC": "4",
         },
         check=True, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
