@@ -8,6 +8,8 @@ from typing import Any
 from i2sb_jax.progress import Progress
 
 _LONG = 600.0  # seconds; from here on it is said what would shorten the wait
+_MEASURED = 0.5  # seconds; short evaluations are measured together
+_WARM = 2  # evaluations before: they share the machine with the making of the next batch
 
 
 class Clock:
@@ -24,8 +26,8 @@ class Clock:
 
     def start(self, *, batches: int, nfe: int, quiet: bool) -> Progress:
         """Begins with so many batches; what was compiled before does not count."""
-        self._left, self._nfe, self._quiet = batches * nfe, nfe, quiet
-        self._total, self._done, self._last = batches * nfe, 0, time.monotonic()
+        self._total, self._done, self._quiet = batches * nfe, 0, quiet
+        self._since, self._before = time.monotonic(), 0
         self.seconds = None
         self._progress = Progress(self._total, unit="evaluation", quiet=quiet)
         return self._progress
@@ -35,16 +37,20 @@ class Clock:
         del step
         if self._progress is None:
             return
-        now = time.monotonic()
         self._done += 1
         self._progress.advance()
-        # the first one also waits for memory and for the pictures themselves
-        if self.seconds is None and self._done == min(2, self._total):
-            self.seconds = now - self._last
-            self._tell()
+        if self.seconds is None:
+            self._measure(time.monotonic())
         else:
             self._progress.say("", at_most_every=10.0)
-        self._last = now
+
+    def _measure(self, now: float) -> None:
+        if self._done == _WARM < self._total:
+            self._since, self._before = now, self._done
+        measured = self._done > _WARM and now - self._since >= _MEASURED
+        if measured or self._done == self._total:
+            self.seconds = (now - self._since) / (self._done - self._before)
+            self._tell()
 
     def estimate(self, evaluations: int | None = None) -> float:
         """Seconds for so many evaluations of a batch; for all of them if None."""
