@@ -66,8 +66,8 @@ def decode_array(data: bytes, *, suffix: str, max_pixels: int = MAX_PIXELS) -> n
         [h, w, c] of uint8...64, int8...64 or float16...64, native byte order, contiguous.
 
     Raises:
-        UnreadableImage: broken, truncated, too large, not of that family, or axes that have no
-            clear meaning; in one line.
+        UnreadableImage: broken, truncated, too large, not of that family, axes that have no clear
+            meaning, or values that are not finite; in one line.
     """
     return _decode(data, _format(suffix), max_pixels)
 
@@ -131,6 +131,8 @@ def _decode(data: bytes, format_: _Format, max_pixels: int) -> np.ndarray:
         array = format_.decode(data)
         if (*array.shape, array.dtype) != header:
             raise UnreadableImage(f"pixels {array.shape} {array.dtype} differ from the header's")
+        if array.dtype.kind == "f" and (lost := array.size - np.isfinite(array).sum()):
+            raise UnreadableImage(f"{lost} of its {array.size} values are NaN or infinite")
         return np.ascontiguousarray(array)
 
 

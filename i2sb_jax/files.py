@@ -84,7 +84,7 @@ def require_new_folder(folder: epath.PathLike) -> epath.Path:
 
 def require_apart(folder: epath.PathLike, other: epath.PathLike, *, what: str) -> None:
     """Raises ValueError, in one line that begins with `what`, where a folder lies in another."""
-    real = [_real(path) for path in (folder, other)]
+    real = [real_path(path) for path in (folder, other)]
     for one, two in (real, real[::-1]):
         if two == one or two.startswith(one.rstrip("/") + "/"):
             raise ValueError(f"{what}: {two} lies in {one}; name folders that share no picture")
@@ -95,7 +95,8 @@ def is_remote(path: epath.PathLike) -> bool:
     return "://" in str(path)
 
 
-def _real(path: epath.PathLike) -> str:
+def real_path(path: epath.PathLike) -> str:
+    """A path that says the same wherever a process stands: ~ expanded, links followed."""
     path = epath.Path(path).expanduser()
     return str(path) if is_remote(path) else os.path.realpath(path)
 

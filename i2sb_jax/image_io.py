@@ -23,9 +23,11 @@ from i2sb_jax.array_io import decode_array, encode_array
 from i2sb_jax.files import write_atomically
 from i2sb_jax.jpeg_header import JpegInfo, read_jpeg_info
 from i2sb_jax.picture_header import (
+    COLUMNS_TURNED,
     MAX_PIXELS,
     ORIENTATION_TAG,
     PNG_SIGNATURE,
+    ROWS_TURNED,
     UnreadableImage,
     exif_orientation,
     read_png_header,
@@ -36,6 +38,8 @@ from i2sb_jax.picture_header import (
 )
 
 # Formats are named, so that a stray file never starts Ghostscript or some exotic parser.
+_JPEGS = ("JPEG", "MPO")  # as Pillow calls them
+_BLOCK = 16  # pixels: a JPEG's 8, chroma halved
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
 _WIDTH_TAG, _HEIGHT_TAG, _ICC_TAG = 0x0100, 0x0101, 0x8773
 _PNG_HEADER_END = 33  # the signature and the chunk IHDR
@@ -88,15 +92,31 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
             upright(pixels, turn), None if alpha is None else upright(alpha, turn)
         )
         picture = _picture(layers, image.info.get("icc_profile"), image.getexif())
-        if image.format in ("JPEG", "MPO"):
-            picture = picture._replace(jpeg=read_jpeg_info(data))
+        if image.format in _JPEGS:
+            # a header that says nothing of the quality is no reason to lose the picture
+            with contextlib.suppress(UnreadableImage):
+                picture = picture._replace(jpeg=read_jpeg_info(data))
         return picture
 
 
-def picture_size(
+class PictureHeader(NamedTuple):
+    """What a picture's header tells, of it upright.
+
+    Attributes:
+        width, height: pixels.
+        block_offset: rows and columns by which a JPEG's grid of 16×16 blocks begins above and left
+            of the picture; (0, 0) but where it was turned, and for all other formats.
+    """
+
+    width: int
+    height: int
+    block_offset: tuple[int, int]
+
+
+def picture_header(
     source: epath.PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS
-) -> tuple[int, int]:
-    """(width, height) of a picture, upright, from its header.
+) -> PictureHeader:
+    """Size and place of the blocks of a picture, from its header.
 
     Args:
         source: a path, local or gs://, or an open file.
@@ -107,11 +127,22 @@ def picture_size(
     """
     if isinstance(source, str) or hasattr(source, "__fspath__"):
         with epath.Path(source).open("rb") as file:
-            return picture_size(file, max_pixels=max_pixels)
+            return picture_header(file, max_pixels=max_pixels)
     with refused_in_one_line():
-        (width, height), turn = _stored_size(source)
+        (width, height), turn, is_jpeg = _stored_size(source)
         require_pixels(width, height, max_pixels)
-        return (width, height) if turn < 5 else (height, width)
+        width, height = (width, height) if turn < 5 else (height, width)
+        # blocks begin at the first stored pixel, wherever that has come to lie
+        offset = [-side % _BLOCK if is_jpeg and turn in turned else 0
+                  for side, turned in ((height, ROWS_TURNED), (width, COLUMNS_TURNED))]  # fmt: skip
+        return PictureHeader(width, height, (offset[0], offset[1]))
+
+
+def picture_size(
+    source: epath.PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int]:
+    """(width, height) of a picture, upright; as `picture_header`."""
+    return picture_header(source, max_pixels=max_pixels)[:2]
 
 
 def encode_picture(
@@ -203,8 +234,8 @@ def center_crop(image: np.ndarray, size: int) -> np.ndarray:
 def to_uint8(x: np.ndarray) -> np.ndarray:
     """[-1, 1] to uint8 by (x + 1) · 127.5, clamped and truncated.
 
-    Truncation is the evaluation protocol of I²SB. Saved pictures follow it too, so that there is
-    one convention; it may darken a value by one level where rounding would not.
+    Truncation is the evaluation protocol of I²SB; it may darken a value by one level where rounding
+    would not. What is measured follows it; what a person keeps is rounded, by `to_pixels`.
 
     Args:
         x: float array of any shape; values outside [-1, 1] are clamped.
@@ -232,16 +263,15 @@ def from_pixels(pixels: np.ndarray) -> np.ndarray:
 
 
 def to_pixels(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """[-1, 1] to uint8 or uint16, clamped; the inverse of `from_pixels`.
+    """[-1, 1] to uint8 or uint16, clamped and rounded; the inverse of `from_pixels`.
 
-    uint8 is truncated, as the paper's protocol and `to_uint8` do. No protocol speaks of uint16: it
-    is rounded, so that what a picture keeps comes back exactly.
+    What a picture keeps comes back exactly, which the truncation of `to_uint8` does not promise.
     """
-    if dtype == np.uint16:
-        scaled = (np.asarray(x, np.float32) + np.float32(1)) * np.float32(32767.5)
-        return np.rint(np.clip(scaled, 0, 65535)).astype(np.uint16)
-    _require_pixel_type(dtype)
-    return to_uint8(x)
+    if dtype != np.uint16:
+        _require_pixel_type(dtype)
+    most = np.iinfo(dtype).max
+    scaled = (np.asarray(x, np.float32) + np.float32(1)) * np.float32(most / 2)
+    return np.rint(np.clip(scaled, 0, most)).astype(dtype)
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -278,22 +308,22 @@ def _picture(layers: picture_modes.Layers, icc_profile: bytes | None, tags: Imag
     )
 
 
-def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int]:
-    """(width, height) as stored, and orientation."""
+def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int, bool]:
+    """(width, height) as stored, orientation, and whether it is a JPEG."""
     is_png = file.read(8) == PNG_SIGNATURE
     file.seek(0)
     if is_png:
         header = read_png_header(file)
-        return (header.width, header.height), exif_orientation(header.exif)
+        return (header.width, header.height), exif_orientation(header.exif), False
     deep = picture_modes.deep_tiff_size(file)
     if deep is not None:
-        return deep
+        return *deep, False
     file.seek(0)
     with Image.open(file, formats=_FORMATS) as image:
         # Of a TIFF, some versions of Pillow give the upright size here: the tags are as stored.
         is_tiff = image.format == "TIFF"
         size = (image.tag_v2[_WIDTH_TAG], image.tag_v2[_HEIGHT_TAG]) if is_tiff else image.size
-        return size, _orientation(image)
+        return size, _orientation(image), image.format in _JPEGS
 
 
 def _png_chunk(kind: bytes, data: bytes) -> bytes:

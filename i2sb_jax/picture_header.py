@@ -12,6 +12,8 @@ from PIL import Image
 # The size from which Pillow itself refuses to open a picture; at half of it Pillow warns.
 MAX_PIXELS = 178_956_970
 ORIENTATION_TAG = 0x0112
+# EXIF orientations whose upright rows, or columns, run against the stored ones
+ROWS_TURNED, COLUMNS_TURNED = (3, 4, 7, 8), (2, 3, 6, 7)
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MOST_METADATA = 1 << 24  # bytes of a profile or of EXIF
@@ -114,8 +116,8 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     """A view of `array` [h, w, ...], stored with an EXIF orientation 1...8, turned upright."""
     if orientation in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)
-    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
-    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    rows = slice(None, None, -1 if orientation in ROWS_TURNED else 1)
+    columns = slice(None, None, -1 if orientation in COLUMNS_TURNED else 1)
     return array[rows, columns]
 
 

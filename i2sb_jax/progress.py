@@ -35,6 +35,12 @@ class Progress:
         if self._bar is not None:
             self._bar.update(count)
 
+    def revise(self, total: int) -> None:
+        """Sets how many units there are."""
+        self._total = total
+        if self._bar is not None:
+            self._bar.total = total
+
     def rate(self) -> float | None:
         """Units a second after the first piece of work, which compiles; None before a second."""
         if self._first is None or self._done == self._first[1]:

@@ -232,8 +232,11 @@ def test_pixels_and_numbers():
     assert image_io.to_pixels(np.array([-9, 9]), np.uint16).tolist() == [0, 65535]
     bytes_ = levels[:256].astype(np.uint8)
     np.testing.assert_array_equal(image_io.from_pixels(bytes_), image_io.from_uint8(bytes_))
-    # The protocol truncates: 0.999 of the way to the next level is still this one.
-    assert image_io.to_pixels(np.array([0.999 / 127.5 - 1]), np.uint8).tolist() == [0]
+    np.testing.assert_array_equal(image_io.to_pixels(x[::257], np.uint8), bytes_, strict=True)
+    # 0.6 of the way to the next level: kept pictures are rounded, the protocol truncates
+    between = np.array([0.6 / 127.5 - 1])
+    assert image_io.to_pixels(between, np.uint8).tolist() == [1]
+    assert image_io.to_uint8(between).tolist() == [0]
     for call in (lambda: image_io.from_pixels(x), lambda: image_io.to_pixels(x, np.int8)):
         with pytest.raises(ValueError, match="uint8 or uint16"):
             call()

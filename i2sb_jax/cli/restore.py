@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workdir", "--model", required=True, help="the run's folder, or a model folder")
     add("--input", required=True, help="folder of pictures, or one picture")
     add("--output", required=True, help="folder for results of the same names")
-    add("--nfe", type=int, default=10, help="network evaluations (default 10)")
+    add("--nfe", type=int, help="network evaluations; default: the run's")
     add("--sampler", help="ddpm (SDE) or ode (OT-ODE); default: the run's")
     add("--seed", type=int, default=0, help="of all noise (default 0)")
     add("--clip", action="store_const", const=True, help="clip every predicted X_0 to [-1, 1]")
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         **switch,
         help="take clean pictures: cut them to the run's size, degrade them, restore, and measure",
     )
+    add("--side-by-side", **switch, help="take the source's half of pictures that hold pairs")
     return parser
 
 

@@ -20,6 +20,7 @@ from i2sb_jax.config.sections import (
     TrainingConfig,
     check_nfe,
     check_sampler,
+    check_seed,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "check_nfe",
     "check_same_run",
     "check_sampler",
+    "check_seed",
     "flatten",
     "from_config_dict",
     "load",

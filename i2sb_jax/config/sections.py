@@ -9,6 +9,7 @@ from i2sb_jax.models import UNetConfig
 
 SCHEDULES = ("step", "cosine")
 SAMPLERS = ("ddpm", "ode")
+_SEEDS = 2**32  # without 64-bit mode JAX drops the bits above
 MATMUL_PRECISIONS = ("default", "high", "highest")
 
 
@@ -144,6 +145,7 @@ class Config:
     sampling: SamplingConfig
 
     def __post_init__(self):
+        check_seed("seed", self.seed)
         self._check_corruption()
         check_choice("matmul_precision", self.matmul_precision, MATMUL_PRECISIONS)
         factor = self.model.unet_config(in_channels=3).downsampling_factor
@@ -184,6 +186,12 @@ class Config:
             make_corruption(self.corruption, image_size=self.image_size)  # checks both
         elif self.mask_file:
             raise ValueError(f"mask_file={self.mask_file!r}: pairs have no masks, leave it ''")
+
+
+def check_seed(key: str, seed: int) -> None:
+    """Raises ValueError for a seed that random keys cannot be made of."""
+    if not 0 <= seed < _SEEDS:
+        raise ValueError(f"{key}={seed} must lie in 0…{_SEEDS - 1}")
 
 
 def check_nfe(nfe: int, num_steps: int, *, key: str = "nfe") -> None:

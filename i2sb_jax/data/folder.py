@@ -9,14 +9,13 @@ again), and those that are gone count as unreadable.
 import dataclasses
 import hashlib
 import json
-import os
 import time
 from collections.abc import Sequence
 
 from etils import epath
 
 from i2sb_jax.data.record import MissingPicture, Record
-from i2sb_jax.files import is_remote, list_images, require_folder, write_atomically
+from i2sb_jax.files import list_images, real_path, require_folder, write_atomically
 
 # How long a process waits for the index that process 0 writes.
 INDEX_WAIT_SECONDS = 1800.0
@@ -66,7 +65,7 @@ def folder_source(
     index = epath.Path(index_dir) / index_name(folder)
     if not index.exists():
         if process_index == 0:
-            listing = {"folder": absolute(folder), "names": list_images(folder)}
+            listing = {"folder": real_path(folder), "names": list_images(folder)}
             write_atomically(index, json.dumps(listing).encode())
         else:
             wait_for(index)
@@ -75,13 +74,8 @@ def folder_source(
 
 def index_name(folder: epath.PathLike) -> str:
     """The file name of a folder's index; folders that differ do not share one."""
-    digest = hashlib.sha256(absolute(epath.Path(folder)).encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256(real_path(folder).encode("utf-8", "surrogateescape"))
     return f"folder-{digest.hexdigest()[:16]}.json"
-
-
-def absolute(folder: epath.Path) -> str:
-    """A path that says the same wherever a process stands."""
-    return str(folder) if is_remote(folder) else os.path.abspath(folder)
 
 
 def _read_index(index: epath.Path) -> tuple[str, ...]:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from etils import epath
 
-from i2sb_jax.array_io import ARRAY_SUFFIXES, array_header, decode_array
+from i2sb_jax.array_io import ARRAY_SUFFIXES, ArrayHeader, array_header, decode_array
 from i2sb_jax.config import DataConfig
 from i2sb_jax.data import scaling
-from i2sb_jax.data.folder import absolute, wait_for
+from i2sb_jax.data.folder import wait_for
 from i2sb_jax.data.matching import Matching, match_names, split_pairs
 from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.record import MissingPicture, Record, Source
 from i2sb_jax.data.scaling import ValueRanges
-from i2sb_jax.files import list_images, require_apart, write_atomically
+from i2sb_jax.files import list_images, real_path, require_apart, write_atomically
 from i2sb_jax.image_io import UnreadableImage
 
 # So many pairs, evenly chosen, are looked at before training, and give the percentiles.
@@ -62,7 +62,7 @@ class PairFiles:
         try:
             sides = [decode_array(p.read_bytes(), suffix=p.suffix) for p in self.paths(index)]
             if len(sides) == 1:
-                sides = _halves(sides[0], self.source_side)
+                sides = halves(sides[0], self.source_side)
             sizes = [f"{side.shape[1]}×{side.shape[0]}" for side in sides]
             if sizes[0] != sizes[1]:
                 raise UnreadableImage(f"the source has {sizes[0]} pixels, the target {sizes[1]}")
@@ -159,7 +159,7 @@ def _pair_files(config: DataConfig, matching: Matching, pairs) -> PairFiles:
 
 def _index(workdir: epath.PathLike, path: str, target_path: str) -> epath.Path:
     """Where the matching of these folders is kept."""
-    folders = "\0".join(absolute(epath.Path(folder)) for folder in (path, target_path) if folder)
+    folders = "\0".join(real_path(folder) for folder in (path, target_path) if folder)
     digest = hashlib.sha256(folders.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return epath.Path(workdir) / "index" / f"pairs-{digest}.json"
 
@@ -249,10 +249,23 @@ def _readable(files: PairFiles) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         raise ValueError(f"no pair of {files.folder} can be read; the last of them {reason}")
 
 
-def _halves(both: np.ndarray, source_side: str) -> tuple[np.ndarray, np.ndarray]:
-    """(source, target) of a picture that holds them side by side."""
-    width = both.shape[1]
+def halves(both: np.ndarray, source_side: str) -> tuple[np.ndarray, np.ndarray]:
+    """(source, target), each [h, w / 2, c], of a picture [h, w, c] that holds them side by side.
+
+    Raises:
+        UnreadableImage: the width is odd.
+    """
+    width = _half(both.shape[1])
+    left, right = both[:, :width], both[:, width:]
+    return (left, right) if source_side == "left" else (right, left)
+
+
+def half_header(header: ArrayHeader) -> ArrayHeader:
+    """Of one of the `halves`; raises as they do."""
+    return header._replace(width=_half(header.width))
+
+
+def _half(width: int) -> int:
     if width % 2:
         raise UnreadableImage(f"a width of {width} pixels cannot be halved into two sides")
-    left, right = both[:, : width // 2], both[:, width // 2 :]
-    return (left, right) if source_side == "left" else (right, left)
+    return width // 2

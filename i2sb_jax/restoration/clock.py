@@ -1,4 +1,4 @@
-"""How long restoring will take, told after one measured evaluation."""
+"""How long restoring will take, told once evaluations have been measured."""
 
 import datetime
 import sys
@@ -28,9 +28,16 @@ class Clock:
         """Begins with so many batches; what was compiled before does not count."""
         self._total, self._done, self._quiet = batches * nfe, 0, quiet
         self._since, self._before = time.monotonic(), 0
+        self._nfe = nfe
         self.seconds = None
         self._progress = Progress(self._total, unit="evaluation", quiet=quiet)
         return self._progress
+
+    def revise(self, *, batches: int) -> None:
+        """There are fewer batches than was thought, since some tiles need no restoring."""
+        if self._progress is not None:
+            self._total = batches * self._nfe
+            self._progress.revise(self._total)
 
     def one_more(self, step: Any) -> None:
         """Another evaluation is done; called from the device's callback."""

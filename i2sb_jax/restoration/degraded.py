@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
@@ -13,11 +14,10 @@ from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.restoration.baselines import Baseline, baseline_for
 from i2sb_jax.restoration.inputs import Subject
+from i2sb_jax.restoration.output_folder import SHEET
 from i2sb_jax.restoration.restorer import Restorer, Window, name_hash, picture_key
 from i2sb_jax.restoration.sheet import MAX_ROWS, comparison_sheet
 from i2sb_jax.restoration.tiles import Grid, make_grid
-
-SHEET = "comparison_sheet.png"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class DegradedPictures:
         self._numbers = {name: number for number, name in enumerate(names)}
         self._corruption = build.make_corruption(config)
         self.side = config.image_size
-        self.gallery = Gallery(self._corruption)
+        self.gallery = Gallery(self._corruption, names)
 
     def grid(self, name: str) -> Grid:
         """One window."""
@@ -99,13 +99,12 @@ class DegradedPictures:
         shown = self._corruption.degrade(clean, corrupted.mask, index=number)
         return DegradedSubject(
             name=name,
-            height=self.side,
-            width=self.side,
             cut=lambda row, column, side: shown[0],
-            cut_hole=None,
-            from_unit=lambda rows: np.clip(rows, -1, 1),
+            cut_hole=None,  # known pixels are measured as the sampler leaves them
+            merge=lambda rows: rows,
+            from_unit=image_io.to_uint8,
             unit=127.5,
-            encode=lambda x: image_io.encode_png(image_io.to_uint8(x)),
+            encode=image_io.encode_png,
             clean=clean[0],
             degraded=shown[0],
             corrupted=Corrupted(*(None if x is None else x[0] for x in corrupted)),
@@ -113,35 +112,38 @@ class DegradedPictures:
 
 
 class Gallery:
-    """Scores of all pictures, and the first few for the sheet."""
+    """Scores of all pictures, and the first few for the sheet.
 
-    def __init__(self, corruption: Corruption):
-        """Begins empty; the baseline is the corruption's."""
-        self._rows: list[dict[str, np.ndarray]] = []
+    What is scored is what is saved, in 8 bits, so a picture restored earlier scores the same.
+    """
+
+    def __init__(self, corruption: Corruption, names: Sequence[str]):
+        """Begins empty; the baseline is the corruption's, and the first names make the sheet."""
+        self._rows: dict[str, dict[str, np.ndarray] | None] = dict.fromkeys(names[:MAX_ROWS])
         self._baseline = _baseline(corruption)
         self._scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
-    def add(self, subject: DegradedSubject, x0: np.ndarray) -> None:
-        """Takes a restored picture, float32 [h, w, 3] in [-1, 1]."""
+    def add(self, subject: DegradedSubject, restored: np.ndarray) -> None:
+        """Takes a restored picture, uint8 [h, w, 3]."""
         columns = {"degraded": subject.degraded}
         if self._baseline is not None:
             mask = subject.corrupted.mask
             mask = None if mask is None else mask[None]
             columns[self._baseline.name] = self._baseline.repair(subject.degraded[None], mask)[0]
-        columns["restored"] = x0
+        columns = {title: image_io.to_uint8(image) for title, image in columns.items()}
+        columns["restored"] = restored
         for title, image in columns.items():
-            pair = image[None], subject.clean[None]
+            pair = image_io.from_uint8(image)[None], subject.clean[None]
             self._scores[title].append(
                 (float(metrics.psnr(*pair)[0]), float(metrics.ssim(*pair)[0]))
             )
-        columns |= {"clean": subject.clean}
-        if len(self._rows) < MAX_ROWS:
-            self._rows.append({title: image_io.to_uint8(x) for title, x in columns.items()})
+        if subject.name in self._rows:
+            self._rows[subject.name] = columns | {"clean": image_io.to_uint8(subject.clean)}
 
     def write_sheet(self, output: epath.Path) -> None:
         """Writes the first pictures side by side, if there are any."""
-        if self._rows:
-            image_io.write_png(output / SHEET, comparison_sheet(self._rows))
+        if rows := [row for row in self._rows.values() if row is not None]:
+            image_io.write_png(output / SHEET, comparison_sheet(rows))
 
     def scores(self) -> dict[str, tuple[float, float]]:
         """Title -> (PSNR in dB, SSIM), means over the pictures."""

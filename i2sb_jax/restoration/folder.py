@@ -1,31 +1,34 @@
 """Restoring every picture of a folder."""
 
 import itertools
-import json
+import math
 import sys
 from collections import deque
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from etils import epath
 
 from i2sb_jax import config as config_lib
-from i2sb_jax import files, interop
+from i2sb_jax import files, image_io, interop
 from i2sb_jax.array_io import ARRAY_SUFFIXES
+from i2sb_jax.bridge.noise import BLOCK
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.image_io import UnreadableImage
 from i2sb_jax.restoration.clock import Clock, duration
-from i2sb_jax.restoration.degraded import SHEET, DegradedPictures
+from i2sb_jax.restoration.degraded import DegradedPictures
 from i2sb_jax.restoration.given import GivenPictures
+from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.outputs import Job, std_file, strip, strip_file
+from i2sb_jax.restoration.output_folder import PREVIEW, SHEET, OutputFolder, check_output
+from i2sb_jax.restoration.outputs import Job, strip
 from i2sb_jax.restoration.pairs import PairSources, open_pairs
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.tiles import Grid
 
-SETTINGS = "restore.json"
-PREVIEW = "preview.png"
+T = TypeVar("T")
+
 _STATES = 5  # of a trajectory, beside its end
 
 
@@ -77,26 +80,31 @@ def restore_folder(
     model = interop.local_folder(workdir)
     config = config_lib.load(model)
     folder, names = _pictures(source, ARRAY_SUFFIXES if config.has_pairs else IMAGE_SUFFIXES)
-    _check_output(source, output)
-    output = epath.Path(output).expanduser()
+    check_output(source, output)
     clock = Clock()
     options = Options() if options is None else options
     restorer = Restorer.from_workdir(model, dtype=options.dtype, on_evaluation=clock.one_more)
     options = options.resolve(restorer.config, side_unit=restorer.side_unit)
     pictures = _open(restorer, model, folder, names, options)
-    targets = _targets(folder, output, names, pictures.suffix, options)
-    _check_settings(output, options, workdir)
-    work = _Work(restorer, pictures, options, targets)
+    results = OutputFolder(
+        epath.Path(output).expanduser(), folder, names, suffix=pictures.suffix, options=options
+    )
+    settings = {
+        "model": str(workdir),
+        "weights": restorer.weights_digest(),
+        "input": files.real_path(folder),
+        **options.settings(),
+    }
+    results.check_settings(settings)
+    work = _Work(restorer, pictures, options, results)
     work.plan(quiet=quiet)
     if not quiet and (provenance := interop.read_provenance(model)) is not None:
         print(provenance, file=sys.stderr)
     if options.preview:
-        return work.preview(output, clock, quiet=quiet)
+        return work.preview(clock, quiet=quiet)
     if work.grids:
-        settings = json.dumps(options.settings(workdir), indent=2) + "\n"
-        files.write_atomically(output / SETTINGS, settings.encode())
-        work.run(clock, quiet=quiet)
-    return work.outcome(output)
+        work.run(clock, settings, quiet=quiet)
+    return work.outcome()
 
 
 class _Work:
@@ -106,12 +114,13 @@ class _Work:
         grids: name -> windows of each.
     """
 
-    def __init__(self, restorer, pictures, options: Options, targets: dict[str, epath.Path]):
+    def __init__(self, restorer, pictures, options: Options, results: OutputFolder):
         self.grids: dict[str, Grid] = {}
         self._restorer, self._pictures, self._options = restorer, pictures, options
-        self._targets = targets
+        self._results = results
+        self._skipped: list[str] = []
         self._unreadable: dict[str, str] = {}
-        self._restored = self._skipped = 0
+        self._restored = self._tiles = 0
         self._sampling = {
             "nfe": options.nfe,
             "sampler": options.sampler,
@@ -121,20 +130,18 @@ class _Work:
 
     def plan(self, *, quiet: bool) -> None:
         """Looks at every header, and says what there is to do."""
-        for name, target in self._targets.items():
-            if not self._options.overwrite and target.exists():
-                self._skipped += 1
-                continue
-            try:
-                self.grids[name] = self._pictures.grid(name)
-            except (UnreadableImage, OSError) as error:
-                self._leave_out(name, error)
+        for name in self._results.targets:
+            if self._results.is_done(name):
+                self._skipped.append(name)
+            elif (grid := self._tried(name, self._pictures.grid)) is not None:
+                self.grids[name] = grid
+        self._tiles = sum(map(len, self.grids.values())) * self._options.samples
         if quiet:
             return
         config, options = self._restorer.config, self._options
         line = "1 picture" if len(self.grids) == 1 else f"{len(self.grids)} pictures"
         if self._skipped:
-            line += f" ({self._skipped} already there)"
+            line += f" ({len(self._skipped)} already there)"
         if options.samples > 1:
             line += f", {options.samples} samples each"
         print(
@@ -146,20 +153,17 @@ class _Work:
         )
 
     @property
-    def _tiles(self) -> int:
-        return sum(map(len, self.grids.values())) * self._options.samples
-
-    @property
     def _batches(self) -> int:
         return -(-self._tiles // self._restorer.batch_size)
 
-    def run(self, clock: Clock, *, quiet: bool) -> None:
+    def run(self, clock: Clock, settings: dict[str, Any], *, quiet: bool) -> None:
         """Restores and writes everything."""
         jobs: deque[Job] = deque()
-        windows = self._windows(jobs)
+        windows = self._windows(jobs, clock)
         if (first := next(windows, None)) is None:
             return  # compiling takes a while, and no picture needs it
         self._restorer.prepare(self._pictures.side, **self._sampling)
+        self._results.begin(settings)
         windows = itertools.chain([first], windows)
         with clock.start(batches=self._batches, nfe=self._options.nfe, quiet=quiet):
             # windows are cut as they are asked for; results come in the same order
@@ -167,67 +171,94 @@ class _Work:
                 if jobs[0].add(samples):
                     self._write(jobs.popleft())
 
-    def preview(self, output: epath.Path, clock: Clock, *, quiet: bool) -> Outcome:
+    def preview(self, clock: Clock, *, quiet: bool) -> Outcome:
         """Restores the middle of the first picture that can be: before | after."""
-        side, options = self._pictures.side, self._options
+        side, options, written = self._pictures.side, self._options, ()
         for name, grid in self.grids.items():
-            origin = tuple(max(0, (n - side) // 2) // 16 * 16 for n in (grid.height, grid.width))
-            try:
-                subject = self._pictures.open(name)
-            except (UnreadableImage, OSError) as error:
-                self._leave_out(name, error)
+            if (subject := self._tried(name, self._pictures.open)) is None:
                 continue
+            origin = _middle(subject, grid)
             window = subject.window(self._restorer, origin, side=side, seed=options.seed)
             self._restorer.prepare(side, **self._sampling)
             with clock.start(batches=1, nfe=options.nfe, quiet=True):
                 (samples,) = self._restorer.stream([window], **self._sampling)
-            height, width = (
-                min(side, n - at) for n, at in zip((grid.height, grid.width), origin, strict=True)
+            inside = tuple(
+                slice(max(lead - at, 0), n - at)
+                for lead, at, n in zip(subject.lead, origin, grid[:2], strict=True)
             )
-            panels = [subject.shown(self._restorer, origin, side), samples.x0]
-            panels = [subject.from_unit(panel[:height, :width]) for panel in panels]
-            files.write_atomically(output / PREVIEW, strip(panels))
+            panels = subject.shown(self._restorer, origin, side), samples.x0
+            panels = panels[0], subject.keep_known(panels[1], origin)
+            panels = [subject.from_unit(subject.merge(panel[inside])) for panel in panels]
+            files.write_atomically(self._results.path / PREVIEW, strip(panels))
+            written = (PREVIEW,)
             if not quiet:
                 whole = duration(clock.estimate(self._batches * options.nfe))
                 print(f"all pictures would take about {whole}", file=sys.stderr)
             break
-        return Outcome(0, self._skipped, self._unreadable, {}, (PREVIEW,))
+        return Outcome(0, 0, self._unreadable, {}, written)
 
-    def outcome(self, output: epath.Path) -> Outcome:
+    def outcome(self) -> Outcome:
         """What became of it; writes the sheet of a measurement."""
         scores, written = {}, ()
-        if isinstance(self._pictures, DegradedPictures) and self._restored:
-            self._pictures.gallery.write_sheet(output)
-            scores, written = self._pictures.gallery.scores(), (SHEET,)
-        return Outcome(self._restored, self._skipped, self._unreadable, scores, written)
+        if isinstance(self._pictures, DegradedPictures):
+            for name in self._skipped:
+                self._tried(name, self._measure_again)
+            scores = self._pictures.gallery.scores()
+        if scores:
+            self._pictures.gallery.write_sheet(self._results.path)
+            written = (SHEET,)
+        return Outcome(self._restored, len(self._skipped), self._unreadable, scores, written)
 
-    def _windows(self, jobs: deque[Job]) -> Iterator[Window]:
+    def _windows(self, jobs: deque[Job], clock: Clock) -> Iterator[Window]:
         options, restorer = self._options, self._restorer
+        states = len(self._sampling["record"])
         for name, grid in self.grids.items():
-            try:
-                subject = self._pictures.open(name)
-            except (UnreadableImage, OSError) as error:
-                self._leave_out(name, error)
+            subject = self._tried(name, self._pictures.open)
+            origins = [] if subject is None else list(grid.origins())
+            origins = [origin for origin in origins if not subject.is_known(origin, grid.side)]
+            # only now is it known how much of the plan there is to do
+            self._tiles -= (len(grid) - len(origins)) * options.samples
+            clock.revise(batches=self._batches)
+            if subject is None:
                 continue
-            states = len(self._sampling["record"])
             jobs.append(Job(subject, grid, samples=options.samples, states=states))
-            for sample in range(options.samples):
-                for origin in grid.origins():
-                    yield subject.window(
-                        restorer, origin, side=grid.side, seed=options.seed, sample=sample
-                    )
+            for sample, origin in itertools.product(range(options.samples), origins):
+                yield subject.window(
+                    restorer, origin, side=grid.side, seed=options.seed, sample=sample
+                )
 
     def _write(self, job: Job) -> None:
-        target = self._targets[job.subject.name]
+        target = self._results.targets[job.subject.name]
         for path, data in job.files(target).items():
             files.write_atomically(path, data)
         if isinstance(self._pictures, DegradedPictures):
             self._pictures.gallery.add(job.subject, job.restored())
         self._restored += 1
 
-    def _leave_out(self, name: str, error: Exception) -> None:
-        print(f"warning: {name} is left out: {error}", file=sys.stderr)
-        self._unreadable[name] = str(error)
+    def _measure_again(self, name: str) -> None:
+        """Scores a picture that was restored earlier."""
+        subject, target = self._pictures.open(name), self._results.targets[name]
+        restored = image_io.decode_rgb(target.read_bytes())
+        if restored.shape != subject.clean.shape:
+            raise UnreadableImage(f"{target} is no result of it: delete that file")
+        self._pictures.gallery.add(subject, restored)
+
+    def _tried(self, name: str, act: Callable[[str], T]) -> T | None:
+        """`act` of a picture; None, and a line, where the picture does not allow it."""
+        try:
+            return act(name)
+        except (UnreadableImage, OSError, MemoryError) as error:
+            reason = "not enough memory" if isinstance(error, MemoryError) else str(error)
+            print(f"warning: {name} is left out: {reason}", file=sys.stderr)
+            self._unreadable[name] = reason
+            return None
+
+
+def _middle(subject: Subject, grid: Grid) -> tuple[int, int]:
+    """Where the most telling window of a picture starts: near its middle, and with a hole."""
+    middle = tuple(max(0, n - grid.side) // 2 // BLOCK * BLOCK for n in grid[:2])
+    telling = (at for at in (middle, *grid.origins()) if not subject.is_known(at, grid.side))
+    return min(telling, key=lambda at: math.dist(at, middle))
 
 
 def _pictures(source: epath.PathLike, suffixes: tuple[str, ...]) -> tuple[epath.Path, list[str]]:
@@ -247,7 +278,7 @@ def _open(
     options: Options,
 ) -> DegradedPictures | GivenPictures | PairSources:
     if restorer.config.has_pairs:
-        return open_pairs(model, folder, options)
+        return open_pairs(restorer.config, model, folder, options)
     if options.degrade:
         return DegradedPictures(
             restorer.config, folder, names, seed=options.seed, mask_file=options.masks
@@ -264,53 +295,3 @@ def _record(options: Options) -> tuple[int, ...]:
     count = min(_STATES, options.nfe - 1)
     positions = np.linspace(options.nfe - 1, 1, count).round().astype(int)
     return tuple(int(position) for position in positions)
-
-
-def _check_output(source: epath.PathLike, output: epath.PathLike) -> None:
-    source, output = (epath.Path(path).expanduser() for path in (source, output))
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output {output} is a file: name a folder")
-    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
-        # a second run would take the first one's results for pictures
-        raise ValueError(f"--output {output} lies in the input folder: choose another")
-
-
-def _targets(
-    folder: epath.Path, output: epath.Path, names: list[str], suffix: str, options: Options
-) -> dict[str, epath.Path]:
-    """Where each picture goes; refuses to overwrite anything that was given."""
-    targets = {name: (output / name).with_suffix(suffix) for name in names}
-    seen: dict[epath.Path, str] = {output / name: name for name in (SHEET, PREVIEW)}
-    for name, target in targets.items():
-        written = [target]
-        written += [strip_file(target)] if options.trajectory else []
-        written += [std_file(target)] if options.samples > 1 else []
-        for path in written:
-            if path in seen:
-                raise ValueError(f"{name} and {seen[path]} would both be written to {path}")
-            if path.exists() and path.resolve() == (folder / name).resolve():
-                raise ValueError(f"{name} would be overwritten: choose another --output")
-            seen[path] = name
-    return targets
-
-
-def _check_settings(output: epath.Path, options: Options, workdir: epath.PathLike) -> None:
-    """Refuses to mix results of different settings in one folder."""
-    path = output / SETTINGS
-    if options.overwrite or options.preview or not path.exists():
-        return
-    try:
-        theirs = json.loads(path.read_text())
-    except ValueError:
-        raise ValueError(f"{path} is broken: choose another --output, or --overwrite") from None
-    ours = json.loads(json.dumps(options.settings(workdir)))
-    differences = [
-        f"{key} is {theirs.get(key)!r} there, {value!r} here"
-        for key, value in ours.items()
-        if theirs.get(key) != value
-    ]
-    if differences:
-        raise ValueError(
-            f"{output} holds pictures restored otherwise: {', '.join(differences)}; choose another "
-            "--output, or --overwrite"
-        )

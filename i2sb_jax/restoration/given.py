@@ -1,12 +1,19 @@
 """Pictures as people have them: degraded already, of any size and kind."""
 
+import io
 import sys
 
 from etils import epath
 
 from i2sb_jax import image_io
 from i2sb_jax.image_io import Picture
-from i2sb_jax.restoration.inputs import Subject, enlargement, find_hole, picture_subject
+from i2sb_jax.restoration.inputs import (
+    Subject,
+    enlargement,
+    find_hole,
+    grid_lead,
+    picture_subject,
+)
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.restorer import Restorer
 from i2sb_jax.restoration.tiles import Grid, make_grid
@@ -39,11 +46,11 @@ class GivenPictures:
         Raises:
             UnreadableImage: it is none, or too large.
         """
-        width, height = image_io.picture_size(self._folder / name)
-        scale = enlargement(self._restorer.corruption)
-        return make_grid(
-            scale * height, scale * width, side=self.side, overlap=self._options.overlap
-        )
+        header = image_io.picture_header(self._folder / name)
+        corruption = self._restorer.corruption
+        scale, lead = enlargement(corruption), grid_lead(corruption, header.block_offset)
+        height, width = scale * header.height + lead[0], scale * header.width + lead[1]
+        return make_grid(height, width, side=self.side, overlap=self._options.overlap)
 
     def open(self, name: str) -> Subject:
         """Reads one picture, and its mask if there is one.
@@ -51,10 +58,13 @@ class GivenPictures:
         Raises:
             UnreadableImage: it cannot be decoded, or does not suit the task.
         """
-        picture = image_io.read_picture((self._folder / name).read_bytes())
+        data = (self._folder / name).read_bytes()
+        picture = image_io.read_picture(data)
         hole = find_hole(self._masks, name, picture)
         self._compare_quality(name, picture)
-        return picture_subject(self._restorer, name, picture, hole=hole)
+        offset = image_io.picture_header(io.BytesIO(data)).block_offset
+        lead = grid_lead(self._restorer.corruption, offset)
+        return picture_subject(self._restorer, name, picture, hole=hole, lead=lead)
 
     def _compare_quality(self, name: str, picture: Picture) -> None:
         """Warns of the first JPEG whose quality the run never saw."""

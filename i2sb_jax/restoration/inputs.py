@@ -12,6 +12,7 @@ from PIL import Image
 from i2sb_jax import image_io
 from i2sb_jax.corruptions import Corruption
 from i2sb_jax.corruptions.colorize import GREY_FROM_RGB
+from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.image_io import Picture, UnreadableImage
 from i2sb_jax.restoration.restorer import Restorer, Window, picture_key
 
@@ -22,26 +23,42 @@ _ENLARGEMENT = 4  # of the super-resolution tasks
 class Subject:
     """One picture on its way.
 
+    Rows and columns count from where the grid of windows begins, `lead` before the picture itself.
+
     Attributes:
         name: of the picture, relative to its folder; decides its noise.
-        height: of the result, pixels.
-        width: of the result.
         cut: (row, column, side) -> what goes in there as a person sees it, float32
             [side, side, c] in [-1, 1], mirrored where the window reaches beyond the picture.
         cut_hole: the same for its holes, bool [side, side, 1]; None where there are none.
-        from_unit: restored rows float32 [n, w, c] -> rows of the file's type, channels and units.
+        merge: restored float32 [..., c] -> as many channels as the file will have.
+        from_unit: what `merge` made -> the file's type and units.
         unit: how much of those units 1.0 is; scalar or one a channel.
         encode: the whole array that `from_unit` made -> the file.
+        lead: rows and columns of the grid that lie above and left of the picture.
     """
 
     name: str
-    height: int
-    width: int
     cut: Callable[[int, int, int], np.ndarray]
     cut_hole: Callable[[int, int, int], np.ndarray] | None
+    merge: Callable[[np.ndarray], np.ndarray]
     from_unit: Callable[[np.ndarray], np.ndarray]
     unit: float | np.ndarray
     encode: Callable[[np.ndarray], bytes]
+    lead: tuple[int, int] = (0, 0)
+
+    def is_known(self, origin: tuple[int, int], side: int) -> bool:
+        """Whether a window of a picture with holes has none, so that nothing is to be restored."""
+        return self.cut_hole is not None and not self.cut_hole(*origin, side).any()
+
+    def keep_known(self, x0: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
+        """A restored window with what lies outside of the holes as the picture has it.
+
+        The SDE ends at σ_0 > 0 (`bridge.sample`), so what it puts back there is a little noisy.
+        """
+        if self.cut_hole is None:
+            return x0
+        window = *origin, len(x0)
+        return np.where(self.cut_hole(*window), x0, self.cut(*window))
 
     def shown(self, restorer: Restorer, origin: tuple[int, int], side: int) -> np.ndarray:
         """The window before restoring, with the result's channels, for looking at."""
@@ -76,50 +93,62 @@ class Subject:
 
 
 def cut_window(array: np.ndarray, row: int, column: int, side: int) -> np.ndarray:
-    """[side, side, c] of an array [h, w, c], mirrored where it reaches beyond."""
-    part = array[row : row + side, column : column + side]
-    borders = [(0, side - length) for length in part.shape[:2]]
-    if borders == [(0, 0), (0, 0)]:
-        return part
-    return np.pad(part, (*borders, (0, 0)), mode="symmetric")
+    """[side, side, c] of an array [h, w, c], mirrored where it reaches beyond on any side."""
+    height, width = array.shape[:2]
+    if 0 <= row <= height - side and 0 <= column <= width - side:
+        return array[row : row + side, column : column + side]
+    return array[np.ix_(_mirrored(row, side, height), _mirrored(column, side, width))]
+
+
+def _mirrored(start: int, count: int, length: int) -> np.ndarray:
+    """Indices start … start + count - 1 of an axis that goes on as its own mirror image."""
+    index = np.arange(start, start + count) % (2 * length)
+    return np.minimum(index, 2 * length - 1 - index)
 
 
 def picture_subject(
-    restorer: Restorer, name: str, picture: Picture, *, hole: np.ndarray | None = None
+    restorer: Restorer,
+    name: str,
+    picture: Picture,
+    *,
+    hole: np.ndarray | None = None,
+    lead: tuple[int, int] = (0, 0),
 ) -> Subject:
     """A picture as it lies in its file, for the task of `restorer`.
 
     Super-resolution enlarges it four times (each pixel becomes a block, as in training), colouring
-    looks at its grey, inpainting fills `hole` or else what is more than half transparent; the
-    other tasks take it as it is.
+    looks at its grey, inpainting fills `hole` or else what is more than half transparent (which is
+    opaque then); the other tasks take it as it is, transparency included.
 
     Args:
         restorer: of the run.
         name: of the picture.
         picture: from `image_io.read_picture`.
-        hole: bool [h, w], what is to be filled.
+        hole: bool [h, w], what is to be filled; all else stays as it is.
+        lead: of the grid of windows, as `grid_lead` gives it.
 
     Raises:
-        UnreadableImage: an inpainting task finds no hole.
+        UnreadableImage: there is no hole where one is needed.
     """
     corruption = restorer.corruption
     scale = enlargement(corruption)
     alpha = picture.alpha
-    if hole is None and alpha is not None and _fills(corruption):
-        hole, alpha = alpha < np.iinfo(alpha.dtype).max / 2, None
-    if corruption.has_mask and (hole is None or not hole.any()):
+    if hole is None and alpha is not None and corruption.has_mask:
+        opaque = np.iinfo(alpha.dtype).max
+        hole = alpha < opaque / 2
+        alpha = np.where(hole, opaque, alpha).astype(alpha.dtype)
+        alpha = None if (alpha == opaque).all() else alpha
+    if corruption.has_mask if hole is None else not hole.any():
         raise UnreadableImage(
             "it has no hole: name its mask by --masks (white = hole), or make the holes transparent"
         )
-    height, width = (scale * side for side in picture.pixels.shape[:2])
     grey = picture.pixels.shape[2] == 1 and not corruption.has_cond
     return Subject(
         name=name,
-        height=height,
-        width=width,
-        cut=functools.partial(_cut_picture, picture.pixels, scale, corruption.has_cond),
-        cut_hole=hole if hole is None else functools.partial(cut_window, hole[..., None]),
-        from_unit=functools.partial(_to_pixels, grey=grey, dtype=picture.pixels.dtype),
+        cut=functools.partial(_cut_picture, picture.pixels, scale, corruption.has_cond, lead),
+        cut_hole=hole if hole is None else functools.partial(_cut_hole, hole[..., None], lead),
+        merge=_mean_channel if grey else _all_channels,
+        from_unit=functools.partial(image_io.to_pixels, dtype=picture.pixels.dtype),
         unit=np.iinfo(picture.pixels.dtype).max / 2,
         encode=functools.partial(
             image_io.encode_picture,
@@ -127,6 +156,7 @@ def picture_subject(
             icc_profile=picture.icc_profile if grey or picture.pixels.shape[2] == 3 else None,
             exif=picture.exif,
         ),
+        lead=lead,
     )
 
 
@@ -135,15 +165,32 @@ def enlargement(corruption: Corruption) -> int:
     return _ENLARGEMENT if corruption.name in ("sr4x-pool", "sr4x-bicubic") else 1
 
 
-def _fills(corruption: Corruption) -> bool:
-    """Whether a task knows of holes; the mixture meets them without being told where."""
-    return corruption.has_mask or corruption.name == "mixture"
+def grid_lead(corruption: Corruption, block_offset: tuple[int, int]) -> tuple[int, int]:
+    """Where the grid of windows begins, so that windows start where a JPEG's blocks do.
+
+    Args:
+        corruption: of the run.
+        block_offset: as `image_io.picture_header` tells it.
+    """
+    # of an enlarged picture blocks are no longer those that any run was trained on
+    return block_offset if enlargement(corruption) == 1 else (0, 0)
+
+
+def _cut_hole(hole, lead: tuple[int, int], row: int, column: int, side: int) -> np.ndarray:
+    return cut_window(hole, row - lead[0], column - lead[1], side)
 
 
 def _cut_picture(
-    pixels: np.ndarray, scale: int, to_grey: bool, row: int, column: int, side: int
+    pixels: np.ndarray,
+    scale: int,
+    to_grey: bool,
+    lead: tuple[int, int],
+    row: int,
+    column: int,
+    side: int,
 ) -> np.ndarray:
-    part = cut_window(pixels, row // scale, column // scale, -(-side // scale))
+    row, column = (row - lead[0]) // scale, (column - lead[1]) // scale
+    part = cut_window(pixels, row, column, -(-side // scale))
     part = image_io.from_pixels(part)
     if scale > 1:
         part = part.repeat(scale, axis=0).repeat(scale, axis=1)[:side, :side]
@@ -152,9 +199,12 @@ def _cut_picture(
     return part @ GREY_FROM_RGB.T if to_grey else part
 
 
-def _to_pixels(rows: np.ndarray, *, grey: bool, dtype: np.dtype) -> np.ndarray:
-    # to_pixels clips: what lies beyond [-1, 1] has no level
-    return image_io.to_pixels(rows.mean(axis=2, keepdims=True) if grey else rows, dtype)
+def _mean_channel(rows: np.ndarray) -> np.ndarray:
+    return rows.mean(axis=2, keepdims=True)
+
+
+def _all_channels(rows: np.ndarray) -> np.ndarray:
+    return rows
 
 
 def _enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
@@ -168,24 +218,34 @@ def find_hole(masks: epath.Path | None, name: str, picture: Picture) -> np.ndarr
 
     Args:
         masks: one mask for all pictures, or a folder with masks of their names and any suffix;
-            white is hole. None: there is none.
+            white is hole, and what is transparent is none. None: there is none.
         name: of the picture, relative to its folder.
         picture: what the mask has to fit.
 
     Raises:
-        UnreadableImage: the folder has no mask of that name, or it is of another size.
+        UnreadableImage: the folder has no mask of that name or several, or it is of another size.
     """
     if masks is None:
         return None
-    path = masks
-    if masks.is_dir():
-        stem = epath.Path(name).stem
-        candidates = sorted((masks / name).parent.glob(f"{glob.escape(stem)}.*"))
-        if not candidates:
-            raise UnreadableImage(f"{masks} has no mask named {epath.Path(name).with_suffix('')}.*")
-        path = candidates[0]
-    hole = image_io.decode_rgb(path.read_bytes()).mean(axis=2) > 127
+    path = _mask_file(masks, name) if masks.is_dir() else masks
+    mask = image_io.read_picture(path.read_bytes())
+    whiteness = (image_io.from_pixels(mask.pixels).mean(axis=2) + 1) / 2
+    if mask.alpha is not None:
+        whiteness *= mask.alpha / np.iinfo(mask.alpha.dtype).max
+    hole = whiteness > 0.5
     if hole.shape != picture.pixels.shape[:2]:
         sizes = ["{1}x{0}".format(*x.shape[:2]) for x in (hole, picture.pixels)]
         raise UnreadableImage(f"its mask {path} is {sizes[0]} pixels, the picture {sizes[1]}")
     return hole
+
+
+def _mask_file(folder: epath.Path, name: str) -> epath.Path:
+    """The one picture in a folder of masks with the name of `name`, whatever its suffix."""
+    stem, within = epath.Path(name).stem, (folder / name).parent
+    beside = within.glob(f"{glob.escape(stem)}.*")  # a.b.png of the picture a.b is among these
+    found = sorted(p for p in beside if p.stem == stem and p.suffix.lower() in IMAGE_SUFFIXES)
+    if len(found) != 1:
+        wanted = epath.Path(name).with_suffix("")
+        several = f"{len(found)} masks named {wanted}.*: {', '.join(p.name for p in found)}"
+        raise UnreadableImage(f"{folder} has {several if found else f'no mask named {wanted}.*'}")
+    return found[0]

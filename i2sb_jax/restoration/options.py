@@ -4,10 +4,9 @@ import dataclasses
 import math
 from typing import Any
 
-from etils import epath
-
 from i2sb_jax.bridge.noise import BLOCK
-from i2sb_jax.config import Config, check_nfe, check_sampler
+from i2sb_jax.config import Config, check_nfe, check_sampler, check_seed
+from i2sb_jax.files import real_path
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +30,8 @@ class Options:
         degrade: the pictures are clean: cut them to the run's size, degrade them, and measure.
         preview: restore one crop of the first picture and stop.
         overwrite: restore again what the output folder has already.
+        side_by_side: each picture holds a source and its target, as the pairs of the run did: take
+            the source's half.
     """
 
     nfe: int | None = None
@@ -46,8 +47,10 @@ class Options:
     degrade: bool = False
     preview: bool = False
     overwrite: bool = False
+    side_by_side: bool = False
 
     def __post_init__(self):
+        check_seed("seed", self.seed)
         if self.samples < 1:
             raise ValueError(f"samples={self.samples} must be at least 1")
         if self.samples > 1 and self.trajectory:
@@ -80,6 +83,11 @@ class Options:
             tile=tile,
             overlap=tile // 4 // BLOCK * BLOCK if self.overlap is None else self.overlap,
         )
+        if self.side_by_side and (not config.has_pairs or config.data.target_path):
+            raise ValueError(
+                "side_by_side is for runs that learnt from sources and targets side by side in one "
+                "picture, which this is not"
+            )
         check_nfe(resolved.nfe, config.bridge.num_steps)
         check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
         if self.samples > 1 and sampler == "ode":
@@ -90,9 +98,11 @@ class Options:
             )
         return resolved
 
-    def settings(self, model: epath.PathLike) -> dict[str, Any]:
-        """What shapes the pixels, as JSON: results of other settings are not mixed with these."""
+    def settings(self) -> dict[str, Any]:
+        """What of this shapes the pixels, as JSON."""
         chosen = dataclasses.asdict(self)
         for name in ("preview", "overwrite"):
             del chosen[name]
-        return {"model": str(model), **chosen}
+        if self.masks is not None:
+            chosen["masks"] = real_path(self.masks)
+        return chosen

@@ -1,6 +1,7 @@
 """What becomes of restored windows: pixels, statistics of several samples, a strip of states."""
 
 import io
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,34 +19,38 @@ _STRIP_SIDE = 512  # pixels; larger states are reduced
 class Pixels:
     """The picture itself, in the type of its file: rows are converted as they are finished."""
 
-    def __init__(self, subject: Subject):
-        """Begins the picture of `subject`."""
+    def __init__(self, subject: Subject, height: int):
+        """Begins the picture of `subject`, so many rows."""
         self.array: np.ndarray | None = None
-        self._subject = subject
+        self._subject, self._height = subject, height
 
     def write_rows(self, top: int, rows: np.ndarray) -> None:
         """Takes finished rows float32 [n, w, c], not clipped."""
-        converted = self._subject.from_unit(rows)
+        converted = self._subject.from_unit(self._subject.merge(rows))
         if self.array is None:
-            shape = (self._subject.height, *converted.shape[1:])
+            shape = (self._height, *converted.shape[1:])
             self.array = np.empty(shape, converted.dtype)
         self.array[top : top + len(rows)] = converted
 
 
 class Moments:
-    """Mean and standard deviation of each pixel over samples, by Welford's recurrence."""
+    """Mean and standard deviation of each pixel over samples, by Welford's recurrence.
 
-    def __init__(self, subject: Subject):
-        """Begins with no sample."""
+    Channels are as in the file: where it is grey, of the grey that each sample would be saved as.
+    """
+
+    def __init__(self, subject: Subject, height: int):
+        """Begins with no sample of the picture of `subject`, so many rows."""
         self.count = 0
         self.mean: np.ndarray | None = None
         self._squares: np.ndarray | None = None
-        self._subject = subject
+        self._subject, self._height = subject, height
 
     def write_rows(self, top: int, rows: np.ndarray) -> None:
         """Takes finished rows of one sample, float32 [n, w, c], not clipped."""
+        rows = self._subject.merge(rows)
         if self.mean is None:
-            self.mean = np.zeros((self._subject.height, *rows.shape[1:]), np.float32)
+            self.mean = np.zeros((self._height, *rows.shape[1:]), np.float32)
             self._squares = np.zeros_like(self.mean)
         self.count += top == 0  # a new sample
         part = slice(top, top + len(rows))
@@ -59,7 +64,9 @@ class Moments:
 
 
 class Job:
-    """Collects the windows of one picture, in the order in which `windows` of it are cut.
+    """Collects the restored windows of one picture, sample by sample and row by row.
+
+    Those without a hole where others have some are not restored: it fills them in by itself.
 
     Attributes:
         subject: the picture.
@@ -76,41 +83,55 @@ class Job:
             states: recorded states a window, for the strip.
         """
         self.subject, self.grid = subject, grid
-        self._left = samples
-        self._result = Pixels(subject) if samples == 1 else Moments(subject)
-        self._states = [Pixels(subject) for _ in range(states)]
+        self._result = (Pixels if samples == 1 else Moments)(subject, grid.height)
+        self._states = [Pixels(subject, grid.height) for _ in range(states)]
+        self._places = deque(list(grid.origins()) * samples)
         self._begin()
+        self._fill_in()
 
     def _begin(self) -> None:
         sinks = [self._result, *self._states]
         self._canvases = [Canvas(self.grid, sink.write_rows) for sink in sinks]
 
     def add(self, samples: Samples) -> bool:
-        """Adds the next window; True when the last sample is complete."""
-        windows = [samples.x0, *samples.xt_path]
+        """Adds the next restored window; True when the last sample is complete."""
+        self._put([self.subject.keep_known(samples.x0, self._places[0]), *samples.xt_path])
+        self._fill_in()
+        return not self._places
+
+    def _fill_in(self) -> None:
+        """Windows that come next and have nothing to be restored."""
+        side = self.grid.side
+        while self._places and self.subject.is_known(self._places[0], side):
+            window = self.subject.cut(*self._places[0], side)
+            self._put([window] * len(self._canvases))
+
+    def _put(self, windows: list[np.ndarray]) -> None:
+        self._places.popleft()
         finished = [c.add(x) for c, x in zip(self._canvases, windows, strict=True)]
-        if not finished[0]:
-            return False
-        self._left -= 1
-        if self._left:
+        if finished[0] and self._places:
             self._begin()
-        return not self._left
 
     def restored(self) -> np.ndarray:
         """The result (the mean of several samples) in the type of its file."""
         if isinstance(self._result, Pixels):
-            return self._result.array
-        return self.subject.from_unit(self._result.mean)
+            return self._trim(self._result.array)
+        return self._trim(self.subject.from_unit(self._result.mean))
+
+    def _trim(self, array: np.ndarray) -> np.ndarray:
+        rows, columns = self.subject.lead
+        return array[rows:, columns:]
 
     def files(self, target: epath.Path) -> dict[epath.Path, bytes]:
         """Path -> contents of all that is to be written, `target` last: it tells that all is."""
         files = {}
         if isinstance(self._result, Moments):
             buffer = io.BytesIO()
-            np.save(buffer, (self._result.std() * self.subject.unit).astype(np.float32))
+            std = self._trim(self._result.std()) * self.subject.unit
+            np.save(buffer, std.astype(np.float32))
             files[std_file(target)] = buffer.getvalue()
         if self._states:
-            states = [state.array for state in self._states]
+            states = [self._trim(state.array) for state in self._states]
             files[strip_file(target)] = strip([*states, self.restored()])
         return files | {target: self.subject.encode(self.restored())}
 

@@ -2,11 +2,15 @@
 
 import dataclasses
 import functools
+import sys
 
 import numpy as np
 from etils import epath
 
 from i2sb_jax import array_io
+from i2sb_jax.array_io import ArrayHeader
+from i2sb_jax.config import Config
+from i2sb_jax.data.pairs import half_header, halves
 from i2sb_jax.data.scaling import ValueRanges, load_value_ranges
 from i2sb_jax.image_io import UnreadableImage
 from i2sb_jax.restoration.inputs import Subject, cut_window
@@ -48,8 +52,8 @@ class PairSources:
         suffix: of what is written, that of the targets.
     """
 
-    def __init__(self, folder: epath.Path, options: Options, ranges: ValueRanges):
-        """Takes the folder, resolved options, and the run's value ranges.
+    def __init__(self, config: Config, folder: epath.Path, options: Options, ranges: ValueRanges):
+        """Takes the run, the folder, resolved options, and the run's value ranges.
 
         Raises:
             ValueError: an option that pairs do not know.
@@ -59,6 +63,8 @@ class PairSources:
         if options.masks is not None:
             raise ValueError(f"--masks {options.masks}: pairs have no holes")
         self._folder, self._options, self._ranges = folder, options, ranges
+        self._source_side = config.data.source_side
+        self._suspects = not config.data.target_path and not options.side_by_side
         self.side = options.tile
         self.suffix = ranges.target.output_suffix
 
@@ -69,6 +75,9 @@ class PairSources:
             UnreadableImage: it is none, too large, or unlike what the run was trained on.
         """
         header = array_io.array_header(self._folder / name)
+        if self._options.side_by_side:
+            header = half_header(header)
+        self._suspect(name, header)
         self._check(np.empty((0, 0, header.channels), header.dtype))
         return make_grid(header.height, header.width, side=self.side, overlap=self._options.overlap)
 
@@ -80,17 +89,29 @@ class PairSources:
         """
         path = self._folder / name
         array = array_io.decode_array(path.read_bytes(), suffix=path.suffix)
+        if self._options.side_by_side:
+            array, _ = halves(array, self._source_side)
         self._check(array)
         source, target = self._ranges.source, self._ranges.target
         return PairSubject(
             name=name,
-            height=array.shape[0],
-            width=array.shape[1],
             cut=lambda *window: source.to_unit(cut_window(array, *window)),
             cut_hole=None,
+            merge=lambda rows: rows,
             from_unit=target.from_unit,
             unit=(np.asarray(target.high) - np.asarray(target.low)) / 2,
             encode=functools.partial(array_io.encode_array, suffix=self.suffix),
+        )
+
+    def _suspect(self, name: str, header: ArrayHeader) -> None:
+        """Warns once of what looks like the training data, where sources alone are expected."""
+        if not self._suspects or header.width != 2 * header.height:
+            return
+        self._suspects = False
+        print(
+            f"warning: {name} is twice as wide as high, and is taken for a source: if it holds "
+            "source and target as the run's data did, add --side-by-side",
+            file=sys.stderr,
         )
 
     def _check(self, array: np.ndarray) -> None:
@@ -98,10 +119,12 @@ class PairSources:
             raise UnreadableImage(misfit)
 
 
-def open_pairs(workdir: epath.PathLike, folder: epath.Path, options: Options) -> PairSources:
-    """The sources in `folder` for the run in `workdir`.
+def open_pairs(
+    config: Config, workdir: epath.PathLike, folder: epath.Path, options: Options
+) -> PairSources:
+    """The sources in `folder` for the run in `workdir`, whose configuration is `config`.
 
     Raises:
         ValueError: the run lacks its value ranges, or an option does not fit.
     """
-    return PairSources(folder, options, load_value_ranges(workdir))
+    return PairSources(config, folder, options, load_value_ranges(workdir))

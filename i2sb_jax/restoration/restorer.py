@@ -1,6 +1,7 @@
 """A trained bridge as a function from degraded pictures to restored ones."""
 
 import functools
+import hashlib
 import itertools
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
 from i2sb_jax import bridge, build, interop, sharding
-from i2sb_jax.config import Config
+from i2sb_jax.config import Config, check_seed
 from i2sb_jax.types import Array, Params
 
 # sides are padded to multiples of this, where the network asks for less: fewer sizes to compile
@@ -92,6 +93,13 @@ class Restorer:
         config, params = interop.load_model_folder(path)
         return cls(config, params, dtype=dtype, on_evaluation=on_evaluation)
 
+    def weights_digest(self) -> str:
+        """What tells these weights from others, wherever they lie: 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves(self._params):
+            digest.update(np.ascontiguousarray(jax.device_get(leaf)))
+        return digest.hexdigest()[:16]
+
     @property
     def batch_size(self) -> int:
         """Pictures in one network call, over all devices."""
@@ -123,12 +131,14 @@ class Restorer:
             record: grid positions whose states are wanted too.
 
         Returns:
-            float32 [batch, h, w, c] in [-1, 1]; with `record`, Samples with unclipped states.
+            float32 [batch, h, w, c] in [-1, 1], outside of holes exactly `images`; with `record`,
+            Samples as the sampler leaves them, unclipped.
 
         Raises:
-            ValueError: shapes that do not fit, a missing or needless mask, nfe out of range, or a
-                sampler that does not suit the run.
+            ValueError: shapes that do not fit, a missing or needless mask, nfe or seed out of
+                range, or a sampler that does not suit the run.
         """
+        check_seed("seed", seed)
         images = np.asarray(images, np.float32)
         channels = self.config.data.source_channels if self.config.has_pairs else 3
         if images.ndim != 4 or images.shape[-1] != channels:
@@ -152,7 +162,10 @@ class Restorer:
             x1, nfe=nfe, sampler=sampler, seed=seed, mask=mask, cond=cond, names=names, clip=clip,
             record=record,
         )  # fmt: skip
-        return samples if record else np.clip(samples.x0, -1, 1)
+        if record:
+            return samples
+        restored = np.clip(samples.x0, -1, 1)
+        return restored if mask is None else np.where(mask > 0.5, restored, images)
 
     def from_x1(
         self,

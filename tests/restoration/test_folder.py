@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from i2sb_jax import build, image_io, interop
-from i2sb_jax.restoration.degraded import SHEET
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.output_folder import SHEET
 from i2sb_jax.restoration.sheet import comparison_sheet
 from tests.training.tiny import make_config
 

@@ -1,16 +1,18 @@
 """Pictures as people have them: every task's natural input, every kind in and the same kind out."""
 
 import io
-import json
 
 import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax.restoration.folder import PREVIEW, SETTINGS, restore_folder
+from i2sb_jax import image_io
+from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.output_folder import PREVIEW
 from i2sb_jax.restoration.restorer import Restorer
+from tests.pictures import pillow
 from tests.restoration.models import identity_model, photo
 
 ONCE = Options(nfe=1)
@@ -115,16 +117,19 @@ def test_an_inpainting_run_without_holes_says_what_it_needs(models, tmp_path, mo
     assert "--masks" in outcome.unreadable["a.png"] and outcome.restored == 0
 
 
-def test_the_mixture_takes_pictures_with_and_without_holes(models, tmp_path):
-    picture, clear = photo(20, 24), photo(20, 24)
-    opaque = np.full((20, 24), 255, np.uint8)
-    opaque[4:9] = 0
-    given = {"a.png": picture, "b.png": np.dstack([clear, opaque])}
+def test_the_mixture_fills_what_a_mask_names_and_keeps_transparency(models, tmp_path):
+    picture, alpha, hole = photo(20, 24), np.full((20, 24), 255, np.uint8), np.zeros((20, 24), bool)
+    alpha[12:], hole[4:9] = 40, True
+    given = {"a.png": np.dstack([picture, alpha])}
     outcome, out = restore(models("mixture"), tmp_path, **given)
-    assert outcome.restored == 2
-    assert close(read(out / "a.png"), picture)
-    assert close(read(out / "b.png")[9:], clear[9:])
-    assert not close(read(out / "b.png")[4:9], clear[4:9], 30)
+    assert outcome.restored == 1
+    np.testing.assert_array_equal(read(out / "a.png"), given["a.png"])
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    options = Options(nfe=1, masks=str(tmp_path / "mask.png"))
+    restore_folder(models("mixture"), tmp_path / "in", tmp_path / "filled", options, quiet=True)
+    filled = read(tmp_path / "filled" / "a.png")
+    np.testing.assert_array_equal(filled[~hole], given["a.png"][~hole])
+    assert not close(filled[hole], given["a.png"][hole], 30)
 
 
 def test_masks_for_a_task_without_holes_are_refused(models, tmp_path):
@@ -171,30 +176,6 @@ def test_kinds_are_kept(models, tmp_path):
     with Image.open(out / "turned.png") as image:
         tags = image.getexif()
     assert (tags[0x0110], tags.get(0x0112, 1)) == ("Camera", 1)
-
-
-def test_what_is_there_is_skipped_and_other_settings_are_not_mixed_in(models, tmp_path, capsys):
-    model, pictures = models("jpeg-10"), {"a.png": photo(20, 20), "b.png": photo(9, 9)}
-    _, out = restore(model, tmp_path, **pictures)
-    before = (out / "a.png").stat().st_mtime_ns
-    (out / "b.png").unlink()
-    again = restore_folder(model, tmp_path / "in", out, ONCE)
-    assert (again.restored, again.skipped) == (1, 1)
-    assert "1 picture (1 already there)" in capsys.readouterr().err
-    assert (out / "a.png").stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match="nfe is 1 there, 2 here"):
-        restore_folder(model, tmp_path / "in", out, Options(nfe=2))
-    third = restore_folder(model, tmp_path / "in", out, Options(nfe=2, overwrite=True))
-    assert third.restored == 2
-    assert json.loads((out / SETTINGS).read_text())["nfe"] == 2
-
-
-def test_one_picture_may_lie_above_the_output_folder(models, tmp_path):
-    Image.fromarray(photo(20, 20)).save(tmp_path / "a.png")
-    outcome = restore_folder(models("jpeg-10"), tmp_path / "a.png", tmp_path / "out", ONCE)
-    assert outcome.restored == 1 and (tmp_path / "out" / "a.png").exists()
-    with pytest.raises(ValueError, match=r"a\.png would be overwritten"):
-        restore_folder(models("jpeg-10"), tmp_path / "a.png", tmp_path, ONCE)
 
 
 def test_a_preview_shows_the_middle_before_and_after(models, tmp_path, capsys):
@@ -245,3 +226,149 @@ def test_options_that_do_not_fit(models, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         restore(models("jpeg-10"), tmp_path, given, **{"a.png": photo(90, 90)})
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    """An inpainting run with noise: its sampler leaves a little of it on what is known."""
+    sde = {"bridge": {"deterministic": False}, "sampling": {"sampler": "ddpm"}}
+    return identity_model(tmp_path_factory.mktemp("noisy"), "inpaint-center", **sde)
+
+
+def cut_out(height, width, rows, columns):
+    """A photograph with a transparent rectangle."""
+    alpha = np.full((height, width), 255, np.uint8)
+    alpha[rows, columns] = 0
+    return np.dstack([photo(height, width), alpha])
+
+
+def test_what_is_known_stays_as_it_is_to_the_last_bit(noisy, tmp_path):
+    picture = cut_out(40, 90, slice(4, 12), slice(60, 80))
+    deep = np.dstack(
+        [picture[..., 0].astype(np.uint16) * 257 + 5, picture[..., 3] * np.uint16(257)]
+    )
+    given = {"a.png": picture, "deep.png": imagecodecs.png_encode(deep)}
+    outcome, out = restore(noisy, tmp_path, Options(nfe=2, tile=32), **given)
+    assert outcome.restored == 2
+    known = picture[..., 3] > 0
+    np.testing.assert_array_equal(read(out / "a.png")[known], picture[known, :3])
+    restored = imagecodecs.png_decode((out / "deep.png").read_bytes())
+    np.testing.assert_array_equal(restored[known], deep[known, 0])
+
+
+def test_transparency_that_is_no_hole_stays(noisy, tmp_path):
+    picture = cut_out(20, 30, slice(2, 9), slice(2, 9))
+    picture[12:, :, 3] = 200
+    _, out = restore(noisy, tmp_path, **{"a.png": picture})
+    alpha = read(out / "a.png")[..., 3]
+    assert (alpha[:12] == 255).all() and (alpha[12:] == 200).all()
+
+
+def test_tiles_without_a_hole_are_not_restored(noisy, tmp_path, monkeypatch, capsys):
+    sizes = []
+    windows = Restorer.stream
+
+    def counted(self, given, **options):
+        given = list(given)
+        sizes.append(len(given))
+        yield from windows(self, given, **options)
+
+    monkeypatch.setattr(Restorer, "stream", counted)
+    one_hole = {"a.png": cut_out(64, 128, slice(2, 6), slice(100, 104))}
+    for name, options in (("one", {}), ("three", {"samples": 3}), ("states", {"trajectory": True})):
+        (tmp_path / name).mkdir()
+        options = Options(nfe=2, tile=32, overlap=0, **options)
+        outcome, out = restore(noisy, tmp_path / name, options, **one_hole)
+        assert outcome.restored == 1
+        known = one_hole["a.png"][..., 3] > 0
+        restored = read(out / "a.png")
+        np.testing.assert_array_equal(restored[known], one_hole["a.png"][known, :3])
+        assert not close(restored[~known], one_hole["a.png"][~known, :3], 30)
+    assert sizes == [1, 3, 1]  # of the eight tiles
+    std = np.load(tmp_path / "three" / "out" / "a_std.npy")
+    assert std[~known].min() > 0 and std[known].max() == 0
+
+
+def test_a_preview_of_a_picture_with_holes_shows_one(noisy, tmp_path):
+    given = {"a.png": cut_out(96, 96, slice(2, 8), slice(2, 8))}
+    _, out = restore(noisy, tmp_path, Options(nfe=1, preview=True), **given)
+    before, after = np.split(read(out / PREVIEW), 2, axis=1)
+    changed = np.abs(before.astype(int) - after).max(axis=2) > 30
+    hole = given["a.png"][:16, :16, 3] == 0
+    assert changed[hole].mean() > 0.9 and not changed[~hole].any()
+
+
+def test_a_mask_belongs_to_the_picture_of_its_whole_name(noisy, tmp_path):
+    hole = np.zeros((20, 20), np.uint8)
+    hole[2:9] = 255
+    masks = {"a.b.png": hole, "two.png": hole, "two.bmp": hole, "c.png": hole}
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "c.txt").write_text("about c")
+    options = Options(nfe=1, masks=str(tmp_path / "masks"))
+    for name, mask in masks.items():
+        Image.fromarray(mask).save(tmp_path / "masks" / name)
+    pictures = dict.fromkeys(("a.png", "a.b.png", "two.png", "c.png"), photo(20, 20))
+    outcome, _ = restore(noisy, tmp_path, options, **pictures)
+    assert outcome.restored == 2
+    assert "has no mask named a.*" in outcome.unreadable["a.png"]
+    assert "2 masks named two.*: two.bmp, two.png" in outcome.unreadable["two.png"]
+
+
+def test_white_on_a_transparent_mask_is_a_hole_and_the_transparent_is_none(noisy, tmp_path):
+    hole = np.zeros((20, 20), bool)
+    hole[2:9] = True
+    white = np.full((20, 20, 3), 255, np.uint8)
+    painted = np.dstack([white, np.uint8(hole) * 255])
+    Image.fromarray(painted).save(tmp_path / "mask.png")
+    options = Options(nfe=1, masks=str(tmp_path / "mask.png"))
+    _, out = restore(noisy, tmp_path, options, **{"a.png": photo(20, 20)})
+    np.testing.assert_array_equal(read(out / "a.png")[~hole], photo(20, 20)[~hole])
+    assert not close(read(out / "a.png")[hole], photo(20, 20)[hole], 30)
+
+
+def test_a_mask_without_a_hole_leaves_nothing_to_do(models, tmp_path):
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "mask.png")
+    options = Options(nfe=1, masks=str(tmp_path / "mask.png"))
+    outcome, _ = restore(models("mixture"), tmp_path, options, **{"a.png": photo(20, 20)})
+    assert "it has no hole" in outcome.unreadable["a.png"]
+
+
+def blocks_jpeg(height, width, orientation):
+    """A JPEG, stored so large, of which every block of 8×8 has one colour."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    colours = np.random.default_rng(0).integers(0, 256, (-(-height // 8), -(-width // 8), 3))
+    stored = np.uint8(colours.repeat(8, axis=0).repeat(8, axis=1)[:height, :width])
+    return pillow(stored, "JPEG", quality=95, subsampling=0, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_windows_start_on_a_jpegs_blocks_whichever_way_it_was_turned(
+    models, tmp_path, monkeypatch, orientation
+):
+    # no side is a multiple of 16: counted from the far side, blocks lie elsewhere
+    data, seen = blocks_jpeg(53, 59, orientation), {}
+    windows = Restorer.stream
+
+    def watched(self, given, **options):
+        given = list(given)
+        seen.update({tuple(window.origin.tolist()): window.x1 for window in given})
+        yield from windows(self, given, **options)
+
+    monkeypatch.setattr(Restorer, "stream", watched)
+    options = Options(nfe=1, tile=32, overlap=16)
+    _, out = restore(models("jpeg-10"), tmp_path, options, **{"a.jpg": data})
+    inside = seen[16, 16][:24, :24].reshape(3, 8, 3, 8, 3)
+    assert inside.std(axis=(1, 3)).max() < 0.01 < inside.std(axis=(0, 2)).min()
+    np.testing.assert_array_equal(read(out / "a.png"), image_io.decode_rgb(data))
+
+
+def test_a_jpeg_whose_tables_cannot_be_read_is_restored_all_the_same(models, tmp_path, monkeypatch):
+    def broken(data):
+        raise image_io.UnreadableImage("a JPEG with a broken header")
+
+    monkeypatch.setattr(image_io, "read_jpeg_info", broken)
+    data = pillow(photo(20, 20), "JPEG")
+    outcome, out = restore(models("jpeg-10"), tmp_path, **{"a.jpg": data})
+    assert outcome.restored == 1
+    np.testing.assert_array_equal(read(out / "a.png"), image_io.decode_rgb(data))

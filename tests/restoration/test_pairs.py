@@ -6,15 +6,18 @@ import pytest
 from i2sb_jax.array_io import decode_array, encode_array
 from i2sb_jax.data.scaling import ValueRange, ValueRanges, save_value_ranges
 from i2sb_jax.restoration import Restorer
-from i2sb_jax.restoration.folder import PREVIEW, restore_folder
+from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.output_folder import PREVIEW
 from tests.restoration.models import identity_model
 
 
-def model(folder, *, channels=(1, 1), suffix=".tif", dtype="uint16", high=65535.0):
+def model(folder, *, channels=(1, 1), suffix=".tif", dtype="uint16", high=65535.0, side=None):
+    """A run on pairs; `side` is the source's in one picture, None where it has its own."""
     source, target = channels
     data = {
-        "source": "pairs", "path": "x", "target_path": "y",
+        "source": "pairs", "path": "x", "target_path": "" if side else "y",
+        "source_side": side or "left",
         "source_channels": source, "target_channels": target,
         "cond_x1": source != target,
     }  # fmt: skip
@@ -89,3 +92,40 @@ def test_what_pairs_do_not_know_is_refused(tmp_path):
     (pairs / "value_ranges.json").unlink()
     with pytest.raises(ValueError, match=r"has no value_ranges\.json"):
         restore_folder(pairs, tmp_path / "in", tmp_path / "out", Options(nfe=1))
+
+
+def test_values_that_are_not_finite_are_refused_by_number(tmp_path):
+    floats = model(tmp_path / "m", suffix=".npy", dtype="float32", high=300.0)
+    lost = np.ones((9, 9, 1), np.float32)
+    lost[0, :3, 0] = np.nan, np.inf, -np.inf
+    outcome = restore(
+        tmp_path, floats, Options(nfe=1), **{"a.npy": lost, "b.npy": np.ones_like(lost)}
+    )
+    assert outcome.restored == 1
+    assert "3 of its 81 values are NaN or infinite" in outcome.unreadable["a.npy"]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_of_pictures_that_hold_a_pair_the_sources_half_is_restored(tmp_path, side, capsys):
+    pairs = model(tmp_path / "m", suffix=".png", dtype="uint8", high=255.0, side=side)
+    source, target = np.random.default_rng(0).integers(0, 256, (2, 20, 20, 1), np.uint8)
+    both = np.concatenate([source, target] if side == "left" else [target, source], axis=1)
+    given = {"a.png": both, "odd.png": both[:, 1:]}
+    options = Options(nfe=1, side_by_side=True)
+    outcome = restore(tmp_path, pairs, options, **given)
+    assert "width of 39 pixels" in outcome.unreadable["odd.png"]
+    np.testing.assert_array_equal(read(tmp_path / "out" / "a.png"), source)
+    assert "side-by-side" not in capsys.readouterr().err
+    # a source on its own comes as it is; what looks like a pair is asked about
+    (tmp_path / "in" / "source.png").write_bytes(encode_array(source, suffix=".png"))
+    restore_folder(pairs, tmp_path / "in", tmp_path / "whole", Options(nfe=1), quiet=True)
+    np.testing.assert_array_equal(read(tmp_path / "whole" / "source.png"), source)
+    assert read(tmp_path / "whole" / "a.png").shape == (20, 40, 1)
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "a.png is twice as wide as high" in warning and "--side-by-side" in warning
+
+
+def test_halves_are_refused_where_the_run_had_none(tmp_path):
+    options = Options(nfe=1, side_by_side=True)
+    with pytest.raises(ValueError, match="side_by_side is for runs that learnt from"):
+        restore(tmp_path, model(tmp_path / "m"), options, **{"a.tif": np.zeros((9, 9, 1), "u2")})

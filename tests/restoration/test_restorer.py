@@ -108,6 +108,25 @@ def test_known_pixels_are_kept_and_holes_start_from_noise(inpainter):
     assert np.abs(reseeded - restored)[~known].max() > 1e-2
 
 
+def test_the_noise_of_the_sampler_stays_off_known_pixels():
+    config = make_config(corruption="inpaint-center")  # an SDE
+    inpainter, image = Restorer(config, random_params(config)), pictures(1)
+    mask = np.zeros((1, 16, 16, 1), np.float32)
+    mask[:, 4:12, 4:12] = 1
+    known = np.broadcast_to(mask == 0, image.shape)
+    np.testing.assert_array_equal(inpainter(image, nfe=3, mask=mask)[known], image[known])
+    # as the sampler leaves them: σ_0 = 0.01 away, as in the paper
+    left = inpainter(image, nfe=3, mask=mask, record=(0,)).x0
+    assert np.std((left - image)[known]) == pytest.approx(0.01, rel=0.1)
+
+
+def test_weights_are_told_apart_by_their_values(restorer, inpainter):
+    digest = restorer.weights_digest()
+    assert digest == Restorer(restorer.config, restorer._params).weights_digest()
+    changed = jax.tree.map(lambda x: x + 1e-3, restorer._params)
+    assert digest != Restorer(restorer.config, changed).weights_digest()
+
+
 def test_conditioned_runs_see_the_picture_beside_the_noise():
     config = make_config(corruption="colorize")
     colorizer = Restorer(config, random_params(config))
@@ -132,3 +151,5 @@ def test_clear_errors(restorer, inpainter):
         restorer(image[0])
     with pytest.raises(ValueError, match="2 names for 1 images"):
         restorer(image, names=["a", "b"])
+    with pytest.raises(ValueError, match="seed=-1 must lie in"):
+        restorer(image, seed=-1)

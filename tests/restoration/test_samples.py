@@ -102,3 +102,12 @@ def test_samples_differ_and_do_not_depend_on_how_many_there_are(measured, tmp_pa
     assert std.max() > 1
     # of two samples a and b: |a - mean| = |a - b| / 2 = std / √2
     np.testing.assert_allclose(np.abs(first - mean), std / np.sqrt(2), atol=1.01)
+
+
+def test_the_deviation_of_a_grey_picture_is_of_its_grey(measured, tmp_path):
+    Image.new("L", (40, 24), 25).save(tmp_path / "in" / "a.png")
+    mean, std = measured()
+    assert mean.shape == (24, 40) and std.shape == (24, 40, 1)
+    # the three channels are restored apart, and their mean is what is saved
+    expected = 127.5 * closed_form_std(NFE) / np.sqrt(3)
+    assert np.sqrt(np.mean(std**2)) == pytest.approx(expected, rel=0.05)

@@ -1,0 +1,147 @@
+"""The folder that results go to: what each picture is written as, and what is there already.
+
+One folder holds results of one kind. What shapes the pixels is written beside them, so that the
+same command goes on where it was stopped, and another one is told apart before it mixes in.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from etils import epath
+
+from i2sb_jax import files
+from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.outputs import std_file, strip_file
+
+SETTINGS = "restore.json"
+PREVIEW = "preview.png"
+SHEET = "comparison_sheet.png"
+
+_UNCOMPARED = ("model",)  # the weights tell, wherever they lie
+
+
+def check_output(source: epath.PathLike, output: epath.PathLike) -> None:
+    """Raises ValueError where `output` is a file, or lies in the folder `source`."""
+    source, output = (epath.Path(path).expanduser() for path in (source, output))
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output {output} is a file: name a folder")
+    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
+        # a second run would take the first one's results for pictures
+        raise ValueError(f"--output {output} lies in the input folder: choose another")
+
+
+class OutputFolder:
+    """Where the results of one job go.
+
+    Attributes:
+        path: the folder; it need not exist.
+        targets: name of a picture -> the file that it becomes.
+    """
+
+    def __init__(
+        self,
+        path: epath.Path,
+        source: epath.Path,
+        names: Iterable[str],
+        *,
+        suffix: str,
+        options: Options,
+    ):
+        """Finds a place for every picture.
+
+        Args:
+            path: the folder.
+            source: folder of the pictures.
+            names: of the pictures, relative to it.
+            suffix: of the results.
+            options: which decide what else is written.
+
+        Raises:
+            ValueError: two results would be written to one file, or one over a picture.
+        """
+        self.path, self._options = path, options
+        self.targets = {name: (path / name).with_suffix(suffix) for name in names}
+        own = [PREVIEW] if options.preview else [SHEET] if options.degrade else []
+        seen = {path / name: f"the job's own {name}" for name in own}
+        for name, target in self.targets.items():
+            for file in self._files(target):
+                if file in seen:
+                    raise ValueError(f"{name} and {seen[file]} would both be written to {file}")
+                if file.exists() and file.resolve() == (source / name).resolve():
+                    raise ValueError(f"{name} would be overwritten: choose another --output")
+                seen[file] = name
+
+    def is_done(self, name: str) -> bool:
+        """Whether a picture is there already, and to be left alone."""
+        chosen = self._options
+        return not (chosen.overwrite or chosen.preview) and self.targets[name].exists()
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises ValueError, in one line, where the folder holds results of other settings.
+
+        With `overwrite` only those that this job would leave standing are in the way.
+        """
+        file = self.path / SETTINGS
+        if self._options.preview or not file.exists():
+            return
+        differences = _differences(file, json.loads(json.dumps(settings)))
+        if not differences:
+            return
+        if not self._options.overwrite:
+            raise ValueError(
+                f"{self.path} holds pictures restored otherwise: {differences}; choose another "
+                "--output, or --overwrite"
+            )
+        if others := self._others():
+            raise ValueError(
+                f"{self.path} holds {others[0]}{' and others' * (len(others) > 1)} too, which this "
+                f"job would leave as they are, restored otherwise: {differences}; choose another "
+                "--output"
+            )
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Notes the settings; what is to be overwritten goes first.
+
+        Otherwise a job that is stopped half way would leave old results that look like its own.
+        """
+        if self._options.overwrite:
+            for target in self.targets.values():
+                for file in self._files(target):
+                    file.unlink(missing_ok=True)
+        text = json.dumps(settings, indent=2) + "\n"
+        files.write_atomically(self.path / SETTINGS, text.encode())
+
+    def _files(self, target: epath.Path) -> list[epath.Path]:
+        """All that is written of one picture."""
+        extra = [strip_file(target)] if self._options.trajectory else []
+        extra += [std_file(target)] if self._options.samples > 1 else []
+        return [target, *extra]
+
+    def _others(self) -> list[str]:
+        """Pictures in the folder that are not this job's."""
+        suffixes = tuple({target.suffix for target in self.targets.values()})
+        ours = {file for target in self.targets.values() for file in self._files(target)}
+        ours |= {self.path / name for name in (PREVIEW, SHEET)}
+        # what goes with a picture goes when the picture does
+        ours |= {f(t) for t in self.targets.values() for f in (std_file, strip_file)}
+        try:
+            found = files.list_images(self.path, suffixes=suffixes)
+        except ValueError:  # none at all
+            return []
+        return [name for name in found if self.path / name not in ours]
+
+
+def _differences(file: epath.Path, ours: Mapping[str, Any]) -> str:
+    """In words, what other settings are in `file`; "" where they are the same."""
+    try:
+        theirs = json.loads(file.read_text())
+    except ValueError:
+        theirs = None
+    if not isinstance(theirs, dict):
+        return f"{file} is broken"
+    return ", ".join(
+        f"{key} is {theirs.get(key)!r} there, {value!r} here"
+        for key, value in ours.items()
+        if key not in _UNCOMPARED and theirs.get(key) != value
+    )
