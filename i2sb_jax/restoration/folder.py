@@ -95,6 +95,8 @@ def restore_folder(
         "input": files.real_path(folder),
         **options.settings(),
     }
+    if options.degrade:
+        settings["pictures"] = len(names)  # masks and members of the mixture go by number
     results.check_settings(settings)
     work = _Work(restorer, pictures, options, results)
     work.plan(quiet=quiet)
