@@ -2,9 +2,10 @@
 
 import contextlib
 import itertools
+import json
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from etils import epath
 
@@ -12,6 +13,24 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"),
     *(".gif", ".bmp", ".ppm", ".pgm", ".jp2"),
 )
+
+_MAX_JSON = 1 << 22  # bytes: settings of all kinds take some thousand
+
+
+def read_json(path: epath.PathLike) -> Any:
+    """What a small file of JSON holds, a stranger's too.
+
+    Raises:
+        ValueError: it is larger than any settings, no JSON, or nests too deep; a few words.
+    """
+    with epath.Path(path).open("rb") as file:
+        raw = file.read(_MAX_JSON + 1)
+    if len(raw) > _MAX_JSON:
+        raise ValueError(f"it has more than {_MAX_JSON} bytes")
+    try:
+        return json.loads(raw.decode())
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
 
 
 def write_atomically(path: epath.PathLike, data: bytes) -> None:

@@ -117,7 +117,7 @@ def test_no_key_may_be_missing(key):
         ({"bridge.num_steps": 999}, ("bridge.num_steps=999", "even", "e.g. 1000")),
         ({"bridge.num_steps": 0}, ("bridge.num_steps=0", "at least 2")),
         ({"bridge.beta_max": 0.0}, ("bridge.beta_max=0.0", "positive")),
-        ({"bridge.beta_max": float("nan")}, ("bridge.beta_max=nan", "positive")),
+        ({"bridge.beta_max": float("nan")}, ("bridge.beta_max=nan", "finite")),
         ({"bridge.deterministic": True}, ("sampler='ddpm'", "'ode'")),
         ({"model.model_channels": 31}, ("model: model_channels is 31", "even")),
         ({"model.norm_groups": 48}, ("model: level 0", "norm_groups 48")),

@@ -7,7 +7,7 @@ Gate 1 is the locked ConfigDict of `configs/base.py`, where a misspelt key raise
 
 from i2sb_jax.config.checks import nearest
 from i2sb_jax.config.data import PAIRS, SOURCES, DataConfig
-from i2sb_jax.config.mapping import check_key, flatten, from_config_dict, to_dict
+from i2sb_jax.config.mapping import check_key, flatten, from_config_dict, map_paths, to_dict
 from i2sb_jax.config.run import check_same_run, load, save
 from i2sb_jax.config.sections import (
     SAMPLERS,
@@ -43,6 +43,7 @@ __all__ = [
     "flatten",
     "from_config_dict",
     "load",
+    "map_paths",
     "nearest",
     "save",
     "to_dict",

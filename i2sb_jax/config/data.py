@@ -3,7 +3,13 @@
 import dataclasses
 import re
 
-from i2sb_jax.config.checks import check_at_least, check_choice, check_within
+from i2sb_jax.config.checks import (
+    check_at_least,
+    check_at_most,
+    check_choice,
+    check_within,
+    path_field,
+)
 
 PAIRS = "pairs"  # the source of X_0 and X_1, and of the corruption that is none
 SOURCES = ("photos", "folder", "records", "tfds", PAIRS)
@@ -11,16 +17,18 @@ CROPS = ("resize", "window")
 SIDES = ("left", "right")
 SCALINGS = ("dtype", "fixed", "percentiles")
 
+_MAX_CHANNELS = 4096  # of a file: several times what spectrometers deliver
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Where the clean pictures, or both sides of pairs, come from and how they are cut."""
 
     source: str
-    path: str
-    eval_path: str
+    path: str = path_field()
+    eval_path: str = path_field()
     eval_fraction: float
-    eval_list: str
+    eval_list: str = path_field()
     tfds_name: str
     tfds_split: str
     tfds_eval_split: str
@@ -29,8 +37,8 @@ class DataConfig:
     quarter_turns: bool
     shuffle_channels: bool
     max_unreadable: int
-    target_path: str
-    eval_target_path: str
+    target_path: str = path_field()
+    eval_target_path: str = path_field()
     source_side: str
     source_channels: int
     target_channels: int
@@ -83,8 +91,11 @@ class DataConfig:
     def _check_pairs(self):
         check_choice("data.source_side", self.source_side, SIDES)
         check_choice("data.scaling", self.scaling, SCALINGS)
-        check_at_least("data.source_channels", self.source_channels, 1)
-        check_at_least("data.target_channels", self.target_channels, 1)
+        for key in ("source_channels", "target_channels"):
+            check_at_least(f"data.{key}", getattr(self, key), 1)
+            check_at_most(
+                f"data.{key}", getattr(self, key), _MAX_CHANNELS, reason="no picture has more"
+            )
         for key in ("source_range", "target_range", "percentiles"):
             values = getattr(self, key)
             if len(values) != 2 or not values[0] < values[1]:
@@ -93,7 +104,7 @@ class DataConfig:
             raise ValueError(f"data.percentiles={self.percentiles} must lie in 0…100")
         try:
             re.compile(self.group_pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"data.group_pattern={self.group_pattern!r}: {error}") from None
         if self.shuffle_channels:
             raise ValueError("data.shuffle_channels=True would tear pairs apart: use False")

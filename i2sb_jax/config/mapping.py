@@ -1,11 +1,12 @@
 """From a plain mapping to the configuration and back: the second gate."""
 
 import dataclasses
+import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from i2sb_jax.config.checks import nearest
+from i2sb_jax.config.checks import check_text, nearest
 from i2sb_jax.config.sections import Config
 
 
@@ -30,6 +31,31 @@ def from_config_dict(values: Mapping[str, Any]) -> Config:
 def to_dict(config: Config) -> dict[str, Any]:
     """The configuration as JSON-ready nested dicts; the inverse of `from_config_dict`."""
     return dataclasses.asdict(config)
+
+
+def map_paths(config: Config, change: Callable[[str, str], str]) -> Config:
+    """The configuration with other paths.
+
+    Args:
+        config: any.
+        change: gets the key, such as "data.path", and the path; returns the new one. It is not
+            asked where no path is given.
+
+    Returns:
+        The validated configuration.
+    """
+    return _map_paths(config, change, prefix="")
+
+
+def _map_paths(section, change: Callable[[str, str], str], *, prefix: str):
+    changed = {}
+    for field in dataclasses.fields(section):
+        key, value = prefix + field.name, getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            changed[field.name] = _map_paths(value, change, prefix=f"{key}.")
+        elif "is_path" in field.metadata and value:
+            changed[field.name] = change(key, value)
+    return dataclasses.replace(section, **changed)
 
 
 def check_key(key: str) -> None:
@@ -79,9 +105,16 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
             raise ValueError(f"config key {key}={value!r} must be a sequence")
         return tuple(_typed(f"{key}[{i}]", item, element) for i, item in enumerate(value))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ValueError(f"config key {key} is a number too large for a float") from None
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ValueError(f"config key {key}={value!r} must be of type {kind.__name__}")
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f"config key {key}={value!r} must be a finite number")
+    if kind is str:
+        check_text(f"config key {key}", value)
     return value
 
 

@@ -6,7 +6,7 @@ from etils import epath
 
 from i2sb_jax.config.mapping import flatten, from_config_dict, to_dict
 from i2sb_jax.config.sections import Config
-from i2sb_jax.files import write_atomically
+from i2sb_jax.files import read_json, write_atomically
 
 _FILE = "config.json"
 # keys that may change between a run's start and its continuation: none changes what was learnt
@@ -40,7 +40,7 @@ def load(workdir: epath.PathLike) -> Config:
     if not path.exists():
         raise ValueError(f"{workdir} is not a run's folder: it has no {_FILE}")
     try:
-        return from_config_dict(json.loads(path.read_text()))
+        return from_config_dict(read_json(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -2,7 +2,13 @@
 
 import dataclasses
 
-from i2sb_jax.config.checks import check_at_least, check_choice, check_within
+from i2sb_jax.config.checks import (
+    check_at_least,
+    check_at_most,
+    check_choice,
+    check_within,
+    path_field,
+)
 from i2sb_jax.config.data import PAIRS, DataConfig
 from i2sb_jax.corruptions import make_corruption
 from i2sb_jax.models import UNetConfig
@@ -11,6 +17,13 @@ SCHEDULES = ("step", "cosine")
 SAMPLERS = ("ddpm", "ode")
 _SEEDS = 2**32  # without 64-bit mode JAX drops the bits above
 MATMUL_PRECISIONS = ("default", "high", "highest")
+
+# A configuration may come with a stranger's model: these keep it from asking for more memory or
+# time than there is, before anything that fits has been found. All lie far above what is in use.
+_MAX_STEPS = 100_000  # of a bridge
+_MAX_SIDE = 2048  # pixels of a training picture
+_MAX_LEVELS, _MAX_BLOCKS, _MAX_WIDTH = 10, 16, 16_384  # of a network; ADM: 6, 2, 1024
+_MAX_BATCH = 4096  # pictures a device in one network call
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +40,8 @@ class BridgeConfig:
                 f"bridge.num_steps={self.num_steps} must be even and at least 2, "
                 f"e.g. {max(2, self.num_steps + self.num_steps % 2)}"
             )
+        reason = "the schedule is a table of all of them; the paper has 1000"
+        check_at_most("bridge.num_steps", self.num_steps, _MAX_STEPS, reason=reason)
         if not self.beta_max > 0:
             raise ValueError(f"bridge.beta_max={self.beta_max} must be positive")
 
@@ -48,10 +63,21 @@ class ModelConfig:
     def __post_init__(self):
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
         object.__setattr__(self, "attention_downsamples", tuple(self.attention_downsamples))
+        self._check_size()
         try:
             self.unet_config(in_channels=3)
         except ValueError as error:
             raise ValueError(f"model: {error}") from None
+
+    def _check_size(self):
+        reason = "far more than any U-Net in use has"
+        levels, blocks = len(self.channel_mult), self.num_res_blocks
+        check_at_most("levels of model.channel_mult", levels, _MAX_LEVELS, reason=reason)
+        check_at_most("model.num_res_blocks", blocks, _MAX_BLOCKS, reason=reason)
+        check_at_most("model.model_channels", self.model_channels, _MAX_WIDTH, reason=reason)
+        for factor in self.channel_mult:
+            width = factor * self.model_channels
+            check_at_most("channels by model.channel_mult", width, _MAX_WIDTH, reason=reason)
 
     def unet_config(self, *, in_channels: int, out_channels: int = 3) -> UNetConfig:
         """The network's own configuration; it checks these values."""
@@ -96,7 +122,7 @@ class TrainingConfig:
     batch_size: int
     accumulation_steps: int
     ema_decay: float
-    init_from: str
+    init_from: str = path_field()
     log_every: int
     image_every: int
     checkpoint_every: int
@@ -126,6 +152,8 @@ class SamplingConfig:
 
     def __post_init__(self):
         check_at_least("sampling.batch_size", self.batch_size, 1)
+        reason = "a device computes so many pictures at once"
+        check_at_most("sampling.batch_size", self.batch_size, _MAX_BATCH, reason=reason)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,7 +162,7 @@ class Config:
 
     seed: int
     corruption: str
-    mask_file: str
+    mask_file: str = path_field()
     image_size: int
     matmul_precision: str
     bridge: BridgeConfig
@@ -145,6 +173,8 @@ class Config:
     sampling: SamplingConfig
 
     def __post_init__(self):
+        reason = "larger pictures are restored in tiles"
+        check_at_most("image_size", self.image_size, _MAX_SIDE, reason=reason)
         check_seed("seed", self.seed)
         self._check_corruption()
         check_choice("matmul_precision", self.matmul_precision, MATMUL_PRECISIONS)

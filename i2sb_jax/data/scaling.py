@@ -7,14 +7,16 @@ them cannot say what its outputs mean.
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from etils import epath
 
+from i2sb_jax.array_io import ARRAY_SUFFIXES
 from i2sb_jax.config import DataConfig
-from i2sb_jax.files import write_atomically
+from i2sb_jax.files import read_json, write_atomically
 
 FILE = "value_ranges.json"
 # Percentiles are of at most so many values a channel, drawn evenly from all pairs that are read.
@@ -166,7 +168,7 @@ def load_value_ranges(workdir: epath.PathLike) -> ValueRanges:
     if not path.exists():
         raise ValueError(f"{workdir} has no {FILE}: copy it from the run that the weights are of")
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path)
         sides = {side: _range_of(values[side]) for side in ("source", "target")}
         return ValueRanges(**sides, scaling=str(values["scaling"]))
     except (ValueError, KeyError, TypeError) as error:
@@ -176,9 +178,14 @@ def load_value_ranges(workdir: epath.PathLike) -> ValueRanges:
 def _range_of(values: dict[str, Any]) -> ValueRange:
     ends = {end: tuple(float(value) for value in values[end]) for end in ("low", "high")}
     side = ValueRange(**{**values, **ends})
-    np.dtype(side.dtype)  # raises TypeError for what is none
+    if np.dtype(side.dtype).kind not in "uif":
+        raise ValueError(f"{side.dtype!r} is no type of a file's numbers")
     if {side.channels} != {len(side.low), len(side.high)}:
-        raise ValueError(f"{side.channels} channels with {len(side.low)} ranges")
+        raise ValueError(f"{side.channels!r} channels with {len(side.low)} ranges")
+    if not all(low < high < math.inf for low, high in zip(side.low, side.high, strict=True)):
+        raise ValueError("a range is not two finite numbers, the lower one first")
+    if side.suffix not in ARRAY_SUFFIXES:
+        raise ValueError(f"{side.suffix!r} is none of {' '.join(ARRAY_SUFFIXES)}")
     return side
 
 

@@ -147,6 +147,13 @@ def change(values, side, **changes):
         lambda values: change(values, "target", low=[0.0]),
         lambda values: change(values, "target", low="ab"),
         lambda values: change(values, "source", more=1),
+        # of a stranger: what would fail, or write elsewhere, in the middle of restoring
+        lambda values: change(values, "source", dtype="object"),
+        lambda values: change(values, "target", suffix="/../x.png"),
+        lambda values: change(values, "target", suffix=None),
+        lambda values: change(values, "target", low=[1.0] * 3, high=[0.0] * 3),
+        lambda values: change(values, "target", high=[float("inf")] * 3),
+        lambda values: change(values, "target", low=[float("nan")] * 3),
     ],
 )
 def test_ranges_that_are_none(tmp_path, spoil):
