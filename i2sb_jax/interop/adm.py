@@ -9,6 +9,7 @@ from etils import epath
 from i2sb_jax.config import flatten
 from i2sb_jax.corruptions import make_corruption
 from i2sb_jax.corruptions.mixture import MIXTURE_NAMES
+from i2sb_jax.interop.mapped import float_array
 from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.models.architecture import BlockSpec, UNetConfig, block_plan
 from i2sb_jax.types import Params
@@ -132,20 +133,21 @@ def params_from_state_dict(
 
     Args:
         state_dict: guided-diffusion's name to array, in PyTorch's layout. All tensors of the
-            network and nothing else.
+            network and nothing else, of floats of any width.
         config: the network.
 
     Returns:
         Nested dict of float32 arrays: views of the given ones where these are float32.
 
     Raises:
-        ValueError: tensors are missing or surplus, or one has another shape than the network's.
+        ValueError: tensors are missing or surplus, or one has another shape than the network's,
+            or is no tensor of floats.
     """
     table = list(parameter_table(config))
     check_names(state_dict, table)
     params: dict[str, Any] = {}
     for entry in table:
-        tensor = np.asarray(state_dict[entry.torch_name])
+        tensor = float_array(entry.torch_name, state_dict[entry.torch_name])
         if tensor.shape != entry.torch_shape:
             raise ValueError(
                 f"{entry.torch_name} has shape {tensor.shape}, expected {entry.torch_shape}"
@@ -220,14 +222,18 @@ def load_adm(path: epath.PathLike, config: UNetConfig, *, seed: int = 0) -> Para
     return adm_params(read_weights_file(path), config, seed=seed)
 
 
-def adm_params(state_dict: Any, config: UNetConfig, *, seed: int) -> Params:
-    """As `load_adm`, from what was read."""
+def adm_params(state_dict: Any, config: UNetConfig, *, seed: int = 0, adapt: bool = True) -> Params:
+    """As `load_adm`, from what was read; without `adapt` all channels must fit as they are."""
     if not is_adm(state_dict):
         raise ValueError(f"there are none of ADM's tensors in it: no {FIRST_KERNEL}")
-    channels = np.shape(state_dict[FIRST_KERNEL])[1:2]
-    if channels > (config.in_channels,):
-        raise ValueError(explain_inputs(channels[0], config.in_channels))
-    return params_from_state_dict(adapt_adm_channels(state_dict, config, seed=seed), config)
+    kernel = float_array(FIRST_KERNEL, state_dict[FIRST_KERNEL])
+    wanted = config.in_channels
+    given = kernel.shape[1] if kernel.ndim == 4 else wanted
+    if given > wanted or (given != wanted and not adapt):
+        raise ValueError(explain_inputs(given, wanted))
+    if adapt:
+        state_dict = adapt_adm_channels(state_dict, config, seed=seed)
+    return params_from_state_dict(state_dict, config)
 
 
 def is_adm(contents: Any) -> bool:
@@ -267,18 +273,24 @@ def adapt_adm_channels(
     Returns:
         The state dict with `input_blocks.0.0` and `out.2` fitted. Whatever cannot be fitted is left
         alone, for `params_from_state_dict` to refuse by name.
+
+    Raises:
+        ValueError: one of these is no tensor of floats.
     """
     adapted = dict(state_dict)
     for name in ("out.2.weight", "out.2.bias"):
         if name in adapted:
-            adapted[name] = np.asarray(adapted[name])[: config.out_channels]
+            tensor = float_array(name, adapted[name])
+            adapted[name] = tensor[: config.out_channels] if tensor.ndim else tensor
     if FIRST_KERNEL in adapted:
-        kernel = np.asarray(adapted[FIRST_KERNEL], np.float32)
-        added = config.in_channels - kernel.shape[1] if kernel.ndim == 4 else 0
-        if added > 0:
-            bound = (config.in_channels * kernel[0, 0].size) ** -0.5
+        kernel = float_array(FIRST_KERNEL, adapted[FIRST_KERNEL])
+        fits = kernel.shape[:1] + kernel.shape[2:] == (config.level_channels[0], 3, 3)
+        if fits and 0 < kernel.shape[1] < config.in_channels:
+            added = config.in_channels - kernel.shape[1]
+            bound = (config.in_channels * 9) ** -0.5
             rng = np.random.Generator(np.random.PCG64(seed))
-            shape = (kernel.shape[0], added, *kernel.shape[2:])
+            shape = (kernel.shape[0], added, 3, 3)
             new = rng.uniform(-bound, bound, shape).astype(np.float32)
-            adapted[FIRST_KERNEL] = np.concatenate([kernel, new], axis=1)
+            kernel = np.concatenate([kernel.astype(np.float32), new], axis=1)
+            adapted[FIRST_KERNEL] = kernel
     return adapted

@@ -8,7 +8,6 @@ is never read.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from etils import epath
 
 from i2sb_jax.config import nearest
@@ -20,6 +19,7 @@ from i2sb_jax.interop.adm import (
     parameter_table,
     params_from_state_dict,
 )
+from i2sb_jax.interop.mapped import float_array
 from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.models.architecture import UNetConfig
 from i2sb_jax.types import Params
@@ -51,12 +51,18 @@ def i2sb_params(contents: Any, config: UNetConfig, *, weights: str) -> Params:
         raise ValueError(f"weights={weights!r} is not known: {nearest(str(weights), WEIGHTS)}")
     if not is_i2sb(contents):
         raise ValueError("there is no 'net' with an 'ema' beside it: not a checkpoint of I²SB")
+    for part in ("net", "ema"):
+        if not isinstance(contents[part], Mapping):
+            kind = type(contents[part]).__name__
+            raise ValueError(f"its {part!r} is no table of tensors but of type {kind}")
     table = list(parameter_table(config))
     net = {str(name).removeprefix(_PREFIX): value for name, value in contents["net"].items()}
+    if len(net) < len(contents["net"]):
+        raise ValueError(f"its 'net' names a tensor twice, with and without {_PREFIX}")
     # the averages have no names: the network's tell whether they are the right ones
     check_names(net, table)
     tensors = net if weights == "net" else _averages(contents["ema"], table)
-    shape = np.shape(tensors[FIRST_KERNEL])
+    shape = float_array(FIRST_KERNEL, tensors[FIRST_KERNEL]).shape
     if len(shape) == 4 and shape[1] != config.in_channels:
         raise ValueError(explain_inputs(shape[1], config.in_channels))
     return params_from_state_dict(tensors, config)
@@ -64,11 +70,7 @@ def i2sb_params(contents: Any, config: UNetConfig, *, weights: str) -> Params:
 
 def is_i2sb(contents: Any) -> bool:
     """Whether the contents of a file of weights are laid out as I²SB's checkpoints."""
-    return (
-        isinstance(contents, Mapping)
-        and isinstance(contents.get("net"), Mapping)
-        and isinstance(contents.get("ema"), Mapping)
-    )
+    return isinstance(contents, Mapping) and "net" in contents and "ema" in contents
 
 
 def _averages(ema: Mapping[str, Any], table: Sequence[ParameterEntry]) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from typing import IO, TypeVar
+from collections.abc import Callable, Sequence
+from typing import IO, Any, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -91,12 +93,13 @@ def array_view(
     Raises:
         ValueError: the array reaches outside of its bytes, or is no array.
     """
+    check_axes(shape)  # first: all that follows computes with every one of them
     strides = contiguous_strides(shape) if strides is None else strides
+    if len(strides) != len(shape):
+        raise ValueError(f"a tensor has {len(shape)} axes and {len(strides)} strides")
     numbers = (*shape, *strides, offset)
     if any(type(number) is not int for number in numbers):
         raise ValueError("a tensor's shape, strides or offset is not made of integers")
-    if len(shape) > _MAX_DIMS or len(strides) != len(shape):
-        raise ValueError(f"a tensor has {len(shape)} axes and {len(strides)} strides")
     told = f"a tensor of shape {shown(shape)}, strides {shown(strides)}, offset {shown(offset)}"
     if min(numbers) < 0:
         raise ValueError(f"{told} has a negative number")
@@ -130,6 +133,21 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= max(size, 1)
     return tuple(reversed(strides))
+
+
+def check_axes(shape: Sequence[Any]) -> None:
+    """Raises ValueError where a shape has more axes than any tensor of weights."""
+    if len(shape) > _MAX_DIMS:
+        raise ValueError(f"a tensor has {len(shape)} axes, at most {_MAX_DIMS}")
+
+
+def float_array(name: str, value: Any) -> np.ndarray:
+    """A value of a state dict as an array; ValueError unless it is one, of floats of any width."""
+    if not isinstance(value, np.ndarray | jax.Array):
+        raise ValueError(f"{name} is no tensor but of type {type(value).__name__}")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(f"{name} holds {value.dtype}, and weights are floating-point numbers")
+    return np.asarray(value)
 
 
 def check_name(name: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from i2sb_jax.files import open_atomically
-from i2sb_jax.interop.mapped import array_view, check_name, read_mapped, shown
+from i2sb_jax.interop.mapped import array_view, check_axes, check_name, read_mapped, shown
 
 _MAX_HEADER = 1 << 23  # bytes; a tensor takes about 100. As Python objects up to 30 times that.
 _MAX_DIGITS = 20
@@ -164,6 +164,7 @@ def _span(name: str, entry: Any) -> tuple[int, int]:
         case _:
             raise ValueError(f"tensor {shown(name)} has no dtype, shape and two data_offsets")
     check_name(name)
+    check_axes(shape)  # before it is multiplied: a header has room for a million axes
     if len(entry) > 3:
         raise ValueError(f"tensor {shown(name)} has more than dtype, shape and data_offsets")
     if kind not in _DTYPES:
