@@ -27,7 +27,7 @@ HUGE = 10**12
         ({"model.norm_groups": HUGE}, ("norm_groups 1000000000000",)),
         ({**PAIRS, "data.source_channels": HUGE}, ("data.source_channels=1000", "at most 4096")),
         ({**PAIRS, "data.target_channels": HUGE}, ("data.target_channels=1000", "at most 4096")),
-        ({**PAIRS, "data.group_pattern": "a{%d}" % HUGE}, ("data.group_pattern=",)),
+        ({**PAIRS, "data.group_pattern": f"a{{{HUGE}}}"}, ("data.group_pattern=",)),
         ({**PAIRS, "data.group_pattern": "(" * 4000}, ("data.group_pattern=",)),
         ({"sampling.batch_size": HUGE}, ("sampling.batch_size=1000", "at most 4096")),
         ({"seed": -1}, ("seed=-1", "0…4294967295")),

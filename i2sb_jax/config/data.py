@@ -52,6 +52,8 @@ class DataConfig:
     def __post_init__(self):
         check_choice("data.source", self.source, SOURCES)
         check_choice("data.crop", self.crop, CROPS)
+        check_choice("data.source_side", self.source_side, SIDES)
+        check_choice("data.scaling", self.scaling, SCALINGS)
         check_within("data.eval_fraction", self.eval_fraction, 0.0, 1.0)
         check_at_least("data.max_unreadable", self.max_unreadable, 0)
         self._check_path()
@@ -89,8 +91,6 @@ class DataConfig:
                 )
 
     def _check_pairs(self):
-        check_choice("data.source_side", self.source_side, SIDES)
-        check_choice("data.scaling", self.scaling, SCALINGS)
         for key in ("source_channels", "target_channels"):
             check_at_least(f"data.{key}", getattr(self, key), 1)
             check_at_most(
