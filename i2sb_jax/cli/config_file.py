@@ -9,7 +9,8 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from i2sb_jax.config import Config, check_key, from_config_dict
+from i2sb_jax.cli import errors
+from i2sb_jax.config import Config, check_key, from_config_dict, map_paths
 
 _USAGE = "use --config FILE [--config.KEY=VALUE …] --workdir DIR"
 
@@ -23,11 +24,13 @@ def parse(arguments: Sequence[str], *, program: str, usage: str = _USAGE) -> tup
         usage: its options, for the line about a wrong one.
 
     Returns:
-        The validated configuration and the work directory.
+        The validated configuration and the work directory, ~ expanded in all paths.
 
     Raises:
         ValueError: something is missing, unknown or out of range; one line.
     """
+    # a shell leaves the ~ of --config=~/FILE to the program
+    arguments = [re.sub("(?<=^--config=)~[^:]*", _expanded, each) for each in arguments]
     for path in _config_paths(arguments):
         if not path.is_file():
             raise ValueError(f"no config file {path}: --config names a Python file")
@@ -42,13 +45,14 @@ def parse(arguments: Sequence[str], *, program: str, usage: str = _USAGE) -> tup
         rest = values(argv)
         given = None if values.config is None else values.config.to_dict()
     except Exception as error:  # a config file is a program: it may raise anything
-        raise ValueError(_explain(error, usage)) from error
+        raise ValueError(errors.in_config_file(error, usage)) from error
     if rest[1:]:
         raise ValueError(f"{rest[1]!r} is not an option: {usage}")
     for option, value in (("--config", given), ("--workdir", values.workdir)):
         if value is None:
             raise ValueError(f"{option} is missing: {usage}")
-    return from_config_dict(given), os.path.expanduser(values.workdir)
+    config = map_paths(from_config_dict(given), lambda _, path: os.path.expanduser(path))
+    return config, os.path.expanduser(values.workdir)
 
 
 def _config_paths(arguments: Sequence[str]) -> list[epath.Path]:
@@ -65,16 +69,5 @@ def _make_importable(path: epath.Path) -> None:
         sys.path.insert(0, str(root))
 
 
-def _explain(error: Exception, usage: str) -> str:
-    """The error in one line, with the nearest key where a config file misspelt one."""
-    text = str(error)
-    if misspelt := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
-        return f"unknown config key {misspelt[2]!r}: did you mean {misspelt[1]!r}?"
-    if unknown := re.search(r'Key "(\w+)" does not exist', text):
-        return f"unknown config key {unknown[1]!r}: configs/base.py has all there are"
-    if isinstance(error, flags.UnrecognizedFlagError):
-        return f"--{error.flagname} is not an option: {usage}"
-    if "Traceback" in text:  # ml_collections quotes it; its last line is the error
-        text = text.strip().splitlines()[-1]
-    kind = "" if isinstance(error, flags.Error) else f"{type(error).__name__} in the config file: "
-    return kind + " ".join(text.split())
+def _expanded(path: re.Match) -> str:
+    return os.path.expanduser(path[0])

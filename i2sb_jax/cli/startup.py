@@ -10,6 +10,7 @@ from typing import NoReturn
 import jax
 from etils import epath
 
+from i2sb_jax.cli.errors import users_line
 from i2sb_jax.sharding import check_accelerator_visible
 
 _TRACEBACK = "I2SB_TRACEBACK"
@@ -19,22 +20,22 @@ _CACHE = "JAX_COMPILATION_CACHE_DIR"
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Calls main(arguments) and exits with its status.
 
-    A ValueError or OSError is the user's to mend, and so is a missing package: one line is printed,
-    and the status is 2. With I2SB_TRACEBACK=1 in the environment it is raised as it is.
+    A ValueError or OSError is the user's to mend, and so are a missing package and a bucket that
+    cannot be reached: one line is printed, and the status is 2. With I2SB_TRACEBACK=1 in the
+    environment it is raised as it is.
     """
     try:
         sys.exit(main(sys.argv[1:]) or 0)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        if os.environ.get(_TRACEBACK):
-            raise
-        line = (str(error) or repr(error)).splitlines()[0]
-        if isinstance(error, ModuleNotFoundError):
-            line += ": training and its data need pip install 'i2sb_jax[train]'"
-        print(f"error: {line}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)  # as shells report an interrupt
+    except Exception as error:
+        line = users_line(error)
+        if line is None or os.environ.get(_TRACEBACK):
+            raise
+        # names of files and texts of strangers are in it: none of them may move the cursor
+        print("error:", "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+        sys.exit(2)
 
 
 def require(*packages: str) -> None:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -64,15 +65,24 @@ def built(tmp_path, file_format):
     return data_dir
 
 
-def run_prepare(*arguments):
-    return prepare.main([str(argument) for argument in arguments])
+@pytest.fixture
+def run_prepare(monkeypatch):
+    """The tool as people call it -> its status."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["i2sb-prepare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            prepare.main()
+        return stop.value.code
+
+    return run
 
 
 def everything(source):
     return [source.read(i) for i in range(len(source))]
 
 
-def test_the_same_pictures_give_the_same_batches_through_all_sources(tmp_path):
+def test_the_same_pictures_give_the_same_batches_through_all_sources(tmp_path, run_prepare):
     path = write_pictures(tmp_path / "folder", COUNT)
     assert run_prepare("--path", path, "--output", tmp_path / "records", "--shards", 3) == 0
     data_dir = built(tmp_path, "array_record")
@@ -92,7 +102,7 @@ def test_the_same_pictures_give_the_same_batches_through_all_sources(tmp_path):
         assert (batches[1].label == -1).all() and (batches[2].label >= 0).all()
 
 
-def test_records_keep_bytes_names_labels_and_the_split(tmp_path):
+def test_records_keep_bytes_names_labels_and_the_split(tmp_path, run_prepare):
     source = ListSource([png(i) for i in range(40)])
     write_records(source, tmp_path / "r", num_shards=4, report=pytest.fail)
     assert len(list((tmp_path / "r").iterdir())) == 5
@@ -112,7 +122,7 @@ def test_arrays_become_png(tmp_path):
     assert records.read(2).image.startswith(b"\x89PNG") and records.read(2).label == 2
 
 
-def test_missing_files_keep_their_number(tmp_path, capsys):
+def test_missing_files_keep_their_number(tmp_path, capsys, run_prepare):
     path = write_pictures(tmp_path / "p", 3)
     (tmp_path / "p" / "001.png").unlink()
     (tmp_path / "p" / "001.png").symlink_to(tmp_path / "nowhere")
@@ -124,7 +134,7 @@ def test_missing_files_keep_their_number(tmp_path, capsys):
         open_source("folder", path=path).read(1)
 
 
-def test_prepare_from_the_other_sources(tmp_path):
+def test_prepare_from_the_other_sources(tmp_path, run_prepare):
     pytest.importorskip("skimage")
     assert run_prepare("--source", "photos", "--split", "eval", "--output", tmp_path / "a") == 0
     photos = everything(open_source("photos", split="eval"))
@@ -149,19 +159,25 @@ def test_prepare_from_the_other_sources(tmp_path):
         (("--source", "records", "--path", "{}/p", "--output", "{}/out"), "i2sb-prepare --source"),
     ],
 )
-def test_prepare_refuses_in_one_line(tmp_path, capsys, arguments, message):
+def test_prepare_refuses_in_one_line(tmp_path, capsys, run_prepare, arguments, message):
     write_pictures(tmp_path / "p", 2)
     (tmp_path / "empty").mkdir()
     assert run_prepare(*(argument.format(tmp_path) for argument in arguments)) == 2
     error = capsys.readouterr().err
-    assert error.startswith("i2sb-prepare: ") and error.count("\n") == 1 and message in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
     assert not (tmp_path / "out").exists()
 
 
-def test_prepare_refuses_unknown_sources_with_status_2(tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        run_prepare("--source", "web", "--output", tmp_path / "out")
-    assert stop.value.code == 2 and "web" in capsys.readouterr().err
+def test_prepare_refuses_unknown_sources_with_status_2(tmp_path, capsys, run_prepare):
+    assert run_prepare("--source", "web", "--output", tmp_path / "out") == 2
+    assert "web" in capsys.readouterr().err
+
+
+def test_prepare_expands_home(tmp_path, monkeypatch, run_prepare):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_pictures(tmp_path / "p", 2)
+    assert run_prepare("--path=~/p", "--output=~/r") == 0
+    assert len(open_source("records", path=str(tmp_path / "r"))) == 2
 
 
 def test_unfinished_or_strange_records_are_named(tmp_path):

@@ -1,0 +1,56 @@
+"""What a user is told of an error, in one line."""
+
+import re
+
+from absl import flags
+
+# whose errors are of no class of Python's own, where a bucket is missing or closed to the user
+_STORAGE = ("gcsfs", "google.auth", "google.api_core", "fsspec", "s3fs", "botocore", "aiohttp")
+
+
+def users_line(error: Exception) -> str | None:
+    """The line about an error that is the user's to mend.
+
+    Args:
+        error: of any kind.
+
+    Returns:
+        The line; None for an error of the program.
+    """
+    text = str(error) or repr(error)
+    if isinstance(error, ModuleNotFoundError):
+        return f"{text}: training and its data need pip install 'i2sb_jax[train]'"
+    if isinstance(error, ImportError) and re.search("to access|epath", text):  # of a bucket's
+        google = re.search("Google|gs://", text)
+        return f"{text}: pip install 'i2sb_jax[train]' reaches gs://" if google else text
+    if isinstance(error, KeyError) and re.fullmatch(r"'\w+://'", text):  # epath, of a scheme
+        return f"there are no paths that begin with {text}: they are local, or gs://"
+    if isinstance(error, ValueError | OSError):
+        return text.splitlines()[0]
+    origin = type(error).__module__
+    if origin.startswith(_STORAGE) or (origin.startswith("tensorflow.") and "://" in text):
+        return f"the bucket cannot be used: {' '.join(text.split())}"
+    return None
+
+
+def in_config_file(error: Exception, usage: str) -> str:
+    """An error of a config file or its options, with the nearest key where one is misspelt.
+
+    Args:
+        error: anything, since a config file is a program.
+        usage: of the tool.
+
+    Returns:
+        One line.
+    """
+    text = str(error)
+    if misspelt := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
+        return f"unknown config key {misspelt[2]!r}: did you mean {misspelt[1]!r}?"
+    if unknown := re.search(r'Key "(\w+)" does not exist', text):
+        return f"unknown config key {unknown[1]!r}: configs/base.py has all there are"
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return f"--{error.flagname} is not an option: {usage}"
+    if "Traceback" in text:  # ml_collections quotes it; its last line is the error
+        text = text.strip().splitlines()[-1]
+    kind = "" if isinstance(error, flags.Error) else f"{type(error).__name__} in the config file: "
+    return kind + " ".join(text.split())

@@ -1,0 +1,97 @@
+"""One line for what is the user's to mend, and the whole error for what is not."""
+
+import sys
+
+import pytest
+from etils import epath
+
+from i2sb_jax.cli import errors, export, startup
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a tool whose main function raises -> (status, error)."""
+    monkeypatch.delenv("I2SB_TRACEBACK", raising=False)
+    monkeypatch.setattr(sys, "argv", ["tool"])
+
+    def call(error):
+        def main(arguments):
+            raise error
+
+        with pytest.raises(SystemExit) as stop:
+            startup.run(main)
+        return stop.value.code, capsys.readouterr().err
+
+    return call
+
+
+def of_module(name, base=Exception):
+    """An exception as a library would define it."""
+    return type("StorageError", (base,), {"__module__": name})
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (ValueError("a\nb"), "error: a\n"),
+        (OSError("full"), "error: full\n"),
+        (ValueError(), "error: ValueError()\n"),
+        (ModuleNotFoundError("No module named 'clu'"), "pip install 'i2sb_jax[train]'\n"),
+        (ImportError("Please install gcsfs to access Google Storage"), "reaches gs://\n"),
+        (ImportError("To use epath.Path with gs://, TensorFlow …"), "reaches gs://\n"),
+        (ImportError("Install s3fs to access S3"), "error: Install s3fs to access S3\n"),
+        (KeyError("foo://"), "no paths that begin with 'foo://'"),
+        (of_module("gcsfs.retry")("Anonymous caller, 401"), "the bucket cannot be used: Anon"),
+        (of_module("google.auth.exceptions")("no credentials"), "cannot be used: no cred"),
+        (
+            of_module("tensorflow.python.framework.errors_impl")("403\n when reading gs://b/x"),
+            "error: the bucket cannot be used: 403 when reading gs://b/x\n",
+        ),
+        (ValueError("no \x1b[2Jfile \udcff"), "error: no ?[2Jfile ?\n"),
+    ],
+    ids=repr,
+)
+def test_one_line(run, monkeypatch, error, line):
+    status, err = run(error)
+    assert status == 2 and line in err and err.startswith("error: ") and err.count("\n") == 1
+    monkeypatch.setenv("I2SB_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        startup.run(lambda _: (_ for _ in ()).throw(error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("key"),
+        TypeError("x"),
+        ImportError("cannot import name 'x'"),
+        of_module("tensorflow.python.framework.errors_impl")("shapes differ"),
+        of_module("googly")("x"),
+    ],
+    ids=repr,
+)
+def test_errors_of_the_program_are_shown_whole(monkeypatch, error):
+    assert errors.users_line(error) is None
+    monkeypatch.setattr(sys, "argv", ["tool"])
+    with pytest.raises(type(error)):
+        startup.run(lambda _: (_ for _ in ()).throw(error))
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [
+        ("gs://bucket/run", "pip install 'i2sb_jax[train]' reaches gs://"),
+        ("foo://bucket/run", "no paths that begin with 'foo://'"),
+    ],
+)
+def test_places_that_cannot_be_reached(monkeypatch, capsys, tmp_path, place, words):
+    """What etils.epath really raises where nothing is installed that knows the place."""
+    for package in ("tensorflow", "gcsfs"):
+        monkeypatch.setitem(sys.modules, package, None)
+    arguments = ("--workdir", place, "--output", str(tmp_path / "out"))
+    monkeypatch.setattr(sys, "argv", ["i2sb-export", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        export.main()
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and words in err and err.count("\n") == 1
+    assert not epath.Path(tmp_path / "out").exists()
