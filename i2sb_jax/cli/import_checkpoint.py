@@ -2,27 +2,26 @@
 
     i2sb-import --source FILE --task NAME --workdir RUN [--weights ema|net] [--config.KEY=VALUE …]
 
-i2sb-restore takes the folder as its --workdir, i2sb-train as --config.training.init_from.
+i2sb-restore takes the folder as its --model, i2sb-train as --config.training.init_from.
 """
 
 import argparse
-import re
+import os
+import shlex
 
 from etils import epath
 
+from i2sb_jax import config as config_lib
 from i2sb_jax.cli import config_file, startup
-from i2sb_jax.config import nearest
+from i2sb_jax.cli.tasks import task_file, task_names
+from i2sb_jax.config import Config
 from i2sb_jax.interop import import_weights
-from i2sb_jax.interop.convert import INITIAL
 from i2sb_jax.interop.i2sb import WEIGHTS
 
 _USAGE = (
     "use --source FILE --task NAME --workdir RUN [--weights ema|net] [--licence TEXT] "
     "[--config.KEY=VALUE …]"
 )
-# beside the package in a clone, and in an installation too
-_CONFIGS = epath.Path(__file__).parents[2] / "configs"
-_TASKS = _CONFIGS / "imagenet256"
 
 
 def main() -> None:
@@ -32,49 +31,50 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> None:
     options, overrides = _parser().parse_known_args(arguments)
-    given = [f"--config={_overlay(options.task)}", f"--workdir={options.workdir}", *overrides]
-    config, workdir = config_file.parse(given, program="i2sb-import", usage=_USAGE)
+    workdir = options.workdir
     imported = import_weights(
-        options.source, workdir, config, weights=options.weights, licence=options.licence
+        options.source,
+        workdir,
+        _config(options, overrides),
+        weights=options.weights,
+        licence=options.licence,
     )
     origin = imported.provenance
     print(f"{options.source}: sha256 {origin.sha256}")
     print(f"{imported.tensors} tensors, {imported.parameters:,} parameters ({origin.weights})")
     print(f"licence of these weights: {origin.licence}")
-    use = f"i2sb-train … --config.training.init_from={workdir} starts from it"
-    if origin.weights != INITIAL:
-        use = f"i2sb-restore --workdir {workdir} restores with it, {use}"
-    print(f"{workdir} is a model for {config.corruption}: {use}")
+    restore = f"i2sb-restore --model {shlex.quote(workdir)} … restores with it"
+    if origin.is_initial:
+        restore = "it restores nothing yet (of a trained bridge say --weights ema)"
+    train = f"i2sb-train … {shlex.quote(f'--config.training.init_from={workdir}')} starts from it"
+    print(f"{workdir} is a model folder: {restore}, {train}")
+
+
+def _config(options: argparse.Namespace, overrides: list[str]) -> Config:
+    """That of the task; without one, that of the export in which the source lies."""
+    beside = epath.Path(options.source).parent
+    if options.task is None:
+        if overrides or not (beside / "config.json").exists():
+            raise ValueError(f"--task is missing, and only the file of an export has it: {_USAGE}")
+        return config_lib.load(beside)
+    given = [f"--config={task_file(options.task)}", f"--workdir={options.workdir}", *overrides]
+    return config_file.parse(given, program="i2sb-import", usage=_USAGE)[0]
 
 
 def _parser() -> argparse.ArgumentParser:
+    path = os.path.expanduser
     parser = startup.Parser(
         prog="i2sb-import",
         description=__doc__.partition("\n")[0],
         epilog="--config.KEY=VALUE overrides the task's configuration, as for i2sb-train",
         allow_abbrev=False,
     )
-    parser.add_argument("--source", required=True, help="ADM's .pt or I²SB's latest.pt")
-    parser.add_argument("--task", required=True, help=f"{', '.join(_tasks())}, or a config file")
-    parser.add_argument("--workdir", required=True, help="a new folder for the model")
-    parser.add_argument("--weights", choices=WEIGHTS, help="of latest.pt; default: ema")
-    parser.add_argument("--licence", help="of the weights, where it is not the usual one")
+    add = parser.add_argument
+    add("--source", required=True, type=path, help="ADM's .pt, I²SB's latest.pt, or an export")
+    tasks = f"{', '.join(task_names())}, or a config file; an export's adm.safetensors needs none"
+    add("--task", help=tasks)
+    add("--workdir", required=True, type=path, help="a new folder for the model")
+    told = "of latest.pt, default: ema; or says that one state dict is a trained bridge, not ADM's"
+    add("--weights", choices=WEIGHTS, help=told)
+    add("--licence", help="of the weights, where it is not the usual one")
     return parser
-
-
-def _tasks() -> list[str]:
-    files = _TASKS.glob("*.py")  # among them what the tasks have in common
-    return sorted(path.stem for path in files if "def get_config(" in path.read_text())
-
-
-def _overlay(task: str) -> epath.Path:
-    """The config file of a task, by its own name or its corruption's."""
-    if task.endswith(".py"):
-        return epath.Path(task).expanduser()
-    if "/" in task and (_CONFIGS / f"{task}.py").is_file():
-        return _CONFIGS / f"{task}.py"
-    plain = re.sub("[-_]", "", task)
-    for name in _tasks():
-        if name.replace("_", "") == plain:
-            return _TASKS / f"{name}.py"
-    raise ValueError(f"--task {task} is not known: {nearest(task, tuple(_tasks()))}")

@@ -16,6 +16,7 @@ from etils import epath
 
 from i2sb_jax.array_io import ARRAY_SUFFIXES
 from i2sb_jax.config import DataConfig
+from i2sb_jax.config.checks import check_text
 from i2sb_jax.files import read_json, write_atomically
 
 FILE = "value_ranges.json"
@@ -152,10 +153,29 @@ def fit_value_ranges(
     return ValueRanges(source=source, target=target, scaling=describe_scaling(config))
 
 
+def to_json(ranges: ValueRanges, *, indent: int | None = None) -> str:
+    """Value ranges as text, for a file of their own or to travel in a file of weights."""
+    return json.dumps(dataclasses.asdict(ranges), indent=indent)
+
+
+def from_json(values: Any) -> ValueRanges:
+    """The inverse of `to_json`, from what the text holds.
+
+    Raises:
+        ValueError: they are no value ranges; the line says why.
+    """
+    try:
+        sides = {side: _range_of(values[side]) for side in ("source", "target")}
+        scaling = str(values["scaling"])
+        check_text("scaling", scaling)
+        return ValueRanges(**sides, scaling=scaling)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"holds no value ranges: {error}") from None
+
+
 def save_value_ranges(workdir: epath.PathLike, ranges: ValueRanges) -> None:
     """Writes them into a run's or a model's folder."""
-    text = json.dumps(dataclasses.asdict(ranges), indent=2) + "\n"
-    write_atomically(epath.Path(workdir) / FILE, text.encode())
+    write_atomically(epath.Path(workdir) / FILE, (to_json(ranges, indent=2) + "\n").encode())
 
 
 def load_value_ranges(workdir: epath.PathLike) -> ValueRanges:
@@ -168,11 +188,9 @@ def load_value_ranges(workdir: epath.PathLike) -> ValueRanges:
     if not path.exists():
         raise ValueError(f"{workdir} has no {FILE}: copy it from the run that the weights are of")
     try:
-        values = read_json(path)
-        sides = {side: _range_of(values[side]) for side in ("source", "target")}
-        return ValueRanges(**sides, scaling=str(values["scaling"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no value ranges: {error}") from None
+        return from_json(read_json(path))
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
 
 
 def _range_of(values: dict[str, Any]) -> ValueRange:

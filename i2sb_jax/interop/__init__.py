@@ -11,7 +11,12 @@ from i2sb_jax.interop.convert import Imported, import_weights
 from i2sb_jax.interop.export import export_model
 from i2sb_jax.interop.hub import local_folder
 from i2sb_jax.interop.i2sb import load_i2sb
-from i2sb_jax.interop.provenance import Provenance, copy_provenance, read_provenance
+from i2sb_jax.interop.provenance import (
+    Provenance,
+    inherited_provenance,
+    read_provenance,
+    write_provenance,
+)
 from i2sb_jax.interop.safetensors_file import read_safetensors_file
 from i2sb_jax.interop.torch_file import read_torch_file
 from i2sb_jax.interop.weight_files import read_weights_file
@@ -29,9 +34,9 @@ __all__ = [
     "Provenance",
     "adapt_adm_channels",
     "check_weights",
-    "copy_provenance",
     "export_model",
     "import_weights",
+    "inherited_provenance",
     "load_adm",
     "load_i2sb",
     "load_model_folder",
@@ -47,4 +52,5 @@ __all__ = [
     "save_model",
     "save_safetensors",
     "state_dict_from_params",
+    "write_provenance",
 ]

@@ -3,23 +3,41 @@
 Tensor by tensor: the file is mapped, and each tensor is read as it is written.
 """
 
+import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from etils import epath
 
 from i2sb_jax import build
 from i2sb_jax.config import Config
+from i2sb_jax.data.scaling import ValueRanges, from_json, save_value_ranges
 from i2sb_jax.files import require_new_folder
 from i2sb_jax.interop.adm import adm_params, is_adm
 from i2sb_jax.interop.i2sb import i2sb_params, is_i2sb
-from i2sb_jax.interop.provenance import ADM_LICENCE, I2SB_LICENCE, Provenance, file_sha256
+from i2sb_jax.interop.provenance import INITIAL, Provenance, file_sha256
 from i2sb_jax.interop.safetensors_file import read_safetensors_metadata
 from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.interop.weights import save_model
+from i2sb_jax.types import Params
 
-# said of weights whose file is ADM's: they start a training and restore nothing
-INITIAL = "initial"
+# What a file is under is known from its publisher. Its form alone tells nothing, so all of these
+# are said to be assumed; `licence` overrides them, and so does what the file says of itself.
+ADM_LICENCE = "MIT (OpenAI, guided-diffusion) if this is OpenAI's file, as its name says"
+I2SB_LICENCE = (
+    "assumed to be non-commercial, as the weights of I²SB's authors are (NVIDIA Source Code "
+    "License-NC): ask the file's publisher"
+)
+UNKNOWN_LICENCE = "not stated: ask the file's publisher"
+# the models without classes in guided-diffusion's list of downloads: the others do not fit
+_RELEASED = (
+    *("256x256_diffusion_uncond.pt", "lsun_bedroom.pt", "lsun_cat.pt"),
+    *("lsun_horse.pt", "lsun_horse_nodropout.pt"),
+)
+_RELEASED_OUTPUTS = 6  # a mean and a variance
+_LAST_BIAS = "out.2.bias"
 
 
 class Imported(NamedTuple):
@@ -36,6 +54,15 @@ class Imported(NamedTuple):
     provenance: Provenance
 
 
+class _Read(NamedTuple):
+    """What a file holds: which of its weights, their licence, and value ranges of pairs."""
+
+    params: Params
+    weights: str
+    licence: str
+    ranges: ValueRanges | None
+
+
 def import_weights(
     source: epath.PathLike,
     workdir: epath.PathLike,
@@ -48,10 +75,13 @@ def import_weights(
 
     Args:
         source: ADM's PyTorch file, safetensors with its names, or I²SB's latest.pt; local or gs://.
-        workdir: a new folder, for model.safetensors, config.json and provenance.json.
+        workdir: a new folder, for model.safetensors, config.json and provenance.json, and for
+            value_ranges.json where an export of a run on pairs carries them.
         config: the task that the weights are for.
-        weights: "ema" (also if None) or "net", of I²SB's two.
-        licence: of the weights; None: what the file says, or else what is published in its form.
+        weights: "ema" (also if None) or "net", of I²SB's two. Of ADM's names None means what the
+            file says of itself or else initial weights, which are fitted to the task's channels;
+            "ema" or "net" says that they are a trained bridge, which must fit as it is.
+        licence: of the weights; None: what the file says, or else what may be assumed.
 
     Returns:
         What was imported.
@@ -62,40 +92,73 @@ def import_weights(
     """
     workdir, source = require_new_folder(workdir), epath.Path(source).expanduser()
     contents = read_weights_file(source)
-    unet = build.make_network(config).config
     try:
         if is_i2sb(contents):
-            kind, default = weights or "ema", I2SB_LICENCE
-            params = i2sb_params(contents, unet, weights=kind)
+            read = _read_i2sb(contents, config, weights)
         elif is_adm(contents):
-            if weights is not None:
-                raise ValueError(f"it has one set of weights: leave --weights {weights} out")
-            params = adm_params(contents, unet, seed=config.seed)
-            kind, default = _labels(source)
+            read = _read_adm(contents, source, config, weights)
         else:
             raise ValueError(_unknown(contents))
+        provenance = Provenance(
+            source=source.name.encode(errors="replace").decode(),
+            sha256=file_sha256(source),
+            licence=read.licence if licence is None else licence,
+            weights=read.weights,
+            trained=False,
+        )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-    provenance = Provenance(
-        source=source.name,
-        sha256=file_sha256(source),
-        licence=default if licence is None else licence,
-        weights=kind,
-    )
-    save_model(workdir, config, params, provenance=provenance)
-    leaves = jax.tree.leaves(params)
+    if read.ranges is not None:
+        save_value_ranges(workdir, read.ranges)
+    save_model(workdir, config, read.params, provenance=provenance)
+    leaves = jax.tree.leaves(read.params)
     return Imported(len(leaves), sum(leaf.size for leaf in leaves), provenance)
 
 
-def _labels(source: epath.Path) -> tuple[str, str]:
-    """Which weights a file with ADM's names has, and their licence, as it says itself if it does.
+def _read_i2sb(contents: Any, config: Config, weights: str | None) -> _Read:
+    kind = weights or "ema"
+    params = i2sb_params(contents, build.make_network(config).config, weights=kind)
+    return _Read(params, kind, I2SB_LICENCE, None)
 
-    An export of ours does: its weights need not be ADM's, nor under ADM's licence.
-    """
+
+def _read_adm(contents: Any, source: epath.Path, config: Config, weights: str | None) -> _Read:
+    told = _metadata(source)
+    kind = weights or told.get("weights", INITIAL)
+    unet = build.make_network(config).config
+    # new channels are for a training to fill: a finished bridge has none to spare
+    params = adm_params(contents, unet, seed=config.seed, adapt=kind == INITIAL)
+    licence = told.get("licence") or _assumed_licence(source.name, contents)
+    return _Read(params, kind, licence, _ranges(told, config))
+
+
+def _metadata(source: epath.Path) -> dict[str, str]:
+    """What a file says of itself: exports of this library do."""
     with source.open("rb") as file:
         is_torch = file.read(2) == b"PK"
-    metadata = {} if is_torch else read_safetensors_metadata(source)
-    return metadata.get("weights", INITIAL), metadata.get("licence", ADM_LICENCE)
+    return {} if is_torch else read_safetensors_metadata(source)
+
+
+def _assumed_licence(name: str, state_dict: Mapping[str, Any]) -> str:
+    outputs = np.shape(state_dict[_LAST_BIAS])  # which fits, or it would have been refused
+    return ADM_LICENCE if name in _RELEASED and outputs == (_RELEASED_OUTPUTS,) else UNKNOWN_LICENCE
+
+
+def _ranges(told: Mapping[str, str], config: Config) -> ValueRanges | None:
+    """The value ranges that travel in an export of a run on pairs."""
+    if not config.has_pairs or "value_ranges" not in told:
+        return None
+    try:
+        ranges = from_json(json.loads(told["value_ranges"]))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its metadata {error}") from None
+    channels = (ranges.source.channels, ranges.target.channels)
+    wanted = (config.data.source_channels, config.data.target_channels)
+    if channels != wanted:
+        raise ValueError(
+            f"its value ranges are of {channels[0]} and {channels[1]} channels, and the task has "
+            f"data.source_channels={wanted[0]} and data.target_channels={wanted[1]}"
+        )
+    return ranges
 
 
 def _unknown(contents: Any) -> str:

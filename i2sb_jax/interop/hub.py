@@ -15,12 +15,14 @@ _ADDRESS = re.compile(rf"hf://?({_NAME})(?:@([^\s@]+))?")
 
 
 def local_folder(path: epath.PathLike) -> epath.PathLike:
-    """`path` itself, or the folder in the hub's cache for hf://OWNER/NAME[@REVISION].
+    """`path` itself, ~ expanded, or the hub's cache of hf://OWNER/NAME[@REVISION].
 
     Raises:
         ValueError: the address is malformed, the extra is missing, or the hub refuses.
     """
     text = os.fspath(path)
+    if text.startswith("~"):
+        return os.path.expanduser(text)
     if not text.startswith("hf:/"):
         return path
     address = _ADDRESS.fullmatch(text)

@@ -2,30 +2,28 @@
 
 import importlib.metadata
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from i2sb_jax import build
 from i2sb_jax.config import Config
-from i2sb_jax.interop.provenance import Provenance
+from i2sb_jax.interop.provenance import ADM_FILE, Provenance
 
 _PACKAGES = ("i2sb_jax", "jax", "flax", "numpy")
 _UNSTATED = "not stated: ask whoever trained the model"
-_USES = {
-    "i2sb": """\
-```
-i2sb-restore --workdir {folder} --input DEGRADED --output RESTORED --nfe {nfe}
-```
-
+_HUB = "hf://"
+_ENLARGING = ("sr4x-pool", "sr4x-bicubic")
+_PYTHON = """\
 ```python
 from i2sb_jax.restoration import Restorer
 
-restorer = Restorer.from_workdir("{folder}")
+restorer = Restorer.from_workdir({folder})
 restored = restorer(images, nfe={nfe})  # float32 [batch, h, w, c] in [-1, 1]
 ```
-
-`i2sb-train … --config.training.init_from={folder}` starts another training from these weights.
-""",
-    "adm": """\
+"""
+_INITIAL = "These are initial weights, never trained as a bridge: they restore nothing yet.\n"
+_ADM = """\
 `adm.safetensors` has the tensor names and layouts of
 [guided-diffusion](https://github.com/openai/guided-diffusion)'s `UNetModel`, for PyTorch:
 
@@ -42,10 +40,9 @@ model.load_state_dict(load_file("adm.safetensors"))
 ```
 
 The output is ε of the paper's Eq. (12), {out_channels} channels and no variance; the time step is
-the bridge's noise level, {lowest:g} to {highest:g}. `i2sb-import --source adm.safetensors` brings
-the weights back, bit by bit.
-""",
-}
+the bridge's noise level, {lowest:g} to {highest:g}. `i2sb-import` brings the weights back, bit by
+bit, as a model folder MODEL:
+"""
 
 
 def model_card(
@@ -55,7 +52,7 @@ def model_card(
     layout: str,
     address: str,
     provenance: Provenance | None,
-    metrics: Mapping[str, Any] | None,
+    metrics: Mapping[str, float],
 ) -> str:
     """The card, in Markdown with the hub's header.
 
@@ -65,21 +62,18 @@ def model_card(
         layout: "i2sb" or "adm", what the weights are written as.
         address: where users find the model: a folder, or hf://OWNER/NAME.
         provenance: of the weights, None where they began with the run.
-        metrics: the last ones the run logged, None without.
+        metrics: the last ones the run logged.
 
     Returns:
         The text.
     """
-    licence = _UNSTATED if provenance is None else provenance.licence
-    origin = "random weights"
-    if provenance is not None:
-        origin = f"{provenance.source} ({provenance.weights}), sha256 {provenance.sha256}"
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    initial = provenance is not None and provenance.is_initial
     return f"""\
 ---
 library_name: i2sb_jax
 pipeline_tag: image-to-image
-license: {"mit" if licence.startswith("MIT") else "other"}
+license: {_hub_licence(provenance)}
 tags: [i2sb, diffusion-bridge, image-restoration]
 ---
 
@@ -90,10 +84,7 @@ repairs `{config.corruption}` on {config.image_size}² pixels.
 
 | | |
 |---|---|
-{_rows(_recipe(config))}
-| weights began as | {_cell(origin)} |
-| licence of the source weights | {_cell(licence)} |
-| written by | {versions} |
+{_rows(_recipe(config) | _origin(config, provenance) | {"written by": versions})}
 
 ## Metrics
 
@@ -101,7 +92,13 @@ repairs `{config.corruption}` on {config.image_size}² pixels.
 
 ## Use
 
-{_use(config, channels, layout, address)}"""
+{_use(config, channels, layout, address, initial)}"""
+
+
+def _hub_licence(provenance: Provenance | None) -> str:
+    """The hub's word for the licence: MIT where it is stated, without an if or a trainer's say."""
+    stated = provenance is not None and not provenance.trained and provenance.licence == "MIT"
+    return "mit" if stated else "other"
 
 
 def _recipe(config: Config) -> dict[str, Any]:
@@ -119,8 +116,19 @@ def _recipe(config: Config) -> dict[str, Any]:
     }
 
 
+def _origin(config: Config, provenance: Provenance | None) -> dict[str, str]:
+    """Where the weights come from, and under what licence."""
+    if provenance is None:
+        given = config.training.init_from
+        began = "weights of which nothing is told" if given else "random weights"
+        return {"weights began as": began, "licence of the source weights": _UNSTATED}
+    key = "weights began as" if provenance.trained else "weights are those of"
+    source = f"{provenance.source} ({provenance.weights}), sha256 {provenance.sha256}"
+    return {key: source, "licence of the source weights": provenance.licence}
+
+
 def _rows(table: Mapping[str, Any]) -> str:
-    return "\n".join(f"| {name} | {_cell(str(value))} |" for name, value in table.items())
+    return "\n".join(f"| {_cell(name)} | {_cell(str(value))} |" for name, value in table.items())
 
 
 def _cell(text: str) -> str:
@@ -128,19 +136,72 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def _metrics(metrics: Mapping[str, Any] | None) -> str:
+def _metrics(metrics: Mapping[str, float]) -> str:
     if not metrics:
         return "None were logged."
-    shown = {name: value for name, value in metrics.items() if not name.endswith("_hex")}
-    lines = [f"| {name} | {_cell(json.dumps(value))} |" for name, value in shown.items()]
-    return "\n".join(["The last that the run logged:", "", "| | |", "|---|---|", *lines])
+    shown = {name: json.dumps(value) for name, value in metrics.items()}
+    return f"The last that the run logged:\n\n| | |\n|---|---|\n{_rows(shown)}"
 
 
-def _use(config: Config, channels: tuple[int, int], layout: str, address: str) -> str:
-    model = config.model
-    return _USES[layout].format(
-        folder=address,
-        nfe=config.sampling.nfe,
+def _use(
+    config: Config, channels: tuple[int, int], layout: str, address: str, initial: bool
+) -> str:
+    """What to type, with a folder's name as a shell takes it, and what the pictures are."""
+    parts, commands, model = [], [], address
+    if layout == "adm":
+        parts.append(_adm(config, channels))
+        folder = address
+        if address.startswith(_HUB):
+            repository = address.removeprefix(_HUB)
+            folder = repository.rpartition("/")[2]
+            commands.append(["hf", "download", repository, "--local-dir", folder])
+        model = "MODEL"
+        source = f"{folder}/{ADM_FILE}"
+        commands.append(["i2sb-import", "--source", source, "--workdir", model])
+    if initial:
+        parts.append(_INITIAL)
+    else:
+        pictures, meaning = _input(config)
+        restore = ["i2sb-restore", "--model", model, *pictures, "--output", "RESTORED"]
+        commands.append([*restore, "--nfe", str(config.sampling.nfe)])
+    if commands:
+        parts.append("\n".join(["```", *map(shlex.join, commands), "```", ""]))
+    if not initial:
+        parts.append(meaning)
+        quoted = json.dumps(model, ensure_ascii=False)
+        parts.append(_PYTHON.format(folder=quoted, nfe=config.sampling.nfe))
+    init_from = shlex.quote(f"--config.training.init_from={model}")
+    parts.append(f"`i2sb-train … {init_from}` starts a training from these weights.\n")
+    return "\n".join(parts)
+
+
+def _input(config: Config) -> tuple[list[str], str]:
+    """Options of i2sb-restore that name what is to be restored, and what that has to be."""
+    if config.has_pairs:
+        data = config.data
+        return ["--input", "SOURCES"], (
+            f"SOURCES is a folder of files with {data.source_channels} channels, of the type and "
+            "units of those trained on (see value_ranges.json); results have "
+            f"{data.target_channels} channels and the targets' type and units.\n"
+        )
+    corruption = build.make_corruption(config, read_masks=False)
+    if corruption.has_mask:
+        return ["--input", "PICTURES", "--masks", "MASKS"], (
+            "MASKS is a picture that is white where there are holes, or a folder of such, named as "
+            "the pictures are. Without --masks, what is transparent is filled.\n"
+        )
+    if corruption.name in _ENLARGING:
+        return ["--input", "SMALL"], "SMALL is a folder of pictures, which become 4 times larger.\n"
+    if corruption.has_cond:
+        return ["--input", "GREY"], "GREY is a folder of pictures, which are coloured.\n"
+    return ["--input", "DEGRADED"], (
+        f"DEGRADED is a folder of pictures of any size that suffered from `{corruption.name}`.\n"
+    )
+
+
+def _adm(config: Config, channels: tuple[int, int]) -> str:
+    model, steps = config.model, config.bridge.num_steps
+    return _ADM.format(
         image_size=config.image_size,
         in_channels=channels[0],
         out_channels=channels[1],
@@ -149,6 +210,6 @@ def _use(config: Config, channels: tuple[int, int], layout: str, address: str) -
         attention_downsamples=model.attention_downsamples,
         channel_mult=model.channel_mult,
         head_channels=model.head_channels,
-        lowest=0.1,
-        highest=config.bridge.num_steps,
+        lowest=1e-4 * steps,
+        highest=steps,
     )

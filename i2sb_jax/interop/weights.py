@@ -11,7 +11,14 @@ from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import Checkpoints, abstract_like, check_shapes
 from i2sb_jax.config import Config, flatten
 from i2sb_jax.interop.hub import local_folder
-from i2sb_jax.interop.provenance import MODEL_FILE, Provenance, write_provenance
+from i2sb_jax.interop.mapped import float_array
+from i2sb_jax.interop.provenance import (
+    ADM_FILE,
+    MODEL_FILE,
+    Provenance,
+    read_provenance,
+    write_provenance,
+)
 from i2sb_jax.interop.safetensors_file import read_safetensors_file, write_safetensors_file
 from i2sb_jax.types import Params
 
@@ -38,6 +45,10 @@ def load_safetensors(path: epath.PathLike) -> Params:
         node = params
         for folder in folders:
             node = node.setdefault(folder, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"{path} has the tensor {name} within another")
+        if leaf in node:
+            raise ValueError(f"{path} has tensors within the tensor {name}")
         node[leaf] = value
     return params
 
@@ -51,23 +62,35 @@ def save_model(
 ) -> None:
     """Writes a model folder: model.safetensors, config.json, and provenance.json if it is known."""
     save_safetensors(epath.Path(folder) / MODEL_FILE, params)
-    if provenance is not None:
-        write_provenance(folder, provenance)
+    write_provenance(folder, provenance)
     config_lib.save(folder, config)
 
 
 def load_model_folder(path: epath.PathLike) -> tuple[Config, Params]:
-    """The configuration and the (averaged) weights of a run or a model folder, on all devices.
+    """What restores: a run's or a model folder's configuration and (averaged) weights.
 
     Args:
         path: local, gs:// or hf://OWNER/NAME[@REVISION].
 
     Returns:
-        The configuration and the parameters.
+        The configuration and the parameters, on all devices.
 
     Raises:
-        ValueError: `path` holds no run, no weights, or some of other shapes.
+        ValueError: `path` holds no run, no weights, some of other shapes, or initial weights that
+            were never trained as a bridge.
     """
+    folder = local_folder(path)
+    provenance = read_provenance(folder)
+    if provenance is not None and provenance.is_initial:
+        raise ValueError(
+            f"{path} holds initial weights ({provenance.source}), which restore nothing: train "
+            f"from them by --config.training.init_from={path}"
+        )
+    return read_model_folder(folder)
+
+
+def read_model_folder(path: epath.PathLike) -> tuple[Config, Params]:
+    """As `load_model_folder`, initial weights too."""
     path = local_folder(path)
     config = config_lib.load(path)
     abstract = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
@@ -117,6 +140,8 @@ def _weights_file(source: epath.PathLike) -> epath.Path | None:
     source = epath.Path(source)
     if not source.is_dir():
         return source
+    if (source / ADM_FILE).exists():
+        raise ValueError(f"{source} has PyTorch's names and layouts: {_CONVERT}")
     return source / MODEL_FILE if (source / MODEL_FILE).exists() else None
 
 
@@ -130,4 +155,9 @@ def _tensors(path: epath.Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{error}; {_CONVERT}") from None
     if "time_embed.0.weight" in tensors:
         raise ValueError(f"{path} has PyTorch's names and layouts: {_CONVERT}")
+    for name, tensor in tensors.items():
+        try:
+            float_array(name, tensor)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     return tensors

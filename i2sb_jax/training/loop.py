@@ -13,7 +13,12 @@ from i2sb_jax import build, sharding
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import Checkpoints, abstract_like
 from i2sb_jax.config import Config
-from i2sb_jax.interop import check_weights, copy_provenance, load_weights
+from i2sb_jax.interop import (
+    check_weights,
+    inherited_provenance,
+    load_weights,
+    write_provenance,
+)
 from i2sb_jax.training.optimizer import make_optimizer
 from i2sb_jax.training.report import Report, Writer
 from i2sb_jax.training.state import TrainState, create_state
@@ -61,7 +66,7 @@ def train(
         state = _start_state(config, checkpoints, mesh)
         start = int(state.step)
         if not start and options.init_from and jax.process_index() == 0:
-            copy_provenance(options.init_from, workdir)
+            write_provenance(workdir, inherited_provenance(options.init_from))
         if start >= options.num_steps:
             return state
         report = Report(config, workdir, eval_batch, writer=writer, mesh=mesh, start_step=start)
@@ -87,6 +92,7 @@ def check_start(config: Config, workdir: epath.PathLike) -> None:
             checkpoints.check(abstract)
         elif options.init_from:
             check_weights(options.init_from, abstract.params)
+            inherited_provenance(options.init_from)
 
 
 def _run(

@@ -149,6 +149,7 @@ def change(values, side, **changes):
         lambda values: change(values, "source", more=1),
         # of a stranger: what would fail, or write elsewhere, in the middle of restoring
         lambda values: change(values, "source", dtype="object"),
+        lambda values: {**values, "scaling": "\x1b[2J"},
         lambda values: change(values, "target", suffix="/../x.png"),
         lambda values: change(values, "target", suffix=None),
         lambda values: change(values, "target", low=[1.0] * 3, high=[0.0] * 3),

@@ -24,4 +24,4 @@ OVERRIDES = (
 
 def make_run(**overrides) -> Config:
     """The configuration of a run with that network."""
-    return make_config(image_size=32, **{"model": MODEL, **overrides})
+    return make_config(**{"image_size": 32, "model": MODEL, **overrides})

@@ -16,14 +16,15 @@ from i2sb_jax.interop import (
     read_provenance,
     save_model,
 )
-from i2sb_jax.interop.model_card import model_card
 from i2sb_jax.interop.provenance import write_provenance
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.training import TrainState
 from tests.interop.latest import UNET, make_run
 from tests.models.networks import hashed_params, manifest
 
-ORIGIN = Provenance(source="latest.pt", sha256="ab" * 32, licence="non-commercial", weights="ema")
+ORIGIN = Provenance(
+    source="latest.pt", sha256="ab" * 32, licence="non-commercial", weights="ema", trained=True
+)
 
 
 @pytest.fixture
@@ -46,10 +47,9 @@ def run(tmp_path):
 
 
 def test_an_export_restores_the_same_pixels(tmp_path, run):
-    (run / "value_ranges.json").write_text("{}")
     assert export_model(run, tmp_path / "out") == ORIGIN
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        *("README.md", "config.json", "model.safetensors", "provenance.json", "value_ranges.json"),
+        *("README.md", "config.json", "model.safetensors", "provenance.json"),
     ]
     assert read_provenance(tmp_path / "out") == ORIGIN
     images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
@@ -59,14 +59,6 @@ def test_an_export_restores_the_same_pixels(tmp_path, run):
     export_model(tmp_path / "out", tmp_path / "again")
     left, right = (tmp_path / name / "model.safetensors" for name in ("out", "again"))
     assert left.read_bytes() == right.read_bytes()
-
-
-def test_paths_of_the_machine_stay_there(tmp_path, run):
-    export_model(run, tmp_path / "out")
-    config = config_lib.load(tmp_path / "out")
-    assert config.data.path == "photographs" and config.training.init_from == "adm"
-    for file in (tmp_path / "out").iterdir():
-        assert b"/home/ada" not in file.read_bytes() and b"bucket" not in file.read_bytes()
 
 
 def test_the_card_tells_task_recipe_data_metrics_and_licence(tmp_path, run):
@@ -80,21 +72,11 @@ def test_the_card_tells_task_recipe_data_metrics_and_licence(tmp_path, run):
         "| loss | 0.25 |",
         "| licence of the source weights | non-commercial |",
         "| latest.pt (ema), sha256 abab",
-        "i2sb-restore --workdir hf://ada/sr4x",
+        "i2sb-restore --model hf://ada/sr4x",
         "jax ",
     ):
         assert words in card, words
     assert "loss_hex" not in card
-
-
-def test_a_card_of_ones_own_weights(tmp_path):
-    config = make_run()
-    options = {"layout": "i2sb", "address": "out", "metrics": None}
-    card = model_card(config, (3, 3), provenance=None, **options)
-    assert "not stated" in card and "random weights" in card and "None were logged" in card
-    origin = Provenance(source="a|b.pt", sha256="", licence="MIT (OpenAI)", weights="initial")
-    card = model_card(config, (3, 3), provenance=origin, **options)
-    assert "license: mit\n" in card and "a\\|b.pt" in card
 
 
 def test_names_and_layouts_of_pytorch(tmp_path, run):
@@ -134,5 +116,5 @@ def test_refusals_write_nothing(tmp_path, run):
     message = refusal(tmp_path / "narrow", out, layout="adm")
     assert "model.norm_groups=4" in message and "32" in message
     (run / "provenance.json").write_text('{"source": "x"}')
-    assert "provenance.json must be" in refusal(run, out)
+    assert "provenance.json: it must be a JSON object of source, sha256" in refusal(run, out)
     assert not out.exists()

@@ -1,5 +1,6 @@
 """hf:// addresses, with a hub that lies in a folder."""
 
+import os
 import pathlib
 import shutil
 import sys
@@ -38,7 +39,7 @@ class FakeHub(types.ModuleType):
         assert repo_type == "model" and private and exist_ok
         if repo_id.startswith("locked/"):
             raise RuntimeError("403: not yours")
-        (self.root / repo_id).mkdir(parents=True)
+        (self.root / repo_id).mkdir(parents=True, exist_ok=True)
         return f"https://hub/{repo_id}"
 
     def upload_folder(self, *, repo_id, repo_type, folder_path):
@@ -56,7 +57,7 @@ def fake(monkeypatch, tmp_path):
 def model(tmp_path):
     config = make_config()
     params = hashed_params(config.model.unet_config(in_channels=3))
-    origin = Provenance(source="a.pt", sha256="0", licence="MIT", weights="initial")
+    origin = Provenance(source="a.pt", sha256="0" * 64, licence="MIT", weights="ema", trained=False)
     save_model(tmp_path / "model", config, params, provenance=origin)
     return tmp_path / "model"
 
@@ -79,6 +80,7 @@ def test_other_paths_are_left_alone(fake):
     for path in ("runs/hf", "gs://bucket/run", pathlib.Path("x"), epath.Path("y")):
         assert local_folder(path) is path
     assert not fake.calls
+    assert local_folder("~/run") == os.path.expanduser("~/run")
 
 
 def test_an_address_that_became_a_path(fake):

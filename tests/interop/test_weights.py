@@ -140,3 +140,11 @@ def test_load_safetensors_refuses_what_is_none(tmp_path):
     with pytest.raises(ValueError) as error:
         load_safetensors(tmp_path / "text")
     one_line(error, "text is refused", "not safetensors")
+
+
+def test_an_export_for_pytorch_is_no_model_folder(tmp_path):
+    (tmp_path / "adm.safetensors").touch()
+    for call in (check_weights, load_weights):
+        with pytest.raises(ValueError) as error:
+            call(tmp_path, abstract())
+        one_line(error, str(tmp_path), "PyTorch's names", "i2sb-import")

@@ -1,5 +1,6 @@
 """The loop: resume to the last bit, non-finite values, initial weights, what it writes."""
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -165,17 +166,31 @@ def test_init_from_takes_averaged_weights_and_nothing_else(whole, tmp_path):
 
 def test_where_initial_weights_come_from_is_carried_along(whole, tmp_path):
     _, last = whole
-    origin = interop.Provenance(source="a.pt", sha256="0", licence="MIT", weights="initial")
+    origin = interop.Provenance(
+        source="a.pt", sha256="0" * 64, licence="MIT", weights="initial", trained=False
+    )
     params = jax.device_get(last.ema_params)
     interop.save_model(tmp_path / "model", make_config(), params, provenance=origin)
     weights = tmp_path / "model" / "model.safetensors"
     config = make_config(training={"num_steps": 1, "init_from": str(weights)})
     train(tmp_path / "run", config)
-    assert interop.read_provenance(tmp_path / "run") == origin
+    began = dataclasses.replace(origin, trained=True)
+    assert interop.read_provenance(tmp_path / "run") == began
+    interop.load_model_folder(tmp_path / "run")  # as it is: initial weights only at its start
     # it was written at the start: going on asks nothing of a source that may be gone
     shutil.rmtree(tmp_path / "model")
     train(tmp_path / "run", config)
+    assert interop.read_provenance(tmp_path / "run") == began
     assert interop.read_provenance(whole[0]) is None
+
+
+def test_a_broken_origin_is_told_before_anything_is_written(whole, tmp_path):
+    interop.save_model(tmp_path / "model", make_config(), jax.device_get(whole[1].ema_params))
+    (tmp_path / "model" / "provenance.json").write_text("{}")
+    config = make_config(training={"num_steps": 1, "init_from": str(tmp_path / "model")})
+    with pytest.raises(ValueError, match=r"provenance\.json: it must be a JSON object"):
+        train(tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_init_from_of_another_network(whole, tmp_path):
