@@ -20,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data = _data()
     config.optimizer = _optimizer()
     config.training = _training()
+    config.mesh = _mesh()
     config.sampling = _sampling()
     return config.lock()
 
@@ -102,6 +103,14 @@ def _training() -> ml_collections.ConfigDict:
     training.checkpoint_every = 5000  # updates
     training.keep_checkpoints = 3  # the newest
     return training
+
+
+def _mesh() -> ml_collections.ConfigDict:
+    mesh = ml_collections.ConfigDict()  # data × fsdp are all devices; may change between restarts
+    mesh.data = -1  # devices that share a batch only; -1: the rest
+    mesh.fsdp = 1  # devices that share a batch and large parameters
+    mesh.fsdp_min_bytes = 4 * 2**20  # smaller tensors lie whole on every device
+    return mesh
 
 
 def _sampling() -> ml_collections.ConfigDict:

@@ -17,6 +17,7 @@ from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.types import Array, Params, PredictX0Fn, PRNGKey
 
 SampleFn = Callable[..., bridge.Samples]
+Gather = Callable[[Params], Params]
 
 
 def make_schedule(config: Config) -> bridge.BridgeSchedule:
@@ -50,12 +51,16 @@ def make_corruption(
     )
 
 
-def make_network(config: Config, *, dtype: str | None = None) -> models.UNet:
+def make_network(
+    config: Config, *, dtype: str | None = None, gather: Gather | None = None
+) -> models.UNet:
     """The U-Net; where it is conditioned, its input is X_t and then the condition.
 
     Args:
         config: the run.
         dtype: compute type in place of the config's, "float32" or "bfloat16".
+        gather: what brings parameters together that lie on several devices, as
+            `sharding.gather_on_use` gives it.
     """
     channels = config.image_channels
     unet = config.model.unet_config(
@@ -63,7 +68,7 @@ def make_network(config: Config, *, dtype: str | None = None) -> models.UNet:
     )
     if dtype is not None:
         unet = type(unet)(**{**vars(unet), "dtype": dtype})
-    return models.UNet(unet)
+    return models.UNet(unet, gather=gather)
 
 
 def init_params(key: PRNGKey, config: Config) -> Params:
@@ -108,6 +113,7 @@ def make_sample_fn(
     clip: bool | None = None,
     record: tuple[int, ...] = (),
     dtype: str | None = None,
+    gather: Gather | None = None,
     on_evaluation: Callable[[Any], None] | None = None,
 ) -> SampleFn:
     """A pure, un-jitted (keys, params, x1, mask, cond, origin=None) -> Samples.
@@ -122,6 +128,7 @@ def make_sample_fn(
         clip: clip X̂_0 to [-1, 1] at each step.
         record: grid positions whose states are returned.
         dtype: compute type in place of the model's.
+        gather: as for `make_network`.
         on_evaluation: as for `make_predict_x0`, once for a whole batch; for progress.
 
     Returns:
@@ -133,7 +140,7 @@ def make_sample_fn(
         ValueError: nfe out of range, or a sampler that does not suit the run.
     """
     nfe, sampler, clip = _sampling_options(config, nfe, sampler, clip)
-    network, schedule = make_network(config, dtype=dtype), make_schedule(config)
+    network, schedule = make_network(config, dtype=dtype, gather=gather), make_schedule(config)
     walk = functools.partial(
         bridge.sample,
         steps=bridge.step_grid(config.bridge.num_steps, nfe),

@@ -143,9 +143,18 @@ def checkpoint_folder(workdir: epath.PathLike) -> epath.Path:
     return folder if is_remote(folder) else folder.absolute()
 
 
-def abstract_like(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-    """Shapes, dtypes and `sharding` in place of a tree's arrays, as `restore` wants them."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+def abstract_like(tree: Any, sharding: Any) -> Any:
+    """Shapes, dtypes and shardings in place of a tree's arrays, as `restore` wants them.
+
+    Args:
+        tree: of arrays or `jax.ShapeDtypeStruct`s.
+        sharding: one for all of them, or a tree of one each.
+    """
+    if isinstance(sharding, jax.sharding.Sharding):
+        sharding = jax.tree.map(lambda _: sharding, tree)
+    return jax.tree.map(
+        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree, sharding
+    )
 
 
 def _as_tree(value: Any) -> Any:

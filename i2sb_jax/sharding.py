@@ -1,15 +1,23 @@
-"""Devices, the mesh over them, and how batches and states lie on it."""
+"""Devices, the mesh over them, and how batches and states lie on it.
+
+The mesh has two axes. A batch is cut over both. Along "fsdp" large parameters are cut too (fully
+sharded data parallelism, as in ZeRO-3, arXiv 1910.02054, and GSPMD, arXiv 2105.04663): each device
+keeps a part, and a block's parameters are gathered where the block is computed and no longer.
+"""
 
 import glob
+import math
 import os
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from i2sb_jax.types import Batch
+from i2sb_jax.types import Batch, Params
 
-DATA_AXIS = "data"
+DATA_AXIS, FSDP_AXIS = "data", "fsdp"
 
 # what the drivers put into /dev, and what JAX needs to use it
 _ACCELERATORS = {
@@ -38,10 +46,27 @@ def check_accelerator_visible() -> None:
             )
 
 
-def make_mesh() -> Mesh:
-    """All devices of all processes along one axis, "data"."""
+def make_mesh(*, data: int = -1, fsdp: int = 1) -> Mesh:
+    """All devices of all processes on the axes ("data", "fsdp").
+
+    Args:
+        data: devices along "data"; -1: as many as there are.
+        fsdp: devices along "fsdp", next to each other: they exchange the most.
+
+    Raises:
+        ValueError: the devices do not make such a mesh.
+    """
+    count = jax.device_count()
+    if count % fsdp or data not in (-1, count // fsdp):
+        fitting = [n for n in range(1, count + 1) if count % n == 0]
+        raise ValueError(
+            f"mesh.data={data} × mesh.fsdp={fsdp} are not the {count} devices there are: leave "
+            f"mesh.data=-1 and choose mesh.fsdp among {', '.join(map(str, fitting))}"
+        )
     # Auto: the compiler propagates shardings; Explicit, the new default, would put them in types
-    return jax.make_mesh((jax.device_count(),), (DATA_AXIS,), axis_types=(AxisType.Auto,))
+    return jax.make_mesh(
+        (count // fsdp, fsdp), (DATA_AXIS, FSDP_AXIS), axis_types=(AxisType.Auto,) * 2
+    )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -50,8 +75,74 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The leading axis cut over the data axis."""
-    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+    """The leading axis cut over all devices."""
+    return NamedSharding(mesh, PartitionSpec((DATA_AXIS, FSDP_AXIS)))
+
+
+def fsdp_shardings(tree: Any, mesh: Mesh, *, min_bytes: int) -> Any:
+    """Where each array of a tree lies: cut along "fsdp" if it is large, else on every device.
+
+    Parameters, their average and the optimizer's moments have the same shapes, and so lie alike.
+
+    Args:
+        tree: of arrays or `jax.ShapeDtypeStruct`s.
+        mesh: from `make_mesh`.
+        min_bytes: smaller arrays are not cut: a message for each would cost more than it saves.
+
+    Returns:
+        The tree with a sharding for each array: its largest axis that the devices divide is cut,
+        the first of several.
+    """
+
+    def lay(x: Any) -> NamedSharding:
+        return NamedSharding(mesh, _fsdp_spec(x, mesh.shape[FSDP_AXIS], min_bytes))
+
+    return jax.tree.map(lay, tree)
+
+
+def gather_on_use(mesh: Mesh, *, min_bytes: int) -> Callable[[Params], Params] | None:
+    """For networks: brings a block's parameters together where they are used.
+
+    Left to itself, the compiler may as well bring activations together. What this returns asks for
+    an all-gather in the forward pass, and for gradients that are summed into the parts that the
+    devices keep (a reduce-scatter) in the backward pass.
+
+    Args:
+        mesh: from `make_mesh`.
+        min_bytes: as for `fsdp_shardings`.
+
+    Returns:
+        Parameters -> the same, on every device; None where nothing is cut.
+    """
+    if mesh.shape[FSDP_AXIS] == 1:
+        return None
+
+    def gather(params: Params) -> Params:
+        kept = fsdp_shardings(params, mesh, min_bytes=min_bytes)
+        return jax.tree.map(lambda x, part: _gathered(x, part, replicated(mesh)), params, kept)
+
+    return gather
+
+
+def _gathered(x: jax.Array, part: NamedSharding, whole: NamedSharding) -> jax.Array:
+    constrain = jax.lax.with_sharding_constraint
+
+    @jax.custom_vjp
+    def use(x):
+        return constrain(x, whole)
+
+    use.defvjp(lambda x: (use(x), None), lambda _, cotangent: (constrain(cotangent, part),))
+    return use(x)
+
+
+def _fsdp_spec(x: Any, devices: int, min_bytes: int) -> PartitionSpec:
+    if devices == 1 or math.prod(x.shape) * x.dtype.itemsize < min_bytes:
+        return PartitionSpec()
+    divisible = [axis for axis, length in enumerate(x.shape) if length % devices == 0]
+    if not divisible:
+        return PartitionSpec()
+    largest = max(divisible, key=lambda axis: x.shape[axis])
+    return PartitionSpec(*[FSDP_AXIS if axis == largest else None for axis in range(len(x.shape))])
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, *, accumulation_steps: int = 1) -> None:

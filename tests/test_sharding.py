@@ -81,9 +81,9 @@ def test_batches_that_do_not_fit(batch_size, accumulation_steps, right):
 
 def test_the_mesh_holds_all_devices():
     mesh = sharding.make_mesh()
-    assert mesh.axis_names == ("data",) and mesh.size == jax.device_count()
+    assert mesh.axis_names == ("data", "fsdp") and mesh.size == jax.device_count()
     assert sharding.replicated(mesh).is_fully_replicated
-    assert sharding.batch_sharding(mesh).spec == jax.P("data")
+    assert sharding.batch_sharding(mesh).spec == jax.P(("data", "fsdp"))
 
 
 def test_global_batch():

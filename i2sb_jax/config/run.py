@@ -18,6 +18,9 @@ _MAY_CHANGE = {
     "data.eval_target_path",
     "data.max_unreadable",
     "mask_file",
+    "mesh.data",
+    "mesh.fsdp",
+    "mesh.fsdp_min_bytes",
     "training.num_steps",  # except under cosine, whose whole course it shapes
     "training.log_every",
     "training.image_every",

@@ -142,6 +142,21 @@ class TrainingConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """How devices share batches ("data") and, of large tensors, also parameters ("fsdp")."""
+
+    data: int
+    fsdp: int
+    fsdp_min_bytes: int
+
+    def __post_init__(self):
+        if self.data != -1:
+            check_at_least("mesh.data", self.data, 1)
+        check_at_least("mesh.fsdp", self.fsdp, 1)
+        check_at_least("mesh.fsdp_min_bytes", self.fsdp_min_bytes, 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """How pictures are restored, during training and by `i2sb-restore`."""
 
@@ -170,6 +185,7 @@ class Config:
     data: DataConfig
     optimizer: OptimizerConfig
     training: TrainingConfig
+    mesh: MeshConfig
     sampling: SamplingConfig
 
     def __post_init__(self):

@@ -9,10 +9,17 @@ from i2sb_jax.models.initializers import fan_in_uniform
 from i2sb_jax.models.norm import GroupNorm
 
 
-def conv3x3(features: int, dtype: np.dtype, name: str, *, zero: bool = False) -> nn.Conv:
-    """A 3x3 convolution that keeps the size; `zero` starts it at zero."""
+def conv3x3(
+    features: int,
+    dtype: np.dtype,
+    name: str,
+    *,
+    zero: bool = False,
+    conv: type[nn.Module] = nn.Conv,
+) -> nn.Module:
+    """A 3x3 convolution that keeps the size; `zero` starts it at zero, `conv` may be lifted."""
     init = nn.initializers.zeros if zero else fan_in_uniform
-    return nn.Conv(features, (3, 3), padding=1, dtype=dtype, kernel_init=init, name=name)
+    return conv(features, (3, 3), padding=1, dtype=dtype, kernel_init=init, name=name)
 
 
 def upsample(x: jax.Array) -> jax.Array:

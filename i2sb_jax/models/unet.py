@@ -1,5 +1,7 @@
 """The U-Net of ADM (Dhariwal & Nichol 2021, arXiv 2105.05233): network(x_t, noise level) -> ε."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from i2sb_jax.models.attention import AttentionBlock
 from i2sb_jax.models.blocks import ResBlock, conv3x3
 from i2sb_jax.models.embeddings import TimeEmbedding
 from i2sb_jax.models.norm import GroupNorm
+from i2sb_jax.types import Params
 
 __all__ = ["UNet", "UNetConfig", "adm_256"]
 
@@ -23,9 +26,12 @@ class UNet(nn.Module):
 
     Attributes:
         config: the shape of the network.
+        gather: parameters of one submodule -> the same, made ready where they are used (see
+            `sharding.gather_on_use`); None where they are ready as they are.
     """
 
     config: UNetConfig
+    gather: Callable[[Params], Params] | None = None
 
     @nn.compact
     def __call__(
@@ -55,7 +61,7 @@ class UNet(nn.Module):
         _check_inputs(config, x, noise_level, cond)
         plan = block_plan(config)
         shared_by_blocks = (config.norm_groups, config.dropout, config.dtype)
-        res_block, attention_block = _block_classes(config.remat)
+        res_block, attention_block = self._block_classes()
 
         def run(block: BlockSpec, h: jax.Array) -> jax.Array:
             if block.kind == "attention":
@@ -66,11 +72,14 @@ class UNet(nn.Module):
                 block.out_channels, block.resample, *shared_by_blocks, name=block.name
             )(h, emb, train)
 
-        emb = TimeEmbedding(config.model_channels, config.time_channels, name="time_embed")(
+        time_embedding, conv = self._lift(TimeEmbedding), self._lift(nn.Conv)
+        emb = time_embedding(config.model_channels, config.time_channels, name="time_embed")(
             noise_level
         )
         x = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], axis=-1)
-        h = conv3x3(config.level_channels[0], config.dtype, "conv_in")(x.astype(config.dtype))
+        h = conv3x3(config.level_channels[0], config.dtype, "conv_in", conv=conv)(
+            x.astype(config.dtype)
+        )
         skips = [h]
         for stage in plan.down:
             for block in stage:
@@ -86,18 +95,27 @@ class UNet(nn.Module):
         # The last layer is float32 throughout: ε is multiplied by up to the largest σ and
         # subtracted from the image, so rounding it to bfloat16 would show.
         h = nn.silu(GroupNorm(config.norm_groups, name="norm_out")(h.astype(jnp.float32)))
-        return conv3x3(config.out_channels, jnp.float32, "conv_out", zero=True)(h)
+        return conv3x3(config.out_channels, jnp.float32, "conv_out", zero=True, conv=conv)(h)
 
+    def _lift(self, module: type[nn.Module]) -> type[nn.Module]:
+        """The class of a submodule whose parameters are gathered; new ones are whole anyway."""
+        if self.gather is None or self.is_initializing():
+            return module
+        return nn.map_variables(module, "params", trans_in_fn=self.gather)
 
-def _block_classes(remat: str) -> tuple[type[nn.Module], type[nn.Module]]:
-    """The residual and the attention block under a policy of `architecture.REMAT_POLICIES`."""
-    if remat == "none":
-        return ResBlock, AttentionBlock
-    policy = {"blocks": None, "dots": jax.checkpoint_policies.dots_saveable}[remat]
-    # 0 is the module itself: 3 is `train`.
-    return nn.remat(ResBlock, policy=policy, static_argnums=(3,)), nn.remat(
-        AttentionBlock, policy=policy
-    )
+    def _block_classes(self) -> tuple[type[nn.Module], type[nn.Module]]:
+        """The residual and the attention block under a policy of `architecture.REMAT_POLICIES`.
+
+        What is recomputed is gathered again: the whole parameters are not kept for the way back.
+        """
+        blocks = self._lift(ResBlock), self._lift(AttentionBlock)
+        if self.config.remat == "none":
+            return blocks
+        policy = {"blocks": None, "dots": jax.checkpoint_policies.dots_saveable}[self.config.remat]
+        # 0 is the module itself: 3 is `train`.
+        return nn.remat(blocks[0], policy=policy, static_argnums=(3,)), nn.remat(
+            blocks[1], policy=policy
+        )
 
 
 def _check_inputs(

@@ -56,7 +56,7 @@ def train(
         NonFiniteError: a loss or gradient is not finite; names step and metric.
     """
     check_start(config, workdir)
-    mesh, options = sharding.make_mesh(), config.training
+    mesh, options = _mesh(config), config.training
     if jax.process_index() == 0:
         config_lib.save(workdir, config)
     with (
@@ -69,7 +69,10 @@ def train(
             write_provenance(workdir, inherited_provenance(options.init_from))
         if start >= options.num_steps:
             return state
-        report = Report(config, workdir, eval_batch, writer=writer, mesh=mesh, start_step=start)
+        sample = build.make_sample_fn(config, gather=_gather(config, mesh))
+        report = Report(
+            config, workdir, eval_batch, sample, writer=writer, mesh=mesh, start_step=start
+        )
         with report:
             return _run(config, state, batches(start), mesh, checkpoints, report)
 
@@ -78,10 +81,10 @@ def check_start(config: Config, workdir: epath.PathLike) -> None:
     """Finds what would keep `train` from starting; writes nothing and reads no weights.
 
     Raises:
-        ValueError: the batch does not fit the devices, `workdir` holds another run, or the
+        ValueError: mesh or batch do not fit the devices, `workdir` holds another run, or the
             checkpoint or initial weights are missing or have other shapes.
     """
-    mesh, options = sharding.make_mesh(), config.training
+    mesh, options = _mesh(config), config.training
     sharding.check_batch_size(
         options.batch_size, mesh, accumulation_steps=options.accumulation_steps
     )
@@ -104,7 +107,11 @@ def _run(
     report: Report,
 ) -> TrainState:
     options = config.training
-    train_step = jax.jit(keyed_step(config), donate_argnums=0)
+    train_step = jax.jit(
+        keyed_step(config, gather=_gather(config, mesh)),
+        donate_argnums=0,
+        out_shardings=(state_shardings(config, mesh), sharding.replicated(mesh)),
+    )
     root = jax.device_put(jax.random.key(config.seed), sharding.replicated(mesh))
     pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
     for step in range(int(state.step) + 1, options.num_steps + 1):
@@ -144,10 +151,10 @@ def _finite_metrics(pending: list[tuple[int, dict[str, jax.Array]]]) -> list[dic
     return values
 
 
-def keyed_step(config: Config) -> TrainStep:
+def keyed_step(config: Config, *, gather: build.Gather | None = None) -> TrainStep:
     """The step under the run's root key: what is random is a function of (seed, step) alone."""
     step = make_train_step(
-        apply_fn=build.make_network(config).apply,
+        apply_fn=build.make_network(config, gather=gather).apply,
         tx=_optimizer(config),
         schedule=build.make_schedule(config),
         ema_decay=config.training.ema_decay,
@@ -166,10 +173,24 @@ def fresh_state(config: Config, key: jax.Array) -> TrainState:
     return create_state(build.init_params(key, config), _optimizer(config))
 
 
+def state_shardings(config: Config, mesh: Mesh) -> TrainState:
+    """Where each array of the state lies on the mesh."""
+    shapes = jax.eval_shape(functools.partial(fresh_state, config), jax.random.key(0))
+    return sharding.fsdp_shardings(shapes, mesh, min_bytes=config.mesh.fsdp_min_bytes)
+
+
+def _mesh(config: Config) -> Mesh:
+    return sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
+
+
+def _gather(config: Config, mesh: Mesh) -> build.Gather | None:
+    return sharding.gather_on_use(mesh, min_bytes=config.mesh.fsdp_min_bytes)
+
+
 def _abstract_state(config: Config, mesh: Mesh) -> TrainState:
     """The state's shapes, laid over the mesh."""
-    fresh = functools.partial(fresh_state, config)
-    return abstract_like(jax.eval_shape(fresh, jax.random.key(0)), sharding.replicated(mesh))
+    shapes = jax.eval_shape(functools.partial(fresh_state, config), jax.random.key(0))
+    return abstract_like(shapes, state_shardings(config, mesh))
 
 
 def _optimizer(config: Config) -> optax.GradientTransformation:
@@ -178,15 +199,14 @@ def _optimizer(config: Config) -> optax.GradientTransformation:
 
 def _start_state(config: Config, checkpoints: Checkpoints, mesh: Mesh) -> TrainState:
     """The newest checkpoint, or the given initial weights, or fresh ones; laid over the mesh."""
-    everywhere = sharding.replicated(mesh)
-    abstract = _abstract_state(config, mesh)
+    abstract, places = _abstract_state(config, mesh), state_shardings(config, mesh)
     if checkpoints.latest_step() is not None:
         return checkpoints.restore(abstract)
     if config.training.init_from:
         params = load_weights(config.training.init_from, abstract.params)
         start = functools.partial(create_state, tx=_optimizer(config))
-        return jax.jit(start, out_shardings=everywhere)(params)
+        return jax.jit(start, out_shardings=places)(params)
     # a stream of its own: the steps fold 0, 1, 2, … into the same root
     key = jax.random.fold_in(jax.random.key(config.seed), 2**31)
     fresh = functools.partial(fresh_state, config)
-    return jax.jit(fresh, out_shardings=everywhere)(key)
+    return jax.jit(fresh, out_shardings=places)(key)

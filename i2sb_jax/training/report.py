@@ -36,6 +36,7 @@ class Report:
         config: Config,
         workdir: epath.PathLike,
         eval_batch: Batch,
+        sample_fn: build.SampleFn,
         *,
         writer: Writer,
         mesh: Mesh,
@@ -58,7 +59,7 @@ class Report:
         self._inputs = jax.device_put(
             (keys, eval_batch.degraded, eval_batch.mask, eval_batch.cond), everywhere
         )
-        self._sample = jax.jit(build.make_sample_fn(config), out_shardings=everywhere)
+        self._sample = jax.jit(sample_fn, out_shardings=everywhere)
 
     def __enter__(self) -> "Report":
         return self

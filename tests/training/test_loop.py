@@ -11,7 +11,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from i2sb_jax import interop, sharding
+from i2sb_jax import build, interop, sharding
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.training import loop, report
 from tests.training.tiny import endless, make_batch, make_config
@@ -221,8 +221,9 @@ def test_previews_draw_from_a_stream_of_their_own(tmp_path):
     """Splitting a key gives the same keys as folding 0, 1, 2, … into it, which the steps do."""
     config, mesh = make_config(), sharding.make_mesh()
     made = report.Report(
-        config, tmp_path, make_batch(2), writer=Recorder(), mesh=mesh, start_step=0
-    )
+        config, tmp_path, make_batch(2), build.make_sample_fn(config),
+        writer=Recorder(), mesh=mesh, start_step=0,
+    )  # fmt: skip
     root = jax.random.key(config.seed)
     steps = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(root, np.arange(1000))
     used = {tuple(words) for words in jax.random.key_data(steps).tolist()}
