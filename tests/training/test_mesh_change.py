@@ -1,0 +1,68 @@
+"""A run that goes on with other devices than it began on."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import functools, hashlib, sys
+import jax, numpy as np
+from i2sb_jax import sharding
+from i2sb_jax.checkpoint import Checkpoints, abstract_like
+from i2sb_jax.training import loop
+from tests.training.test_loop import Recorder
+from tests.training.tiny import endless, make_batch, make_config
+
+workdir, fsdp, num_steps = sys.argv[1], *map(int, sys.argv[2:])
+config = make_config(
+    mesh={"fsdp": fsdp, "fsdp_min_bytes": 128},
+    training={"num_steps": num_steps, "batch_size": 8},
+)
+digest = hashlib.sha256()
+with Checkpoints(workdir, read_only=True) as checkpoints:
+    if checkpoints.latest_step() is not None:
+        mesh = sharding.make_mesh(fsdp=fsdp)
+        shapes = jax.eval_shape(functools.partial(loop.fresh_state, config), jax.random.key(0))
+        state = checkpoints.restore(abstract_like(shapes, loop.state_shardings(config, mesh)))
+        cut = any(not x.is_fully_replicated for x in jax.tree.leaves(state.params))
+        assert cut == (fsdp > 1)
+        for leaf in jax.tree.leaves(jax.device_get(state)):
+            digest.update(np.ascontiguousarray(leaf))
+loop.train(
+    config, workdir, batches=functools.partial(endless, batch_size=8),
+    eval_batch=make_batch(2), writer=Recorder(),
+)
+print(digest.hexdigest())
+"""
+
+
+def go_on(workdir, *, devices, fsdp, num_steps):
+    """(Digest of the state that was restored, the losses logged so far)."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, os.fspath(workdir), str(fsdp), str(num_steps)],
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return done.stdout.split()[-1], [json.loads(line)["loss"] for line in lines]
+
+
+def test_from_eight_devices_to_two_to_one(tmp_path):
+    stays, moves = tmp_path / "stays", tmp_path / "moves"
+    go_on(stays, devices=8, fsdp=4, num_steps=4)
+    shutil.copytree(stays, moves)
+    saved, expected = go_on(stays, devices=8, fsdp=4, num_steps=24)
+    assert len(expected) == 24
+    restored, losses = go_on(moves, devices=2, fsdp=2, num_steps=14)
+    assert restored == saved
+    assert losses == pytest.approx(expected[:14], rel=1e-5)
+    on_two, _ = go_on(moves, devices=2, fsdp=2, num_steps=14)  # nothing left to do there
+    on_one, losses = go_on(moves, devices=1, fsdp=1, num_steps=24)
+    assert on_one == on_two
+    assert losses == pytest.approx(expected, rel=1e-5)
