@@ -15,6 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.mask_file = ""  # .npz of freeform masks (the paper's); "" draws brush strokes
     config.image_size = 256  # pixels, height and width of training pictures
     config.matmul_precision = "default"  # of float32 on TPU and GPU: default | high | highest
+    config.distributed = "auto"  # auto: a launcher's processes, or one | on: a launcher's | off
     config.bridge = _bridge()
     config.model = _model()
     config.data = _data()

@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from i2sb_jax.files import is_remote
+from i2sb_jax.sharding import agreed
 
 State = TypeVar("State", bound=NamedTuple)
 
@@ -33,10 +34,10 @@ class Checkpoints:
         """
         self._folder = checkpoint_folder(workdir)
         self._manager = None
+        if read_only and not agreed(self._folder.is_dir()):
+            return
         if not read_only:
             self._folder.mkdir(parents=True, exist_ok=True)
-        elif not self._folder.is_dir():
-            return
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
             create=False,

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from i2sb_jax.types import Batch, Params
@@ -154,6 +155,20 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, accumulation_steps: int = 1
             f"training.batch_size={batch_size} must be a multiple of {share} ({mesh.size} devices"
             f" × {accumulation_steps} accumulation steps), e.g. {right}"
         )
+
+
+def agreed(answer: bool) -> bool:
+    """What process 0 answers, on every process: they must not take different ways.
+
+    A folder that one of them has just made is there for one and not yet for another.
+    """
+    return bool(multihost_utils.broadcast_one_to_all(np.array(answer)))
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Lays numpy arrays, the same on every process, over all devices of all processes."""
+    everywhere = replicated(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(everywhere, x), tree)
 
 
 def global_batch(batch: Batch, mesh: Mesh) -> Batch:

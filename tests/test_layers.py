@@ -13,7 +13,7 @@ FLOORS = {
     0: ("types",),
     1: ("bridge", "models", "corruptions"),
     2: (
-        *("config", "build", "losses", "metrics", "checkpoint", "sharding"),
+        *("config", "build", "losses", "metrics", "checkpoint", "sharding", "processes"),
         *("files", "picture_header", "picture_modes", "image_io", "array_io", "jpeg_header"),
         *("progress", "data", "interop"),
     ),

@@ -2,17 +2,20 @@
 
     i2sb-train --config configs/quickstart.py --workdir runs/quickstart [--config.KEY=VALUE …]
 
-The same command continues a run that was stopped.
+The same command continues a run that was stopped. Exit status: 0 the last step is reached, 75
+stopped by SIGTERM and saved, 2 a mistake in what was asked for, 3 a loss is not finite.
 """
 
+import functools
 import sys
 
 import jax
 
-from i2sb_jax import build, data
+from i2sb_jax import build, data, processes
 from i2sb_jax.cli import config_file, startup
+from i2sb_jax.cli.describe import describe
 from i2sb_jax.config import Config
-from i2sb_jax.training.loop import check_start, train
+from i2sb_jax.training.loop import NonFiniteError, Preempted, check_start, train
 
 
 def main() -> None:
@@ -20,55 +23,55 @@ def main() -> None:
     startup.run(_main)
 
 
-def _main(arguments: list[str]) -> None:
+def _main(arguments: list[str]) -> int:
     if {"-h", "--help", "-help"} & set(arguments):
         print(__doc__)
-        return
+        return 0
     startup.require("clu", "tensorflow")  # of the extra `train`: before anything is written
     config, workdir = config_file.parse(arguments, program="i2sb-train")
+    processes.join(config.distributed)
     startup.prepare_jax()
+    processes.check_shared(workdir)
     check_start(config, workdir)
-    corruption = build.make_corruption(config)
-    process = jax.process_index()
-    sources = data.make_sources(config.data, workdir, process_index=process, report=_report)
+    try:
+        _train(config, workdir)
+    except NonFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    except Preempted as stop:
+        print(stop, file=sys.stderr)
+        return 75
+    return 0
+
+
+def _train(config: Config, workdir: str) -> None:
+    corruption, process = build.make_corruption(config), jax.process_index()
+    warn = functools.partial(print, "warning:", file=sys.stderr)
+    sources = data.make_sources(config.data, workdir, process_index=process, report=warn)
     # only now, when nothing is left to complain of: TensorFlow takes seconds and is talkative
     from i2sb_jax.data.pipeline import eval_batches, train_batches
     from i2sb_jax.training.writers import make_writer
 
     cut = {"corruption": corruption, "config": config.data, "image_size": config.image_size}
     preview = next(eval_batches(sources[1], **cut, batch_size=config.sampling.batch_size))
-
-    def batches(start_step: int):
-        return train_batches(
-            sources[0],
-            **cut,
-            batch_size=config.training.batch_size,
-            seed=config.seed,
-            start_step=start_step,
-            process_index=process,
-            process_count=jax.process_count(),
-        )
-
+    batches = functools.partial(
+        train_batches,
+        sources[0],
+        **cut,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        process_index=process,
+        process_count=jax.process_count(),
+    )
     if process == 0:
-        _describe(config, workdir)
-    writer = make_writer(workdir, silent=process != 0)
-    train(config, workdir, batches=batches, eval_batch=preview, writer=writer)
-
-
-def _report(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)
-
-
-def _describe(config: Config, workdir: str) -> None:
-    from clu import parameter_overview
-
-    params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
-    print(parameter_overview.get_parameter_overview(params, include_stats=False))
-    print(
-        f"{config.corruption} on {config.data.source} at {config.image_size} px, "
-        f"{jax.device_count()} × {jax.devices()[0].device_kind}, "
-        f"matmul precision {config.matmul_precision}, into {workdir}",
-        flush=True,
+        describe(config, workdir)
+    train(
+        config,
+        workdir,
+        batches=lambda start_step: batches(start_step=start_step),
+        eval_batch=preview,
+        writer=make_writer(workdir, silent=process != 0),
+        must_stop=processes.preemption_notice(config.distributed),
     )
 
 

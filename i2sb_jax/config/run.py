@@ -18,6 +18,7 @@ _MAY_CHANGE = {
     "data.eval_target_path",
     "data.max_unreadable",
     "mask_file",
+    "distributed",
     "mesh.data",
     "mesh.fsdp",
     "mesh.fsdp_min_bytes",

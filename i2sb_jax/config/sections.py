@@ -16,6 +16,7 @@ from i2sb_jax.models import UNetConfig
 SCHEDULES = ("step", "cosine")
 SAMPLERS = ("ddpm", "ode")
 _SEEDS = 2**32  # without 64-bit mode JAX drops the bits above
+DISTRIBUTED = ("auto", "on", "off")
 MATMUL_PRECISIONS = ("default", "high", "highest")
 
 # A configuration may come with a stranger's model: these keep it from asking for more memory or
@@ -180,6 +181,7 @@ class Config:
     mask_file: str = path_field()
     image_size: int
     matmul_precision: str
+    distributed: str
     bridge: BridgeConfig
     model: ModelConfig
     data: DataConfig
@@ -194,6 +196,7 @@ class Config:
         check_seed("seed", self.seed)
         self._check_corruption()
         check_choice("matmul_precision", self.matmul_precision, MATMUL_PRECISIONS)
+        check_choice("distributed", self.distributed, DISTRIBUTED)
         factor = self.model.unet_config(in_channels=3).downsampling_factor
         if self.image_size < 1 or self.image_size % factor:
             right = max(factor, round(self.image_size / factor) * factor)

@@ -30,6 +30,18 @@ class NonFiniteError(ValueError):
     """A metric became NaN or infinite; nothing after the last checkpoint was saved."""
 
 
+class Preempted(Exception):
+    """The run was told to stop before its end.
+
+    Attributes:
+        step: which is saved; the run goes on from there.
+    """
+
+    def __init__(self, step: int):
+        super().__init__(f"stopped at step {step}, which is saved; the same command goes on")
+        self.step = step
+
+
 def train(
     config: Config,
     workdir: epath.PathLike,
@@ -37,6 +49,7 @@ def train(
     batches: Callable[[int], Iterator[Batch]],
     eval_batch: Batch,
     writer: Writer,
+    must_stop: Callable[[int], bool] = lambda step: False,
 ) -> TrainState:
     """Trains until `config.training.num_steps`, continuing the run in `workdir` if there is one.
 
@@ -46,6 +59,8 @@ def train(
         batches: number of updates made -> this process's shares of the batches that follow.
         eval_batch: held-out pictures, the same on every process, restored as training goes.
         writer: takes scalars and pictures.
+        must_stop: asked after every step, which it is given; True, on all processes at the same
+            step, saves that step and ends the run there.
 
     Returns:
         The last state, saved.
@@ -54,6 +69,7 @@ def train(
         ValueError: the batch does not fit the devices, `workdir` holds another run, or a
             checkpoint other shapes.
         NonFiniteError: a loss or gradient is not finite; names step and metric.
+        Preempted: `must_stop` said so; all is saved.
     """
     check_start(config, workdir)
     mesh, options = _mesh(config), config.training
@@ -74,7 +90,7 @@ def train(
             config, workdir, eval_batch, sample, writer=writer, mesh=mesh, start_step=start
         )
         with report:
-            return _run(config, state, batches(start), mesh, checkpoints, report)
+            return _run(config, state, batches(start), mesh, checkpoints, report, must_stop)
 
 
 def check_start(config: Config, workdir: epath.PathLike) -> None:
@@ -105,6 +121,7 @@ def _run(
     mesh: Mesh,
     checkpoints: Checkpoints,
     report: Report,
+    must_stop: Callable[[int], bool],
 ) -> TrainState:
     options = config.training
     train_step = jax.jit(
@@ -112,7 +129,8 @@ def _run(
         donate_argnums=0,
         out_shardings=(state_shardings(config, mesh), sharding.replicated(mesh)),
     )
-    root = jax.device_put(jax.random.key(config.seed), sharding.replicated(mesh))
+    # made on the devices: a key cannot be handed over to those of other processes
+    root = jax.jit(lambda: jax.random.key(config.seed), out_shardings=sharding.replicated(mesh))()
     pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
     for step in range(int(state.step) + 1, options.num_steps + 1):
         batch = sharding.global_batch(next(batches), mesh)
@@ -122,15 +140,19 @@ def _run(
             jax.block_until_ready(pending[-1][1])
         pending.append((step, metrics))
         report.advance()
-        last = step == options.num_steps
-        log, save = last or step % options.log_every == 0, step % options.checkpoint_every == 0
+        last, stop = step == options.num_steps, must_stop(step)
+        log = last or step % options.log_every == 0
+        save = last or stop or step % options.checkpoint_every == 0
         if log or save:
             values = _finite_metrics(pending)
             pending.clear()
             if log:
                 report.scalars(step, values)
-        if last or save:
+        if save:
             checkpoints.save(step, state)
+        if stop and not last:
+            checkpoints.wait()
+            raise Preempted(step)
         if last or step % options.image_every == 0:
             report.pictures(step, state.ema_params)
     checkpoints.wait()

@@ -53,12 +53,15 @@ class Report:
         self._batch = eval_batch
         # a stream of its own, next to that of the initial weights: steps fold 0, 1, 2, … into the
         # root, and splitting the root itself would give their keys again
-        key = jax.random.fold_in(jax.random.key(config.seed), 2**31 + 1)
-        keys = jax.random.split(key, eval_batch.clean.shape[0])
         everywhere = sharding.replicated(mesh)
-        self._inputs = jax.device_put(
-            (keys, eval_batch.degraded, eval_batch.mask, eval_batch.cond), everywhere
-        )
+
+        def preview_keys():
+            key = jax.random.fold_in(jax.random.key(config.seed), 2**31 + 1)
+            return jax.random.split(key, eval_batch.clean.shape[0])
+
+        pictures = eval_batch.degraded, eval_batch.mask, eval_batch.cond
+        keys = jax.jit(preview_keys, out_shardings=everywhere)()
+        self._inputs = keys, *sharding.replicate(pictures, mesh)
         self._sample = jax.jit(sample_fn, out_shardings=everywhere)
 
     def __enter__(self) -> "Report":

@@ -26,6 +26,14 @@ from configs import quickstart
 from i2sb_jax.cli import config_file, restore, train
 
 BIN = pathlib.Path(sys.executable).parent
+
+
+@pytest.fixture(autouse=True)
+def joined(monkeypatch):
+    """JAX runs already in the process of these tests, too late to join others."""
+    monkeypatch.setattr(train.processes, "join", lambda mode: None)
+
+
 QUICKSTART = ("--config", quickstart.__file__, "--workdir", "run")
 
 

@@ -7,115 +7,105 @@ import sys
 
 import pytest
 
+# name -> devices along fsdp (of four), whether blocks are gathered, what is recomputed
+VARIANTS = {
+    "replicated": (1, True, "none"),
+    "cut": (4, True, "none"),
+    "both": (2, True, "blocks"),
+    "plain": (4, False, "none"),  # cut, and the compiler left to itself
+}
 SCRIPT = """
-import collections, functools, json, re, sys
+import functools, json, re, sys
 import jax
 from i2sb_jax import sharding
-from i2sb_jax.checkpoint import abstract_like
 from i2sb_jax.training import loop
-from tests.training.test_loop import Recorder
-from tests.training.tiny import endless, make_batch, make_config
+from tests.training.tiny import make_batch, make_config
 
-workdir, data, fsdp, remat, num_steps = sys.argv[1], *map(int, sys.argv[2:4]), *sys.argv[4:6]
-config = make_config(
-    mesh={"data": data, "fsdp": fsdp, "fsdp_min_bytes": 128},
-    model={
-        "model_channels": 16, "channel_mult": (1.0, 2.0), "attention_downsamples": (2,),
-        "head_channels": 16, "remat": remat,
-    },
-    training={"num_steps": int(num_steps), "batch_size": 8, "accumulation_steps": 1},
-    data={"crop": "window"},
-)
-batches = functools.partial(endless, batch_size=8)
-state = loop.train(
-    config, workdir, batches=batches, eval_batch=make_batch(2), writer=Recorder()
-)
-trees = state.params, state.ema_params, state.opt_state
-leaves = jax.tree.leaves(trees)
-one = jax.devices()[0]
-held = sum(s.data.nbytes for x in leaves for s in x.addressable_shards if s.device == one)
+NETWORK = {
+    "model_channels": 16, "channel_mult": (1.0, 2.0), "attention_downsamples": (2,),
+    "head_channels": 16,
+}
+COLLECTIVES = "all-gather|all-to-all|collective-permute|reduce-scatter"
 
-mesh = sharding.make_mesh(data=data, fsdp=fsdp)
-gather = sharding.gather_on_use(mesh, min_bytes=config.mesh.fsdp_min_bytes)
-everywhere, on_batch = sharding.replicated(mesh), sharding.batch_sharding(mesh)
-step = jax.jit(
-    loop.keyed_step(config, gather=gather if sys.argv[6] == "gather" else None),
-    out_shardings=(loop.state_shardings(config, mesh), everywhere),
-)
-abstract = abstract_like(state, loop.state_shardings(config, mesh))
-batch = make_batch(8)
-key = jax.random.key(0)
-program = step.lower(
-    abstract,
-    abstract_like(batch._replace(name=None), on_batch),
-    abstract_like(key, everywhere),
-).compile().as_text()
-found = re.findall(
-    r"= (\\S+) (all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\\(", program
-)
-shapes = [re.search(r"\\[([\\d,]*)\\]", kind)[1] for kind, op in found if op == "all-gather"]
-print(json.dumps({
-    "devices": jax.device_count(),
-    "held": held,
-    "whole": sum(x.nbytes for x in leaves),
-    "gathered": [[int(n) for n in shape.split(",") if n] for shape in shapes],
-    "parameters": [list(x.shape) for x in jax.tree.leaves(state.params)],
-    "others": sorted({op for _, op in found} - {"all-gather"}),
-}))
+
+def run(fsdp, gathers, remat):
+    config = make_config(
+        mesh={"fsdp": fsdp, "fsdp_min_bytes": 128}, model=NETWORK | {"remat": remat},
+    )
+    mesh = sharding.make_mesh(fsdp=fsdp)
+    places, everywhere = loop.state_shardings(config, mesh), sharding.replicated(mesh)
+    fresh = functools.partial(loop.fresh_state, config)
+    state = jax.jit(fresh, out_shardings=places)(jax.random.key(0))
+    gather = sharding.gather_on_use(mesh, min_bytes=128) if gathers else None
+    step = jax.jit(loop.keyed_step(config, gather=gather), out_shardings=(places, everywhere))
+    batches = [sharding.global_batch(make_batch(8, seed=i), mesh) for i in range(4)]
+    key = jax.device_put(jax.random.key(1), everywhere)
+    program = step.lower(state, batches[0], key).compile()
+    losses = []
+    for batch in batches:
+        state, metrics = program(state, batch, key)
+        losses.append(float(metrics["loss"]))
+    leaves = jax.tree.leaves(state)
+    first = jax.devices()[0]
+    held = [s.data.nbytes for x in leaves for s in x.addressable_shards if s.device == first]
+    found = re.findall(rf"= (\\S+) ({COLLECTIVES})(?:-start)?[(]", program.as_text())
+    shapes = [re.search(r"[[]([0-9,]*)[]]", kind)[1] for kind, op in found if op == "all-gather"]
+    return {
+        "losses": losses,
+        "held": sum(held),
+        "whole": sum(x.nbytes for x in leaves),
+        "gathered": [[int(n) for n in shape.split(",") if n] for shape in shapes],
+        "parameters": [list(x.shape) for x in jax.tree.leaves(state.params)],
+        "others": sorted({op for _, op in found} - {"all-gather"}),
+    }
+
+
+variants = json.loads(sys.argv[1])
+print(json.dumps({name: run(*variant) for name, variant in variants.items()}))
 """
 
 
-def run(workdir, *, devices, fsdp=1, remat="none", num_steps=4, gather=True):
-    """(What the script prints, the losses that were logged)."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
+@pytest.fixture(scope="module")
+def runs():
+    """Name -> what the script tells of a variant; four devices are fixed when JAX starts."""
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, os.fspath(workdir), "-1", str(fsdp), remat,
-         str(num_steps), "gather" if gather else "plain"],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        capture_output=True, text=True,
+        [sys.executable, "-c", SCRIPT, json.dumps(VARIANTS)],
+        env=os.environ | flags, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return json.loads(done.stdout.splitlines()[-1]), [json.loads(line)["loss"] for line in lines]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
-def replicated(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("replicated"), devices=4)
+def test_a_device_holds_its_part_only(runs):
+    share = {name: run["held"] / run["whole"] for name, run in runs.items()}
+    assert share["replicated"] == 1
+    assert share["cut"] <= 0.3 and share["both"] <= 0.6
 
 
-@pytest.fixture(scope="module")
-def cut(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("cut"), devices=4, fsdp=4)
+@pytest.mark.parametrize("name", ["cut", "both"])
+def test_the_losses_are_those_of_replicated_parameters(runs, name):
+    assert runs[name]["losses"] == pytest.approx(runs["replicated"]["losses"], rel=1e-5)
 
 
-def test_a_device_holds_its_part_only(replicated, cut):
-    assert replicated[0]["held"] == replicated[0]["whole"]
-    assert cut[0]["held"] <= 0.3 * cut[0]["whole"]
+def activations(run):
+    """Shapes that are gathered and are no parameter's, in any order of axes."""
+    parameters = [sorted(shape) for shape in run["parameters"]]
+    return [shape for shape in run["gathered"] if sorted(shape) not in parameters]
 
 
-def test_the_losses_are_those_of_replicated_parameters(replicated, cut, tmp_path):
-    assert cut[1] == pytest.approx(replicated[1], rel=1e-5)
-    both = run(tmp_path, devices=4, fsdp=2, remat="blocks")  # 2 × 2, recomputed
-    assert both[1] == pytest.approx(replicated[1], rel=1e-5)
-    assert both[0]["held"] <= 0.6 * both[0]["whole"]
+@pytest.mark.parametrize("name", ["cut", "both"])
+def test_parameters_are_gathered_and_activations_are_not(runs, name):
+    kernels = [shape for shape in runs[name]["parameters"] if len(shape) == 4]
+    assert len(runs[name]["gathered"]) >= len(kernels)
+    assert not activations(runs[name])
+    assert not runs[name]["others"]  # no all-to-all above all
 
 
-def is_of_parameters(shape, parameters):
-    """Whether these numbers are a parameter's, in any order of axes, folded or not."""
-    return sorted(shape) in [sorted(p) for p in parameters]
+def test_replicated_parameters_need_no_gathering(runs):
+    assert not runs["replicated"]["gathered"] and not runs["replicated"]["others"]
 
 
-def test_parameters_are_gathered_and_activations_are_not(replicated, cut):
-    assert not replicated[0]["gathered"] and not replicated[0]["others"]
-    gathered, parameters = cut[0]["gathered"], cut[0]["parameters"]
-    assert len(gathered) >= len([p for p in parameters if len(p) == 4])
-    assert all(is_of_parameters(shape, parameters) for shape in gathered)
-    assert not cut[0]["others"]  # no all-to-all above all
-
-
-def test_the_compiler_left_to_itself_moves_activations(tmp_path):
+def test_the_compiler_left_to_itself_moves_activations(runs):
     """What gathering block by block is for: without it this program would not be FSDP."""
-    plain, _ = run(tmp_path, devices=4, fsdp=4, num_steps=1, gather=False)
-    activations = [x for x in plain["gathered"] if not is_of_parameters(x, plain["parameters"])]
-    assert activations or plain["others"]
+    assert activations(runs["plain"]) or runs["plain"]["others"]

@@ -22,7 +22,16 @@ config = make_config(
     mesh={"fsdp": fsdp, "fsdp_min_bytes": 128},
     training={"num_steps": num_steps, "batch_size": 8},
 )
-digest = hashlib.sha256()
+
+
+def digest(state):
+    made = hashlib.sha256()
+    for leaf in jax.tree.leaves(jax.device_get(state)):
+        made.update(np.ascontiguousarray(leaf))
+    return made.hexdigest()
+
+
+began = "fresh"
 with Checkpoints(workdir, read_only=True) as checkpoints:
     if checkpoints.latest_step() is not None:
         mesh = sharding.make_mesh(fsdp=fsdp)
@@ -30,18 +39,17 @@ with Checkpoints(workdir, read_only=True) as checkpoints:
         state = checkpoints.restore(abstract_like(shapes, loop.state_shardings(config, mesh)))
         cut = any(not x.is_fully_replicated for x in jax.tree.leaves(state.params))
         assert cut == (fsdp > 1)
-        for leaf in jax.tree.leaves(jax.device_get(state)):
-            digest.update(np.ascontiguousarray(leaf))
-loop.train(
+        began = digest(state)
+state = loop.train(
     config, workdir, batches=functools.partial(endless, batch_size=8),
     eval_batch=make_batch(2), writer=Recorder(),
 )
-print(digest.hexdigest())
+print(began, digest(state))
 """
 
 
 def go_on(workdir, *, devices, fsdp, num_steps):
-    """(Digest of the state that was restored, the losses logged so far)."""
+    """(Digest of the state that was restored, that of the last one, all losses so far)."""
     flags = f"--xla_force_host_platform_device_count={devices}"
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, os.fspath(workdir), str(fsdp), str(num_steps)],
@@ -50,19 +58,19 @@ def go_on(workdir, *, devices, fsdp, num_steps):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return done.stdout.split()[-1], [json.loads(line)["loss"] for line in lines]
+    began, ended = done.stdout.split()[-2:]
+    return began, ended, [json.loads(line)["loss"] for line in lines]
 
 
 def test_from_eight_devices_to_two_to_one(tmp_path):
     stays, moves = tmp_path / "stays", tmp_path / "moves"
-    go_on(stays, devices=8, fsdp=4, num_steps=4)
+    _, saved, _ = go_on(stays, devices=8, fsdp=4, num_steps=4)
     shutil.copytree(stays, moves)
-    saved, expected = go_on(stays, devices=8, fsdp=4, num_steps=24)
-    assert len(expected) == 24
-    restored, losses = go_on(moves, devices=2, fsdp=2, num_steps=14)
-    assert restored == saved
+    on_eight, _, expected = go_on(stays, devices=8, fsdp=4, num_steps=24)
+    assert on_eight == saved and len(expected) == 24
+    on_two, saved_by_two, losses = go_on(moves, devices=2, fsdp=2, num_steps=14)
+    assert on_two == saved
     assert losses == pytest.approx(expected[:14], rel=1e-5)
-    on_two, _ = go_on(moves, devices=2, fsdp=2, num_steps=14)  # nothing left to do there
-    on_one, losses = go_on(moves, devices=1, fsdp=1, num_steps=24)
-    assert on_one == on_two
+    on_one, _, losses = go_on(moves, devices=1, fsdp=1, num_steps=24)
+    assert on_one == saved_by_two
     assert losses == pytest.approx(expected, rel=1e-5)

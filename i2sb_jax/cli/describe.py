@@ -1,0 +1,22 @@
+"""What a run is, told before it starts."""
+
+import jax
+
+from i2sb_jax import build
+from i2sb_jax.config import Config
+
+
+def describe(config: Config, workdir: str) -> None:
+    """Prints the network's parameters, the task, and the devices; needs clu."""
+    from clu import parameter_overview
+
+    params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
+    print(parameter_overview.get_parameter_overview(params, include_stats=False))
+    count = jax.process_count()
+    print(
+        f"{config.corruption} on {config.data.source} at {config.image_size} px, "
+        f"{jax.device_count()} × {jax.devices()[0].device_kind} in {count} "
+        f"process{'es' if count > 1 else ''}, "
+        f"matmul precision {config.matmul_precision}, into {workdir}",
+        flush=True,
+    )

@@ -1,0 +1,196 @@
+"""One process among many: who the others are, which devices are its own, and when all must stop.
+
+What a launcher says of itself lies in the environment:
+
+    Slurm         srun's SLURM_… variables; a process a GPU, a node, or a part of a node
+    Kubernetes    a Job's completion index, read by jax[k8s]
+    TPU           libtpu beside a TPU's device file: a pod, or a single VM
+    anything else JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES, JAX_PROCESS_ID
+
+Without any of these a process is alone, and joins a group of one: jax.distributed is what hears of
+preemptions (SIGTERM).
+"""
+
+import glob
+import importlib.util
+import os
+import re
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
+_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID",
+          "SLURM_LOCALID")  # fmt: skip
+_BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_ALONE = "alone"
+_TPU_FILES = ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*")
+
+
+class Launch(NamedTuple):
+    """How a process was started.
+
+    Attributes:
+        launcher: its name, for people.
+        arguments: of `jax.distributed.initialize`; what is absent JAX finds out itself.
+        devices: numbers of the process's own GPUs among those it sees; None: all that it sees.
+    """
+
+    launcher: str
+    arguments: dict[str, Any]
+    devices: tuple[int, ...] | None = None
+
+
+def join(mode: str) -> None:
+    """Makes this process one of its group; before JAX has touched a device.
+
+    Args:
+        mode: "auto" takes the launcher that the environment names, or else a group of one; "on"
+            insists on a launcher; "off" joins nothing, and then SIGTERM kills.
+
+    Raises:
+        ValueError: the group cannot be joined, or fewer devices are there than were granted; one
+            line that names this host. A process that should be one of many never goes on alone.
+    """
+    if mode == "off":
+        return
+    launch = find_launch(os.environ)
+    if launch is None and mode == "on":
+        raise ValueError(
+            "distributed='on' and no launcher: run it by srun, in a Kubernetes Job, on a TPU, or "
+            f"set {', '.join(_BY_HAND)}"
+        )
+    launch = alone() if launch is None else launch
+    try:
+        jax.distributed.initialize(**launch.arguments, local_device_ids=launch.devices)
+    except Exception as error:  # of many kinds, by where it fails
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        if launch.launcher == _ALONE:
+            reason += "; --config.distributed=off does without, and then SIGTERM kills"
+        line = f"{socket.gethostname()} cannot join ({launch.launcher}): {reason}"
+        raise ValueError(line) from error
+    if launch.devices is not None and jax.local_device_count() < len(launch.devices):
+        raise ValueError(
+            f"{socket.gethostname()}: {launch.launcher} granted GPUs {launch.devices}, and JAX "
+            f"sees {jax.local_device_count()} {jax.default_backend()} devices"
+        )
+
+
+def find_launch(environment: Mapping[str, str]) -> Launch | None:
+    """The launcher that an environment names; None for a process on its own.
+
+    Raises:
+        ValueError: variables that contradict each other; one line.
+    """
+    if all(name in environment for name in _BY_HAND):
+        address, count, number = (environment[name] for name in _BY_HAND)
+        if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
+            raise ValueError(f"JAX_PROCESS_ID={number} must be less than JAX_NUM_PROCESSES={count}")
+        given = {"coordinator_address": address, "num_processes": int(count)}
+        return Launch(_BY_HAND[0], {**given, "process_id": int(number)})
+    if all(name in environment for name in _SLURM):
+        if int(environment["SLURM_STEP_NUM_TASKS"]) == 1:
+            return None
+        return Launch("Slurm", {}, slurm_devices(environment))
+    if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
+        return Launch("Kubernetes", {})
+    if importlib.util.find_spec("libtpu") and any(glob.glob(files) for files in _TPU_FILES):
+        return Launch("TPU", {})
+    return None
+
+
+def slurm_devices(environment: Mapping[str, str]) -> tuple[int, ...] | None:
+    """Which of the GPUs that it sees belong to a process started by srun.
+
+    Slurm shows a process all GPUs of its node's share, or with --gpus-per-task or --gpu-bind its
+    own only.
+
+    Returns:
+        Numbers as CUDA counts the visible ones; None where CUDA_VISIBLE_DEVICES says nothing.
+
+    Raises:
+        ValueError: the node's processes cannot share them evenly.
+    """
+    visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if not visible:
+        return None
+    tasks, number = _tasks_here(environment), int(environment["SLURM_LOCALID"])
+    if len(visible) == 1 or _bound_by_slurm(environment):
+        return tuple(range(len(visible)))
+    if len(visible) % tasks:
+        raise ValueError(
+            f"{tasks} processes on this node cannot share CUDA_VISIBLE_DEVICES={','.join(visible)} "
+            "evenly: choose --ntasks-per-node and --gpus-per-node so that one divides the other"
+        )
+    share = len(visible) // tasks
+    return tuple(range(number * share, (number + 1) * share))
+
+
+def _bound_by_slurm(environment: Mapping[str, str]) -> bool:
+    """Whether each process was shown its own GPUs only."""
+    return any(environment.get(name) for name in ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND"))
+
+
+def _tasks_here(environment: Mapping[str, str]) -> int:
+    """Processes of the step on this node: 4 and 2 are the counts in "4(x2),2" of three nodes."""
+    counts = []
+    for part in environment.get("SLURM_STEP_TASKS_PER_NODE", "1").split(","):
+        count, times = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part).groups()
+        counts += [int(count)] * int(times or 1)
+    return counts[int(environment.get("SLURM_NODEID", "0"))]
+
+
+def alone() -> Launch:
+    """A group of one on the loopback interface."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"127.0.0.1:{port}"
+    only = {"coordinator_address": address, "coordinator_bind_address": address}
+    return Launch(_ALONE, {**only, "num_processes": 1, "process_id": 0})
+
+
+def check_shared(workdir: epath.PathLike) -> None:
+    """Raises ValueError, on every process, where some cannot see what process 0 writes."""
+    if jax.process_count() == 1:
+        return
+    mine = np.frombuffer(secrets.token_bytes(8), np.uint8)
+    token = bytes(np.asarray(multihost_utils.broadcast_one_to_all(mine))).hex()
+    probe = epath.Path(workdir) / f".seen-by-all-{token}"
+    if jax.process_index() == 0:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    multihost_utils.sync_global_devices("workdir written")
+    seen = np.asarray(multihost_utils.process_allgather(np.array(probe.exists()))).reshape(-1)
+    if jax.process_index() == 0:
+        probe.unlink()
+    if not seen.all():
+        blind = ", ".join(map(str, np.flatnonzero(~seen)))
+        raise ValueError(
+            f"--workdir {workdir} is not the same folder for all: process 0 writes there and "
+            f"processes {blind} do not see it; use a shared file system or gs://"
+        )
+
+
+def preemption_notice(mode: str) -> Callable[[int], bool]:
+    """What tells, after a step, whether all processes must save that step and stop.
+
+    It is True at the same step everywhere, soon after any process got SIGTERM. A second SIGTERM
+    then kills at once. All processes must ask after every step.
+    """
+    if mode == "off":
+        return lambda step: False
+
+    def must_stop(step: int) -> bool:
+        stop = multihost_utils.reached_preemption_sync_point(step)
+        if stop:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return stop
+
+    return must_stop

@@ -1,0 +1,115 @@
+"""What the environment says of a process: its launcher, and its own devices."""
+
+import pytest
+
+from i2sb_jax import processes
+from i2sb_jax.processes import find_launch, slurm_devices
+
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "n[0-1]",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1",
+    "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+}
+EIGHT = "0,1,2,3,4,5,6,7"
+
+
+@pytest.fixture(autouse=True)
+def no_tpu(monkeypatch):
+    monkeypatch.setattr(processes.glob, "glob", lambda pattern: [])
+
+
+@pytest.mark.parametrize(
+    "tasks, local, visible, bound, devices",
+    [
+        # a process a GPU, all of the node's in sight
+        ("4(x2)", 0, "0,1,2,3", {}, (0,)),
+        ("4(x2)", 3, "0,1,2,3", {}, (3,)),
+        # a process a GPU, its own in sight: numbered 0 whatever its name
+        ("4(x2)", 2, "2", {}, (0,)),
+        ("4(x2)", 2, "GPU-5ebe9", {}, (0,)),
+        ("4(x2)", 2, "4,5", {"SLURM_GPUS_PER_TASK": "2"}, (0, 1)),
+        ("4(x2)", 2, "4,5", {"SLURM_GPU_BIND": "single:2"}, (0, 1)),
+        # a process a node
+        ("1(x2)", 0, "0,1,2,3", {}, (0, 1, 2, 3)),
+        # several GPUs a process
+        ("2(x2)", 0, EIGHT, {}, (0, 1, 2, 3)),
+        ("2(x2)", 1, EIGHT, {}, (4, 5, 6, 7)),
+        # a part of the node: Slurm gave four of its eight, numbers as CUDA counts them
+        ("2(x2)", 1, "4,5,6,7", {}, (2, 3)),
+        # nodes that differ: this is the second of them
+        ("4,2", 1, "0,1,2,3", {}, (2, 3)),
+        # no word of GPUs: whatever JAX sees
+        ("4(x2)", 1, "", {}, None),
+    ],
+)
+def test_the_devices_of_a_slurm_process(tasks, local, visible, bound, devices):
+    environment = SLURM | bound | {
+        "SLURM_STEP_TASKS_PER_NODE": tasks,
+        "SLURM_LOCALID": str(local),
+        "CUDA_VISIBLE_DEVICES": visible,
+    }  # fmt: skip
+    assert slurm_devices(environment) == devices
+    assert find_launch(environment) == ("Slurm", {}, devices)
+
+
+@pytest.mark.parametrize("visible", ["0,1,2", "0,1"])
+def test_processes_that_cannot_share_their_gpus(visible):
+    with pytest.raises(ValueError, match=rf"4 processes on .* CUDA_VISIBLE_DEVICES={visible}"):
+        slurm_devices(SLURM | {"CUDA_VISIBLE_DEVICES": visible})
+
+
+def test_launchers_are_told_by_their_variables(monkeypatch):
+    assert find_launch({}) is None
+    assert find_launch(SLURM | {"SLURM_STEP_NUM_TASKS": "1"}) is None
+    assert find_launch({k: v for k, v in SLURM.items() if k != "SLURM_PROCID"}) is None  # sbatch
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    assert find_launch(pod) is None
+    assert find_launch(pod | {"JOB_COMPLETION_INDEX": "3"}).launcher == "Kubernetes"
+    monkeypatch.setattr(processes.glob, "glob", lambda pattern: ["/dev/accel0"])
+    monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: name == "libtpu")
+    assert find_launch({}).launcher == "TPU"
+
+
+def test_processes_by_hand():
+    given = {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}
+    launch = find_launch(given)
+    assert launch.arguments == {
+        "coordinator_address": "a:1", "num_processes": 2, "process_id": 1,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="JAX_PROCESS_ID=2 must be less than JAX_NUM_PROCESSES=2"):
+        find_launch(given | {"JAX_PROCESS_ID": "2"})
+
+
+def test_a_process_alone_is_a_group_of_one_on_loopback():
+    launch = processes.alone()
+    assert launch.arguments["coordinator_address"].startswith("127.0.0.1:")
+    assert (launch.arguments["num_processes"], launch.arguments["process_id"]) == (1, 0)
+
+
+def test_a_group_that_cannot_be_joined_is_one_line_with_the_host(monkeypatch):
+    def fails(**arguments):
+        raise RuntimeError("DEADLINE_EXCEEDED: no answer\nand more")
+
+    monkeypatch.setattr(processes.jax.distributed, "initialize", fails)
+    monkeypatch.setattr(processes.socket, "gethostname", lambda: "n7")
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError) as error:
+        processes.join("auto")
+    assert str(error.value) == "n7 cannot join (Slurm): DEADLINE_EXCEEDED: no answer"
+    processes.join("off")
+    monkeypatch.setattr(processes, "find_launch", lambda environment: None)
+    with pytest.raises(ValueError, match=r"\(alone\): .*; --config.distributed=off does without"):
+        processes.join("auto")
+
+
+def test_fewer_devices_than_were_granted(monkeypatch):
+    monkeypatch.setattr(processes.jax.distributed, "initialize", lambda **arguments: None)
+    for name, value in (SLURM | {"CUDA_VISIBLE_DEVICES": EIGHT}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r"granted GPUs \(2, 3\), and JAX sees 1 cpu devices"):
+        processes.join("auto")
