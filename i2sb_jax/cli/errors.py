@@ -2,10 +2,15 @@
 
 import re
 
+import jax
 from absl import flags
 
 # whose errors are of no class of Python's own, where a bucket is missing or closed to the user
 _STORAGE = ("gcsfs", "google.auth", "google.api_core", "fsspec", "s3fs", "botocore", "aiohttp")
+_NO_MEMORY = (
+    "not enough memory: restore with a smaller --tile or sampling.batch_size, train with more "
+    "training.accumulation_steps, model.remat='blocks' or a larger mesh.fsdp"
+)
 
 
 def users_line(error: Exception) -> str | None:
@@ -27,6 +32,10 @@ def users_line(error: Exception) -> str | None:
         return f"there are no paths that begin with {text}: they are local, or gs://"
     if isinstance(error, ValueError | OSError):
         return text.splitlines()[0]
+    if isinstance(error, MemoryError) or (
+        isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in text
+    ):
+        return f"{_NO_MEMORY} ({text.splitlines()[0]})"
     origin = type(error).__module__
     if origin.startswith(_STORAGE) or (origin.startswith("tensorflow.") and "://" in text):
         return f"the bucket cannot be used: {' '.join(text.split())}"

@@ -57,9 +57,13 @@ def _parser() -> argparse.ArgumentParser:
 def _report(outcome: Outcome, output: str) -> None:
     for title, (psnr, ssim) in outcome.scores.items():
         print(f"{title:<20} PSNR {psnr:5.2f} dB   SSIM {ssim:.4f}")
-    line = f"{outcome.restored} pictures restored into {output}"
+    line = f"{_pictures(outcome.restored)} restored into {output}"
     if outcome.skipped:
-        line += f", {outcome.skipped} were there already"
+        line += f", {outcome.skipped} there already"
     print("; ".join([line, *(f"see {output}/{name}" for name in outcome.written)]))
     if outcome.unreadable:
-        print(f"{len(outcome.unreadable)} pictures could not be restored and were left out")
+        print(f"{_pictures(len(outcome.unreadable))} could not be restored and left out")
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"

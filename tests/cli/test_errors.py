@@ -2,6 +2,7 @@
 
 import sys
 
+import jax
 import pytest
 from etils import epath
 
@@ -36,6 +37,8 @@ def of_module(name, base=Exception):
         (ValueError("a\nb"), "error: a\n"),
         (OSError("full"), "error: full\n"),
         (ValueError(), "error: ValueError()\n"),
+        (MemoryError(), "error: not enough memory: restore with a smaller --tile"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), "not enough memory"),
         (ModuleNotFoundError("No module named 'clu'"), "pip install 'i2sb_jax[train]'\n"),
         (ImportError("Please install gcsfs to access Google Storage"), "reaches gs://\n"),
         (ImportError("To use epath.Path with gs://, TensorFlow …"), "reaches gs://\n"),
