@@ -60,22 +60,11 @@ class UNet(nn.Module):
         config = self.config
         _check_inputs(config, x, noise_level, cond)
         plan = block_plan(config)
-        shared_by_blocks = (config.norm_groups, config.dropout, config.dtype)
-        res_block, attention_block = self._block_classes()
-
-        def run(block: BlockSpec, h: jax.Array) -> jax.Array:
-            if block.kind == "attention":
-                return attention_block(
-                    config.head_channels, config.norm_groups, config.dtype, name=block.name
-                )(h)
-            return res_block(
-                block.out_channels, block.resample, *shared_by_blocks, name=block.name
-            )(h, emb, train)
-
         time_embedding, conv = self._lift(TimeEmbedding), self._lift(nn.Conv)
         emb = time_embedding(config.model_channels, config.time_channels, name="time_embed")(
             noise_level
         )
+        run = self._block_runner(emb, train)
         x = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], axis=-1)
         h = conv3x3(config.level_channels[0], config.dtype, "conv_in", conv=conv)(
             x.astype(config.dtype)
@@ -96,6 +85,23 @@ class UNet(nn.Module):
         # subtracted from the image, so rounding it to bfloat16 would show.
         h = nn.silu(GroupNorm(config.norm_groups, name="norm_out")(h.astype(jnp.float32)))
         return conv3x3(config.out_channels, jnp.float32, "conv_out", zero=True, conv=conv)(h)
+
+    def _block_runner(self, emb: jax.Array, train: bool) -> Callable[..., jax.Array]:
+        """(block of the plan, h) -> what the submodule of its name makes of h."""
+        config = self.config
+        res_block, attention_block = self._block_classes()
+
+        def run(block: BlockSpec, h: jax.Array) -> jax.Array:
+            if block.kind == "attention":
+                return attention_block(
+                    config.head_channels, config.norm_groups, config.dtype, name=block.name
+                )(h)
+            return res_block(
+                block.out_channels, block.resample, config.norm_groups, config.dropout,
+                config.dtype, name=block.name,
+            )(h, emb, train)  # fmt: skip
+
+        return run
 
     def _lift(self, module: type[nn.Module]) -> type[nn.Module]:
         """The class of a submodule whose parameters are gathered; new ones are whole anyway."""
