@@ -20,7 +20,7 @@ from tests.training.tiny import endless, make_batch, make_config
 workdir, fsdp, num_steps = sys.argv[1], *map(int, sys.argv[2:])
 config = make_config(
     mesh={"fsdp": fsdp, "fsdp_min_bytes": 128},
-    training={"num_steps": num_steps, "batch_size": 8},
+    training={"num_steps": num_steps, "batch_size": 16, "accumulation_steps": 2},
 )
 
 
@@ -41,7 +41,7 @@ with Checkpoints(workdir, read_only=True) as checkpoints:
         assert cut == (fsdp > 1)
         began = digest(state)
 state = loop.train(
-    config, workdir, batches=functools.partial(endless, batch_size=8),
+    config, workdir, batches=functools.partial(endless, batch_size=16),
     eval_batch=make_batch(2), writer=Recorder(),
 )
 print(began, digest(state))
