@@ -4,8 +4,8 @@
 
     $ i2sb-train --config configs/quickstart.py --workdir runs/quickstart
 
-Hardware: two CPU cores, about five and a half minutes. Expected on three held-out photographs at 10
-evaluations: 28.1 dB, against 27.4 dB for brightness matching and 14.6 dB degraded.
+Hardware: two CPU cores, about five minutes. Expected on three held-out photographs at 10
+evaluations: 28.1 dB, against 27.4 dB for brightness matching and 14.5 dB degraded.
 """
 
 from configs import base
