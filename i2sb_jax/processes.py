@@ -26,10 +26,13 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
+from i2sb_jax.sharding import agreed
+
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID",
           "SLURM_LOCALID")  # fmt: skip
 _BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-_ALONE = "alone"
+# else JAX would ask Slurm, and show a process on its own one GPU of many
+_NO_DETECTION = {"cluster_detection_method": "deactivate"}
 _TPU_FILES = ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*")
 
 
@@ -71,8 +74,8 @@ def join(mode: str) -> None:
         jax.distributed.initialize(**launch.arguments, local_device_ids=launch.devices)
     except Exception as error:  # of many kinds, by where it fails
         reason = (str(error).strip() or repr(error)).splitlines()[0]
-        if launch.launcher == _ALONE:
-            reason += "; --config.distributed=off does without, and then SIGTERM kills"
+        if mode == "auto":
+            reason += "; where it is alone, --config.distributed=off needs no group"
         line = f"{socket.gethostname()} cannot join ({launch.launcher}): {reason}"
         raise ValueError(line) from error
     if launch.devices is not None and jax.local_device_count() < len(launch.devices):
@@ -93,14 +96,15 @@ def find_launch(environment: Mapping[str, str]) -> Launch | None:
         if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
             raise ValueError(f"JAX_PROCESS_ID={number} must be less than JAX_NUM_PROCESSES={count}")
         given = {"coordinator_address": address, "num_processes": int(count)}
-        return Launch(_BY_HAND[0], {**given, "process_id": int(number)})
+        return Launch(_BY_HAND[0], {**given, "process_id": int(number), **_NO_DETECTION})
     if all(name in environment for name in _SLURM):
         if int(environment["SLURM_STEP_NUM_TASKS"]) == 1:
             return None
         return Launch("Slurm", {}, slurm_devices(environment))
     if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
         return Launch("Kubernetes", {})
-    if importlib.util.find_spec("libtpu") and any(glob.glob(files) for files in _TPU_FILES):
+    on_cpu = environment.get("JAX_PLATFORMS") == "cpu"
+    if not on_cpu and importlib.util.find_spec("libtpu") and any(map(glob.glob, _TPU_FILES)):
         return Launch("TPU", {})
     return None
 
@@ -112,12 +116,14 @@ def slurm_devices(environment: Mapping[str, str]) -> tuple[int, ...] | None:
     own only.
 
     Returns:
-        Numbers as CUDA counts the visible ones; None where CUDA_VISIBLE_DEVICES says nothing.
+        Numbers as CUDA counts the visible ones; None on a node without GPUs.
 
     Raises:
         ValueError: the node's processes cannot share them evenly.
     """
     visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if "CUDA_VISIBLE_DEVICES" not in environment:  # Slurm does not manage GPUs here
+        visible = sorted(glob.glob("/dev/nvidia[0-9]*"))
     if not visible:
         return None
     tasks, number = _tasks_here(environment), int(environment["SLURM_LOCALID"])
@@ -125,16 +131,20 @@ def slurm_devices(environment: Mapping[str, str]) -> tuple[int, ...] | None:
         return tuple(range(len(visible)))
     if len(visible) % tasks:
         raise ValueError(
-            f"{tasks} processes on this node cannot share CUDA_VISIBLE_DEVICES={','.join(visible)} "
-            "evenly: choose --ntasks-per-node and --gpus-per-node so that one divides the other"
+            f"{tasks} processes on this node cannot share the GPUs {','.join(visible)} evenly: "
+            "choose --ntasks-per-node and --gpus-per-node so that one divides the other"
         )
     share = len(visible) // tasks
     return tuple(range(number * share, (number + 1) * share))
 
 
 def _bound_by_slurm(environment: Mapping[str, str]) -> bool:
-    """Whether each process was shown its own GPUs only."""
-    return any(environment.get(name) for name in ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND"))
+    """Whether each process was shown its own GPUs only; --gpus-per-task does that by default."""
+    binding = environment.get("SLURM_GPU_BIND", "").removeprefix("verbose,")
+    if binding.startswith("none"):
+        return False
+    apart = binding.startswith(("single", "map_gpu", "mask_gpu", "per_task"))
+    return apart or bool(environment.get("SLURM_GPUS_PER_TASK"))
 
 
 def _tasks_here(environment: Mapping[str, str]) -> int:
@@ -153,20 +163,24 @@ def alone() -> Launch:
         port = probe.getsockname()[1]
     address = f"127.0.0.1:{port}"
     only = {"coordinator_address": address, "coordinator_bind_address": address}
-    return Launch(_ALONE, {**only, "num_processes": 1, "process_id": 0})
+    return Launch("alone", {**only, "num_processes": 1, "process_id": 0, **_NO_DETECTION})
 
 
 def check_shared(workdir: epath.PathLike) -> None:
-    """Raises ValueError, on every process, where some cannot see what process 0 writes."""
+    """Raises ValueError, on every process, where not all see what process 0 writes there."""
     if jax.process_count() == 1:
         return
     mine = np.frombuffer(secrets.token_bytes(8), np.uint8)
     token = bytes(np.asarray(multihost_utils.broadcast_one_to_all(mine))).hex()
-    probe = epath.Path(workdir) / f".seen-by-all-{token}"
+    probe, reason = epath.Path(workdir) / f".seen-by-all-{token}", ""
     if jax.process_index() == 0:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-    multihost_utils.sync_global_devices("workdir written")
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+        except OSError as error:  # all must hear of it: the others wait
+            reason = f": {error}"
+    if not agreed(not reason):
+        raise ValueError(f"--workdir {workdir} cannot be written by process 0{reason}")
     seen = np.asarray(multihost_utils.process_allgather(np.array(probe.exists()))).reshape(-1)
     if jax.process_index() == 0:
         probe.unlink()

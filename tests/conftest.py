@@ -17,7 +17,14 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 # minutes each, most of them spent on compiling or on tools that are started anew
 _LONGEST = {
-    *("test_configs", "test_given", "test_preemption", "test_loop", "test_end_to_end"),
+    *(
+        "test_configs",
+        "test_given",
+        "test_holes",
+        "test_preemption",
+        "test_loop",
+        "test_end_to_end",
+    ),
     *("test_pairs", "test_mesh_change", "test_fsdp", "test_fuzz", "test_parity", "test_company"),
 }
 

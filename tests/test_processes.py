@@ -42,7 +42,11 @@ def no_tpu(monkeypatch):
         ("2(x2)", 1, "4,5,6,7", {}, (2, 3)),
         # nodes that differ: this is the second of them
         ("4,2", 1, "0,1,2,3", {}, (2, 3)),
-        # no word of GPUs: whatever JAX sees
+        # all in sight though Slurm could have bound them
+        ("4(x2)", 1, "0,1,2,3", {"SLURM_GPU_BIND": "none"}, (1,)),
+        ("4(x2)", 1, "0,1,2,3", {"SLURM_GPU_BIND": "none", "SLURM_GPUS_PER_TASK": "1"}, (1,)),
+        ("4(x2)", 1, "0,1,2,3", {"SLURM_GPU_BIND": "verbose,closest"}, (1,)),
+        # no GPUs: whatever JAX sees
         ("4(x2)", 1, "", {}, None),
     ],
 )
@@ -58,8 +62,16 @@ def test_the_devices_of_a_slurm_process(tasks, local, visible, bound, devices):
 
 @pytest.mark.parametrize("visible", ["0,1,2", "0,1"])
 def test_processes_that_cannot_share_their_gpus(visible):
-    with pytest.raises(ValueError, match=rf"4 processes on .* CUDA_VISIBLE_DEVICES={visible}"):
+    with pytest.raises(ValueError, match=rf"4 processes on this node .* the GPUs {visible} evenly"):
         slurm_devices(SLURM | {"CUDA_VISIBLE_DEVICES": visible})
+
+
+def test_gpus_that_slurm_does_not_manage_are_counted(monkeypatch):
+    files = ["/dev/nvidia0", "/dev/nvidia1"]
+    monkeypatch.setattr(processes.glob, "glob", lambda pattern: files * ("nvidia" in pattern))
+    alone = {"SLURM_STEP_TASKS_PER_NODE": "1(x8)", "SLURM_LOCALID": "0"}
+    assert slurm_devices(SLURM | alone) == (0, 1)
+    assert slurm_devices(SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2(x4)"}) == (1,)
 
 
 def test_launchers_are_told_by_their_variables(monkeypatch):
@@ -72,6 +84,7 @@ def test_launchers_are_told_by_their_variables(monkeypatch):
     monkeypatch.setattr(processes.glob, "glob", lambda pattern: ["/dev/accel0"])
     monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: name == "libtpu")
     assert find_launch({}).launcher == "TPU"
+    assert find_launch({"JAX_PLATFORMS": "cpu"}) is None
 
 
 def test_processes_by_hand():
@@ -79,6 +92,7 @@ def test_processes_by_hand():
     launch = find_launch(given)
     assert launch.arguments == {
         "coordinator_address": "a:1", "num_processes": 2, "process_id": 1,
+        "cluster_detection_method": "deactivate",
     }  # fmt: skip
     with pytest.raises(ValueError, match="JAX_PROCESS_ID=2 must be less than JAX_NUM_PROCESSES=2"):
         find_launch(given | {"JAX_PROCESS_ID": "2"})
@@ -88,6 +102,8 @@ def test_a_process_alone_is_a_group_of_one_on_loopback():
     launch = processes.alone()
     assert launch.arguments["coordinator_address"].startswith("127.0.0.1:")
     assert (launch.arguments["num_processes"], launch.arguments["process_id"]) == (1, 0)
+    # under srun JAX would otherwise look for others, and take one GPU of many
+    assert launch.arguments["cluster_detection_method"] == "deactivate"
 
 
 def test_a_group_that_cannot_be_joined_is_one_line_with_the_host(monkeypatch):
@@ -100,11 +116,13 @@ def test_a_group_that_cannot_be_joined_is_one_line_with_the_host(monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError) as error:
         processes.join("auto")
-    assert str(error.value) == "n7 cannot join (Slurm): DEADLINE_EXCEEDED: no answer"
+    assert str(error.value) == (
+        "n7 cannot join (Slurm): DEADLINE_EXCEEDED: no answer; where it is alone, "
+        "--config.distributed=off needs no group"
+    )
     processes.join("off")
-    monkeypatch.setattr(processes, "find_launch", lambda environment: None)
-    with pytest.raises(ValueError, match=r"\(alone\): .*; --config.distributed=off does without"):
-        processes.join("auto")
+    with pytest.raises(ValueError, match=r"no answer$"):
+        processes.join("on")
 
 
 def test_fewer_devices_than_were_granted(monkeypatch):

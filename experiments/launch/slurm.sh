@@ -45,6 +45,8 @@ if [ "$status" -ne 75 ] && [ "$status" -le 128 ]; then
   rm -f "$tries_file"
   exit "$status"
 fi
+# a job that somebody cancelled ends here: it must not come back
+[ "$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T)" = RUNNING ] || exit "$status"
 newest=$(newest_checkpoint) || exit "$status"
 before=-1 tries=0
 [ -f "$tries_file" ] && read -r before tries <"$tries_file"

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", type=int, default=1, help="restore so often; write mean and deviation")
     add("--trajectory", **switch, help="write the states on the way as a strip too")
     add("--preview", **switch, help="restore one crop of the first picture, and stop")
-    add("--overwrite", **switch, help="restore again what is in the output folder already")
+    add("--overwrite", **switch, help="restore anew; a stopped job goes on without it")
     add(
         "--degrade",
         **switch,

@@ -1,5 +1,6 @@
 """Restoring every picture of a folder."""
 
+import hashlib
 import itertools
 import math
 import sys
@@ -29,6 +30,7 @@ from i2sb_jax.restoration.tiles import Grid
 
 T = TypeVar("T")
 
+_MOST_PIXELS = 2**24  # of pictures that wait for their windows, before a batch goes without more
 _STATES = 5  # of a trajectory, beside its end
 
 
@@ -96,7 +98,9 @@ def restore_folder(
         **options.settings(),
     }
     if options.degrade:
-        settings["pictures"] = len(names)  # masks and members of the mixture go by number
+        # masks and members of the mixture go by a picture's number among all
+        listing = "\0".join(names).encode("utf-8", "surrogateescape")
+        settings["pictures"] = hashlib.sha256(listing).hexdigest()[:16]
     results.check_settings(settings)
     work = _Work(restorer, pictures, options, results)
     work.plan(quiet=quiet)
@@ -211,23 +215,32 @@ class _Work:
             written = (SHEET,)
         return Outcome(self._restored, len(self._skipped), self._unreadable, scores, written)
 
-    def _windows(self, jobs: deque[Job], clock: Clock) -> Iterator[Window]:
-        options, restorer = self._options, self._restorer
-        states = len(self._sampling["record"])
+    def _windows(self, jobs: deque[Job], clock: Clock) -> Iterator[Window | None]:
+        options, restorer, count = self._options, self._restorer, 0
         for name, grid in self.grids.items():
-            subject = self._tried(name, self._pictures.open)
-            origins = [] if subject is None else list(grid.origins())
-            origins = [origin for origin in origins if not subject.is_known(origin, grid.side)]
+            if count and sum(job.grid.height * job.grid.width for job in jobs) > _MOST_PIXELS:
+                # pictures of few windows to restore: a batch of them would fill the memory
+                yield None
+                self._tiles += -count % restorer.batch_size
+                count = 0
+            job = self._tried(name, self._job)
+            origins = () if job is None else job.to_restore
             # only now is it known how much of the plan there is to do
             self._tiles -= (len(grid) - len(origins)) * options.samples
             clock.revise(batches=self._batches)
-            if subject is None:
+            if job is None:
                 continue
-            jobs.append(Job(subject, grid, samples=options.samples, states=states))
+            jobs.append(job)
+            count += len(origins) * options.samples
             for sample, origin in itertools.product(range(options.samples), origins):
-                yield subject.window(
+                yield job.subject.window(
                     restorer, origin, side=grid.side, seed=options.seed, sample=sample
                 )
+
+    def _job(self, name: str) -> Job:
+        states = len(self._sampling["record"])
+        subject, grid = self._pictures.open(name), self.grids[name]
+        return Job(subject, grid, samples=self._options.samples, states=states)
 
     def _write(self, job: Job) -> None:
         target = self._results.targets[job.subject.name]

@@ -228,7 +228,10 @@ def find_hole(masks: epath.Path | None, name: str, picture: Picture) -> np.ndarr
     if masks is None:
         return None
     path = _mask_file(masks, name) if masks.is_dir() else masks
-    mask = image_io.read_picture(path.read_bytes())
+    try:
+        mask = image_io.read_picture(path.read_bytes())
+    except UnreadableImage as error:
+        raise UnreadableImage(f"its mask {path} cannot be read: {error}") from None
     whiteness = (image_io.from_pixels(mask.pixels).mean(axis=2) + 1) / 2
     if mask.alpha is not None:
         whiteness *= mask.alpha / np.iinfo(mask.alpha.dtype).max

@@ -78,14 +78,22 @@ class OutputFolder:
         return not (chosen.overwrite or chosen.preview) and self.targets[name].exists()
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raises ValueError, in one line, where the folder holds results of other settings.
+        """Raises ValueError, in one line, where the folder holds what this job may not touch.
 
-        With `overwrite` only those that this job would leave standing are in the way.
+        That is files of the results' names that are no results, and results of other settings; with
+        `overwrite` only those of them that this job would leave standing.
         """
-        file = self.path / SETTINGS
-        if self._options.preview or not file.exists():
+        if self._options.preview:
             return
-        differences = _differences(file, json.loads(json.dumps(settings)))
+        if not (self.path / SETTINGS).exists():
+            for file in self.targets.values():
+                if file.exists():
+                    raise ValueError(
+                        f"{file} is there already, and no result of i2sb-restore as there is no "
+                        f"{SETTINGS}: choose another --output"
+                    )
+            return
+        differences = self._differences(settings)
         if not differences:
             return
         if not self._options.overwrite:
@@ -101,13 +109,13 @@ class OutputFolder:
             )
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Notes the settings; what is to be overwritten goes first.
+        """Notes the settings; results of others, which are to be overwritten, go first.
 
         Otherwise a job that is stopped half way would leave old results that look like its own.
         """
-        if self._options.overwrite:
+        if (self.path / SETTINGS).exists() and self._differences(settings):
             for target in self.targets.values():
-                for file in self._files(target):
+                for file in (target, std_file(target), strip_file(target)):
                     file.unlink(missing_ok=True)
         text = json.dumps(settings, indent=2) + "\n"
         files.write_atomically(self.path / SETTINGS, text.encode())
@@ -131,17 +139,17 @@ class OutputFolder:
             return []
         return [name for name in found if self.path / name not in ours]
 
-
-def _differences(file: epath.Path, ours: Mapping[str, Any]) -> str:
-    """In words, what other settings are in `file`; "" where they are the same."""
-    try:
-        theirs = json.loads(file.read_text())
-    except ValueError:
-        theirs = None
-    if not isinstance(theirs, dict):
-        return f"{file} is broken"
-    return ", ".join(
-        f"{key} is {theirs.get(key)!r} there, {value!r} here"
-        for key, value in ours.items()
-        if key not in _UNCOMPARED and theirs.get(key) != value
-    )
+    def _differences(self, settings: Mapping[str, Any]) -> str:
+        """In words, what other settings are noted in the folder; "" where they are the same."""
+        file = self.path / SETTINGS
+        try:
+            theirs = files.read_json(file)
+        except ValueError:
+            theirs = None
+        if not isinstance(theirs, dict):
+            return f"{file} is broken"
+        return ", ".join(
+            f"{key} is {theirs.get(key)!r} there, {value!r} here"
+            for key, value in json.loads(json.dumps(settings)).items()
+            if key not in _UNCOMPARED and theirs.get(key) != value
+        )

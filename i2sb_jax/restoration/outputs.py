@@ -71,6 +71,7 @@ class Job:
     Attributes:
         subject: the picture.
         grid: its windows.
+        to_restore: origins of those that `add` is given, of every sample.
     """
 
     def __init__(self, subject: Subject, grid: Grid, *, samples: int, states: int):
@@ -85,7 +86,9 @@ class Job:
         self.subject, self.grid = subject, grid
         self._result = (Pixels if samples == 1 else Moments)(subject, grid.height)
         self._states = [Pixels(subject, grid.height) for _ in range(states)]
-        self._places = deque(list(grid.origins()) * samples)
+        origins = list(grid.origins())
+        self.to_restore = [at for at in origins if not subject.is_known(at, grid.side)]
+        self._places = deque(origins * samples)
         self._begin()
         self._fill_in()
 

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import itertools
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -197,7 +196,7 @@ class Restorer:
 
     def stream(
         self,
-        windows: Iterable[Window],
+        windows: Iterable[Window | None],
         *,
         nfe: int | None = None,
         sampler: str | None = None,
@@ -207,7 +206,8 @@ class Restorer:
         """Restores any number of windows of one size, holding two batches of them at a time.
 
         Args:
-            windows: all of one shape, with sides that the network can halve.
+            windows: all of one shape, with sides that the network can halve; None lets those
+                before it go without waiting for a full batch.
             nfe: as in a call, like the rest.
             sampler: see there.
             clip: see there.
@@ -222,7 +222,7 @@ class Restorer:
         """
         options = {"nfe": nfe, "sampler": sampler, "clip": clip, "record": record}
         remaining, running = iter(windows), None
-        while chunk := list(itertools.islice(remaining, self.batch_size)):
+        while chunk := _next_batch(remaining, self.batch_size):
             # the next batch is made ready and handed over before the last one is waited for
             started = self._start(chunk, options), len(chunk)
             if running is not None:
@@ -312,6 +312,17 @@ def _window_noise(key_data: Array, origin: Array, *, shape: tuple[int, int, int]
     return bridge.window_normal(
         jax.random.wrap_key_data(key_data), shape, np.float32, origin=origin
     )
+
+
+def _next_batch(windows: Iterator[Window | None], size: int) -> list[Window]:
+    """The next windows, so many at most, up to a None; empty at the end."""
+    batch: list[Window] = []
+    for window in windows:
+        if window is not None:
+            batch.append(window)
+        if len(batch) == size or (window is None and batch):
+            break
+    return batch
 
 
 def _names(names: Sequence[str] | None, count: int) -> list[str]:

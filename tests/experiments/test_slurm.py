@@ -18,18 +18,20 @@ def submit(tmp_path):
     srun = '#!/bin/sh\n[ -n "$LEAVES" ] && mkdir -p "$5/checkpoints/$LEAVES"\nexit "$STATUS"\n'
     scontrol = f'#!/bin/sh\necho "$@" >> {log}\n'
     python = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
-    for name, text in {"srun": srun, "scontrol": scontrol, "python3": python}.items():
+    squeue = '#!/bin/sh\necho "$STATE"\n'
+    tools = {"srun": srun, "scontrol": scontrol, "squeue": squeue, "python3": python}
+    for name, text in tools.items():
         (stubs / name).write_text(text)
         (stubs / name).chmod(0o755)
 
-    def run(status, leaves=""):
+    def run(status, leaves="", state="RUNNING"):
         before = log.read_text() if log.exists() else ""
         done = subprocess.run(
             ["bash", SCRIPT, "config.py", tmp_path / "run", "--config.seed=1"],
             env=os.environ | {
                 "PATH": f"{stubs}:{os.environ['PATH']}", "SLURM_JOB_ID": "42",
                 "SLURM_SUBMIT_DIR": os.fspath(tmp_path), "STATUS": str(status),
-                "LEAVES": str(leaves),
+                "LEAVES": str(leaves), "STATE": state,
             },
             capture_output=True, text=True,
         )  # fmt: skip
@@ -49,6 +51,10 @@ def test_what_can_go_on_goes_back_into_the_queue(submit, status):
 @pytest.mark.parametrize("status", [0, 1, 2, 3])
 def test_what_cannot_ends_with_its_status(submit, status):
     assert submit(status, leaves=10)[:2] == (status, False)
+
+
+def test_a_cancelled_job_does_not_come_back(submit):
+    assert submit(75, leaves=10, state="COMPLETING")[:2] == (75, False)
 
 
 def test_three_restarts_without_a_newer_checkpoint_are_enough(submit):

@@ -89,6 +89,33 @@ def test_an_overwriting_that_was_stopped_leaves_no_old_result(model, pictures, o
     assert (rest.restored, rest.skipped) == (2, 1)
 
 
+def test_what_goes_with_old_results_goes_with_them(model, pictures, out):
+    restore(model, pictures, out, Options(nfe=2, trajectory=True))
+    assert (out / "a_trajectory.png").exists()
+    restore(model, pictures, out, Options(nfe=2, overwrite=True))
+    assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "b.png", "c.png"]
+
+
+def test_overwriting_with_the_same_settings_loses_nothing(model, pictures, out):
+    restore(model, pictures, out)
+    (pictures / "b.png").write_bytes(b"broken")
+    again = restore(model, pictures, out, Options(nfe=1, overwrite=True))
+    assert (again.restored, list(again.unreadable)) == (2, ["b.png"])
+    assert (out / "b.png").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_that_are_no_results_are_neither_taken_for_them_nor_lost(
+    model, pictures, out, overwrite
+):
+    out.mkdir()
+    (out / "b.png").write_bytes(b"mine")
+    options = Options(nfe=1, overwrite=overwrite)
+    with pytest.raises(ValueError, match=r"b\.png is there already, and no result of i2sb-restore"):
+        restore(model, pictures, out, options)
+    assert (out / "b.png").read_bytes() == b"mine" and len(list(out.iterdir())) == 1
+
+
 def test_overwriting_a_part_does_not_make_the_rest_its_own(model, pictures, out):
     restore(model, pictures, out)
     part = Options(nfe=2, overwrite=True)
@@ -178,6 +205,14 @@ def test_scores_are_of_all_pictures_also_of_those_restored_earlier(
         for title, scores in outcome.scores.items():
             assert scores == pytest.approx(whole.scores[title], rel=1e-6)
     np.testing.assert_array_equal(read(out / SHEET), read(tmp_path / "whole" / SHEET))
+
+
+def test_a_measurement_is_of_the_same_pictures(model, pictures, out):
+    options = Options(nfe=1, degrade=True)
+    restore(model, pictures, out, options)
+    (pictures / "a.png").rename(pictures / "d.png")  # as many, under other numbers
+    with pytest.raises(ValueError, match="pictures is"):
+        restore(model, pictures, out, options)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
