@@ -25,7 +25,7 @@ _LONGEST = {
         "test_loop",
         "test_end_to_end",
     ),
-    *("test_pairs", "test_mesh_change", "test_fsdp", "test_fuzz", "test_parity", "test_company"),
+    *("test_pairs", "test_fsdp", "test_fuzz", "test_parity", "test_company"),
 }
 
 

@@ -34,8 +34,7 @@ def run(fsdp, gathers, remat):
     )
     mesh = sharding.make_mesh(fsdp=fsdp)
     places, everywhere = loop.state_shardings(config, mesh), sharding.replicated(mesh)
-    fresh = functools.partial(loop.fresh_state, config)
-    state = jax.jit(fresh, out_shardings=places)(jax.random.key(0))
+    state = jax.device_put(first, places)
     gather = sharding.gather_on_use(mesh, min_bytes=128) if gathers else None
     step = jax.jit(loop.keyed_step(config, gather=gather), out_shardings=(places, everywhere))
     batches = [sharding.global_batch(make_batch(8, seed=i), mesh) for i in range(4)]
@@ -46,8 +45,8 @@ def run(fsdp, gathers, remat):
         state, metrics = program(state, batch, key)
         losses.append(float(metrics["loss"]))
     leaves = jax.tree.leaves(state)
-    first = jax.devices()[0]
-    held = [s.data.nbytes for x in leaves for s in x.addressable_shards if s.device == first]
+    one = jax.devices()[0]
+    held = [s.data.nbytes for x in leaves for s in x.addressable_shards if s.device == one]
     found = re.findall(rf"= (\\S+) ({COLLECTIVES})(?:-start)?[(]", program.as_text())
     shapes = [re.search(r"[[]([0-9,]*)[]]", kind)[1] for kind, op in found if op == "all-gather"]
     return {
@@ -60,6 +59,8 @@ def run(fsdp, gathers, remat):
     }
 
 
+fresh = functools.partial(loop.fresh_state, make_config(model=NETWORK))
+first = jax.jit(fresh)(jax.random.key(0))  # made once: what differs is where it lies
 variants = json.loads(sys.argv[1])
 print(json.dumps({name: run(*variant) for name, variant in variants.items()}))
 """

@@ -62,6 +62,7 @@ def go_on(workdir, *, devices, fsdp, num_steps):
     return began, ended, [json.loads(line)["loss"] for line in lines]
 
 
+@pytest.mark.slow
 def test_from_eight_devices_to_two_to_one(tmp_path):
     stays, moves = tmp_path / "stays", tmp_path / "moves"
     _, saved, _ = go_on(stays, devices=8, fsdp=4, num_steps=4)
