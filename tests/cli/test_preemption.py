@@ -20,7 +20,7 @@ TINY = {
     "image_size": 16,
     "model.model_channels": 8,
     "model.head_channels": 8,
-    "training.num_steps": 60,
+    "training.num_steps": 120,  # long enough for a signal to arrive in time
     "training.batch_size": 4,
     "training.log_every": 1,
     "training.checkpoint_every": 1000,
@@ -93,7 +93,7 @@ def test_a_sigterm_saves_the_step_and_the_run_goes_on_from_it(whole, tmp_path):
     status, _, err = finish(process)
     assert status == 75
     step = int(re.search(r"stopped at step (\d+), which is saved", err)[1])
-    assert saved_steps(workdir) == [step] and 3 <= step < 60
+    assert saved_steps(workdir) == [step] and 3 <= step < 120
     assert finish(start(workdir))[0] == 0
     assert [line["loss_hex"] for line in logged(workdir)] == whole
     assert finish(start(workdir))[0] == 0  # a finished run has nothing to do
