@@ -197,8 +197,7 @@ def fresh_state(config: Config, key: jax.Array) -> TrainState:
 
 def state_shardings(config: Config, mesh: Mesh) -> TrainState:
     """Where each array of the state lies on the mesh."""
-    shapes = jax.eval_shape(functools.partial(fresh_state, config), jax.random.key(0))
-    return sharding.fsdp_shardings(shapes, mesh, min_bytes=config.mesh.fsdp_min_bytes)
+    return jax.tree.map(lambda x: x.sharding, _abstract_state(config, mesh))
 
 
 def _mesh(config: Config) -> Mesh:
@@ -212,7 +211,8 @@ def _gather(config: Config, mesh: Mesh) -> build.Gather | None:
 def _abstract_state(config: Config, mesh: Mesh) -> TrainState:
     """The state's shapes, laid over the mesh."""
     shapes = jax.eval_shape(functools.partial(fresh_state, config), jax.random.key(0))
-    return abstract_like(shapes, state_shardings(config, mesh))
+    places = sharding.fsdp_shardings(shapes, mesh, min_bytes=config.mesh.fsdp_min_bytes)
+    return abstract_like(shapes, places)
 
 
 def _optimizer(config: Config) -> optax.GradientTransformation:
@@ -221,7 +221,8 @@ def _optimizer(config: Config) -> optax.GradientTransformation:
 
 def _start_state(config: Config, checkpoints: Checkpoints, mesh: Mesh) -> TrainState:
     """The newest checkpoint, or the given initial weights, or fresh ones; laid over the mesh."""
-    abstract, places = _abstract_state(config, mesh), state_shardings(config, mesh)
+    abstract = _abstract_state(config, mesh)
+    places = jax.tree.map(lambda x: x.sharding, abstract)
     if checkpoints.latest_step() is not None:
         return checkpoints.restore(abstract)
     if config.training.init_from:
