@@ -89,6 +89,8 @@ def _optimizer() -> ml_collections.ConfigDict:
     optimizer.b2 = 0.999
     optimizer.eps = 1e-8
     optimizer.weight_decay = 0.0  # decoupled
+    optimizer.clip_norm = 0.0  # longer gradients are scaled down to this norm; 0: never
+    optimizer.skip_norm = 0.0  # updates by longer gradients are not made; 0: all are
     return optimizer
 
 
@@ -103,6 +105,7 @@ def _training() -> ml_collections.ConfigDict:
     training.image_every = 5000  # updates between sheets of restored held-out pictures
     training.checkpoint_every = 5000  # updates
     training.keep_checkpoints = 3  # the newest
+    training.keep_every = 0  # and those of steps that it divides, for good; 0: none
     return training
 
 

@@ -4,7 +4,10 @@ Each field of the state is an item of its own in the checkpoint, so that the ave
 that restoring pictures needs, can be read without the optimizer.
 """
 
+import contextlib
 import functools
+import logging
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -18,18 +21,29 @@ State = TypeVar("State", bound=NamedTuple)
 
 _FOLDER = "checkpoints"
 _FIELDS = ("step", "params", "ema_params", "opt_state")  # of training.TrainState
+_LONGEST_REASON = 300  # characters: TensorStore adds where in its sources it gave up
 _SCALAR = "value"  # Orbax wants a tree where a field is a single array
 
 
 class Checkpoints:
     """The checkpoints of one run; a context manager that waits for pending saves at its end."""
 
-    def __init__(self, workdir: epath.PathLike, *, keep: int = 1, read_only: bool = False):
+    def __init__(
+        self,
+        workdir: epath.PathLike,
+        *,
+        keep: int = 1,
+        keep_every: int = 0,
+        read_only: bool = False,
+    ):
         """Opens `workdir`/checkpoints, and creates it unless `read_only`.
+
+        What an interrupted save left there is removed, unless `read_only`.
 
         Args:
             workdir: the run's folder; may be gs://.
             keep: how many of the newest checkpoints stay.
+            keep_every: those of steps that it divides stay too; 0: none.
             read_only: for those who only restore.
         """
         self._folder = checkpoint_folder(workdir)
@@ -40,6 +54,7 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
+            keep_period=keep_every or None,
             create=False,
             cleanup_tmp_directories=not read_only,
         )
@@ -49,24 +64,53 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        if self._manager is not None:
-            self._manager.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._manager is None:
+            return
+        try:
+            with self._telling_what_failed():
+                self._manager.close()
+        except OSError:
+            if error is None:  # else it is what ends the run already
+                raise
 
     def latest_step(self) -> int | None:
         """The newest complete checkpoint, None if there is none."""
         return None if self._manager is None else self._manager.latest_step()
 
     def save(self, step: int, state: State) -> None:
-        """Starts saving `state` (a NamedTuple of pytrees of arrays) without waiting for it."""
+        """Starts saving `state` (a NamedTuple of pytrees of arrays) without waiting for it.
+
+        Raises:
+            OSError: this save could not be started, or the one before not be finished (a full
+                disk); checkpoints that were complete stay.
+        """
         items = {
             name: ocp.args.StandardSave(_as_tree(value)) for name, value in state._asdict().items()
         }
-        self._manager.save(step, args=ocp.args.Composite(**items))
+        with self._telling_what_failed():
+            self._manager.save(step, args=ocp.args.Composite(**items))
 
     def wait(self) -> None:
-        """Returns once every save that was started is on disk."""
-        self._manager.wait_until_finished()
+        """Returns once every save that was started is on disk; raises OSError as `save` does."""
+        with self._telling_what_failed():
+            self._manager.wait_until_finished()
+
+    def check_saves(self) -> None:
+        """Raises OSError, without waiting, if a save that was started has failed by now."""
+        with self._telling_what_failed():
+            self._manager.check_for_errors()
+
+    @contextlib.contextmanager
+    def _telling_what_failed(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # of Orbax and TensorStore, of many kinds
+            newest = self.latest_step()
+            rest = "there is none yet" if newest is None else f"that of step {newest} is complete"
+            raise OSError(
+                f"a checkpoint in {self._folder} could not be saved ({_reason(error)}); {rest}"
+            ) from error
 
     def restore(self, abstract: State, *, step: int | None = None) -> State:
         """Reads a whole state.
@@ -108,18 +152,43 @@ class Checkpoints:
     def _read(self, step: int, fields: dict[str, Any]) -> dict[str, Any]:
         self._check_fields(step, fields)
         items = {name: ocp.args.StandardRestore(_as_tree(value)) for name, value in fields.items()}
-        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        with self._telling_what_is_unreadable(step):
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         return {name: _from_tree(restored[name], abstract) for name, abstract in fields.items()}
 
     def _check_fields(self, step: int, fields: dict[str, Any]) -> None:
         """One clear line instead of Orbax's, before anything is allocated."""
-        saved = self._manager.item_metadata(step)
+        with self._telling_what_is_unreadable(step):
+            saved = self._manager.item_metadata(step)
+            missing = [name for name in fields if saved[name] is None]
+            if missing:
+                raise FileNotFoundError(f"{missing[0]} is incomplete")
+            shapes = {name: _shapes(saved[name].tree, prefix=f"{name}/") for name in fields}
         for name, abstract in fields.items():
             check_shapes(
                 f"checkpoint {step} in {self._folder}",
-                _shapes(saved[name].tree, prefix=f"{name}/"),
+                shapes[name],
                 _shapes(_as_tree(abstract), prefix=f"{name}/"),
             )
+
+    @contextlib.contextmanager
+    def _telling_what_is_unreadable(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except (MemoryError, jax.errors.JaxRuntimeError):  # no fault of the files
+            raise
+        except Exception as error:  # by what is truncated or missing, of many kinds
+            older = [each for each in self._manager.all_steps() if each < step]
+            rest = f"step {max(older)}" if older else "the beginning: there is no older one"
+            raise ValueError(
+                f"checkpoint {step} in {self._folder} cannot be read ({_reason(error)}); if it is "
+                f"damaged, remove {self._folder / str(step)} to go on from {rest}"
+            ) from error
+
+
+def silence_orbax() -> None:
+    """Keeps Orbax from logging, with tracebacks, what `Checkpoints` tells in one line."""
+    logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 
 def check_shapes(origin: str, have: dict[str, tuple], want: dict[str, tuple]) -> None:
@@ -156,6 +225,11 @@ def abstract_like(tree: Any, sharding: Any) -> Any:
     return jax.tree.map(
         lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree, sharding
     )
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip() or repr(error)
+    return text.splitlines()[0][:_LONGEST_REASON]
 
 
 def _as_tree(value: Any) -> Any:

@@ -6,14 +6,16 @@ keeps a part, and a block's parameters are gathered where the block is computed 
 """
 
 import glob
+import importlib.util
 import math
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.experimental import multihost_utils, topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from i2sb_jax.types import Batch, Params
@@ -25,6 +27,14 @@ _ACCELERATORS = {
     "/dev/nvidia[0-9]*": ("an NVIDIA GPU", "pip install 'i2sb_jax[cuda12]' (or [cuda13])"),
     "/dev/accel[0-9]*": ("a TPU", "pip install 'i2sb_jax[tpu]'"),
     "/dev/vfio/[0-9]*": ("a TPU", "pip install 'i2sb_jax[tpu]'"),
+}
+
+# what libtpu would else ask the network for, or complain of
+_NO_TPU = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "none",
+    "TPU_WORKER_HOSTNAMES": "localhost",
 }
 
 
@@ -47,17 +57,52 @@ def check_accelerator_visible() -> None:
             )
 
 
-def make_mesh(*, data: int = -1, fsdp: int = 1) -> Mesh:
-    """All devices of all processes on the axes ("data", "fsdp").
+def described_devices(topology: str) -> list[Any]:
+    """Devices to compile for that this machine need not have; before JAX has touched any.
+
+    Args:
+        topology: "cpu:8", that many CPU devices, or a TPU slice such as "v5e:4x4", which libtpu
+            (the extra `tpu`) knows by name.
+
+    Raises:
+        ValueError: there is no such topology, or no libtpu.
+    """
+    # no TPU of this machine is to be taken, and libtpu is not to ask the network where it is
+    jax.config.update("jax_platforms", "cpu")
+    for name, value in _NO_TPU.items():
+        os.environ.setdefault(name, value)
+    if match := re.fullmatch(r"cpu:([1-9]\d*)", topology):
+        jax.config.update("jax_num_cpu_devices", int(match[1]))
+        return jax.devices()
+    if not importlib.util.find_spec("libtpu"):
+        raise ValueError(
+            f"topology {topology!r} needs libtpu, and no TPU: pip install 'i2sb_jax[tpu]'; cpu:8 "
+            "needs neither"
+        )
+    try:
+        return topologies.get_topology_desc(topology, platform="tpu").devices
+    except Exception as error:  # of libtpu, of many kinds
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"topology {topology!r} is none that libtpu describes, as v5e:4x4 is ({reason})"
+        ) from error
+
+
+def make_mesh(
+    *, data: int = -1, fsdp: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """Devices on the axes ("data", "fsdp").
 
     Args:
         data: devices along "data"; -1: as many as there are.
         fsdp: devices along "fsdp", next to each other: they exchange the most.
+        devices: all devices of all processes, if None.
 
     Raises:
         ValueError: the devices do not make such a mesh.
     """
-    count = jax.device_count()
+    devices = jax.devices() if devices is None else devices
+    count = len(devices)
     if count % fsdp or data not in (-1, count // fsdp):
         fitting = [n for n in range(1, count + 1) if count % n == 0]
         raise ValueError(
@@ -66,7 +111,10 @@ def make_mesh(*, data: int = -1, fsdp: int = 1) -> Mesh:
         )
     # Auto: the compiler propagates shardings; Explicit, the new default, would put them in types
     return jax.make_mesh(
-        (count // fsdp, fsdp), (DATA_AXIS, FSDP_AXIS), axis_types=(AxisType.Auto,) * 2
+        (count // fsdp, fsdp),
+        (DATA_AXIS, FSDP_AXIS),
+        axis_types=(AxisType.Auto,) * 2,
+        devices=devices,
     )
 
 

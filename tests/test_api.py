@@ -45,7 +45,8 @@ SIGNATURES = {
     "losses.bridge_loss": "key schedule predict_fn batch * deterministic=",
     "losses.bridge_losses": "keys schedule predict_fn batch * deterministic=",
     "training.make_train_step": (
-        "* apply_fn tx schedule ema_decay deterministic= accumulation_steps="
+        "* apply_fn tx schedule ema_decay deterministic= accumulation_steps= "
+        "skip_norm="
     ),
     "restoration.Restorer.from_workdir": "path * dtype= on_evaluation=",
     "restoration.Restorer.__call__": (

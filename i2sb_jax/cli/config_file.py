@@ -15,13 +15,16 @@ from i2sb_jax.config import Config, check_key, from_config_dict, map_paths
 _USAGE = "use --config FILE [--config.KEY=VALUE …] --workdir DIR"
 
 
-def parse(arguments: Sequence[str], *, program: str, usage: str = _USAGE) -> tuple[Config, str]:
+def parse(
+    arguments: Sequence[str], *, program: str, usage: str = _USAGE, needs_workdir: bool = True
+) -> tuple[Config, str]:
     """Reads --config FILE, --config.KEY=VALUE overrides and --workdir DIR.
 
     Args:
         arguments: of the command line.
         program: the tool's name.
         usage: its options, for the line about a wrong one.
+        needs_workdir: whether --workdir must be given; else it is "" where it is not.
 
     Returns:
         The validated configuration and the work directory, ~ expanded in all paths.
@@ -39,7 +42,8 @@ def parse(arguments: Sequence[str], *, program: str, usage: str = _USAGE) -> tup
         if override := re.match(r"--?config\.([\w.]+)", argument):
             check_key(override[1])
     values, argv = flags.FlagValues(), [program, *arguments]
-    flags.DEFINE_string("workdir", None, "The run's folder.", flag_values=values)
+    default = None if needs_workdir else ""
+    flags.DEFINE_string("workdir", default, "The run's folder.", flag_values=values)
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
         rest = values(argv)

@@ -7,7 +7,9 @@ from i2sb_jax.config import Config
 
 
 def describe(config: Config, workdir: str) -> None:
-    """Prints the network's parameters, the task, and the devices; needs clu."""
+    """Prints the network's parameters, the task, and the devices, once; needs clu."""
+    if jax.process_index() != 0:
+        return
     from clu import parameter_overview
 
     params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))

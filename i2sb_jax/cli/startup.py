@@ -10,6 +10,7 @@ from typing import NoReturn
 import jax
 from etils import epath
 
+from i2sb_jax.checkpoint import silence_orbax
 from i2sb_jax.cli.errors import users_line
 from i2sb_jax.sharding import check_accelerator_visible
 
@@ -53,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def prepare_jax() -> None:
-    """Turns on the persistent compilation cache and looks for overlooked accelerators.
+    """Turns on the persistent compilation cache, and looks for overlooked accelerators.
 
     Raises:
         ValueError: the machine has an accelerator that JAX cannot see.
@@ -63,4 +64,6 @@ def prepare_jax() -> None:
         jax.config.update("jax_compilation_cache_dir", os.fspath(cache))
     # everything but the smallest programs: start-up is the sum of many
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    if not os.environ.get(_TRACEBACK):
+        silence_orbax()
     check_accelerator_visible()

@@ -1,9 +1,9 @@
 """i2sb-train: trains a bridge from a config file.
 
-    i2sb-train --config configs/quickstart.py --workdir runs/quickstart [--config.KEY=VALUE …]
+    i2sb-train --config configs/quickstart.py --workdir DIR [--config.KEY=VALUE …] | --dry-run
 
-The same command continues a run that was stopped. Exit status: 0 the last step is reached, 75
-stopped by SIGTERM and saved, 2 a mistake in what was asked for, 3 a loss is not finite.
+The same command continues a run. Exit status: 0 the last step is reached, 75 stopped by SIGTERM and
+saved, 2 a mistake in what was asked for, or a full disk, 3 a loss is not finite.
 """
 
 import functools
@@ -12,7 +12,7 @@ import sys
 import jax
 
 from i2sb_jax import build, data, processes
-from i2sb_jax.cli import config_file, startup
+from i2sb_jax.cli import config_file, dry_run, startup
 from i2sb_jax.cli.describe import describe
 from i2sb_jax.config import Config
 from i2sb_jax.training.loop import NonFiniteError, Preempted, check_start, train
@@ -27,6 +27,8 @@ def _main(arguments: list[str]) -> int:
     if {"-h", "--help", "-help"} & set(arguments):
         print(__doc__)
         return 0
+    if "--dry-run" in arguments:
+        return dry_run.main(arguments)
     startup.require("clu", "tensorflow")  # of the extra `train`: before anything is written
     config, workdir = config_file.parse(arguments, program="i2sb-train")
     processes.join(config.distributed)
@@ -63,8 +65,7 @@ def _train(config: Config, workdir: str) -> None:
         process_index=process,
         process_count=jax.process_count(),
     )
-    if process == 0:
-        describe(config, workdir)
+    describe(config, workdir)
     train(
         config,
         workdir,

@@ -27,6 +27,7 @@ _MAY_CHANGE = {
     "training.image_every",
     "training.checkpoint_every",
     "training.keep_checkpoints",
+    "training.keep_every",
     "sampling.sampler",
     "sampling.nfe",
     "sampling.batch_size",

@@ -99,6 +99,8 @@ class OptimizerConfig:
     b2: float
     eps: float
     weight_decay: float
+    clip_norm: float
+    skip_norm: float
 
     def __post_init__(self):
         check_choice("optimizer.schedule", self.schedule, SCHEDULES)
@@ -112,7 +114,13 @@ class OptimizerConfig:
         check_within("optimizer.b2", self.b2, 0.0, 1.0)
         if not self.eps > 0:
             raise ValueError(f"optimizer.eps={self.eps} must be positive")
-        check_at_least("optimizer.weight_decay", self.weight_decay, 0.0)
+        for key in ("weight_decay", "clip_norm", "skip_norm"):
+            check_at_least(f"optimizer.{key}", getattr(self, key), 0.0)
+        if self.skip_norm and self.clip_norm > self.skip_norm:
+            raise ValueError(
+                f"optimizer.clip_norm={self.clip_norm} must be at most "
+                f"optimizer.skip_norm={self.skip_norm}: else nothing is ever clipped"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,12 +136,14 @@ class TrainingConfig:
     image_every: int
     checkpoint_every: int
     keep_checkpoints: int
+    keep_every: int
 
     def __post_init__(self):
         for key in ("num_steps", "batch_size", "accumulation_steps", "log_every"):
             check_at_least(f"training.{key}", getattr(self, key), 1)
         for key in ("image_every", "checkpoint_every", "keep_checkpoints"):
             check_at_least(f"training.{key}", getattr(self, key), 1)
+        check_at_least("training.keep_every", self.keep_every, 0)
         check_within("training.ema_decay", self.ema_decay, 0.0, 1.0)
         if self.batch_size % self.accumulation_steps:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Iterator
 
 import jax
@@ -19,11 +20,15 @@ from i2sb_jax.interop import (
     load_weights,
     write_provenance,
 )
+from i2sb_jax.training.claim import Claim
+from i2sb_jax.training.feed import Feed
 from i2sb_jax.training.optimizer import make_optimizer
 from i2sb_jax.training.report import Report, Writer
 from i2sb_jax.training.state import TrainState, create_state
 from i2sb_jax.training.step import TrainStep, make_train_step
 from i2sb_jax.types import Batch
+
+_warn = functools.partial(print, "warning:", file=sys.stderr, flush=True)
 
 
 class NonFiniteError(ValueError):
@@ -66,19 +71,22 @@ def train(
         The last state, saved.
 
     Raises:
-        ValueError: the batch does not fit the devices, `workdir` holds another run, or a
-            checkpoint other shapes.
+        ValueError: the batch does not fit the devices, `workdir` holds another run or was taken
+            over by one, or a checkpoint has other shapes or cannot be read.
         NonFiniteError: a loss or gradient is not finite; names step and metric.
         Preempted: `must_stop` said so; all is saved.
+        OSError: something could not be written (a full disk); complete checkpoints stay.
     """
     check_start(config, workdir)
     mesh, options = _mesh(config), config.training
-    if jax.process_index() == 0:
-        config_lib.save(workdir, config)
+    keep = {"keep": options.keep_checkpoints, "keep_every": options.keep_every}
     with (
         jax.default_matmul_precision(config.matmul_precision),
-        Checkpoints(workdir, keep=options.keep_checkpoints) as checkpoints,
+        Claim(workdir) as claim,
+        Checkpoints(workdir, **keep) as checkpoints,
     ):
+        if jax.process_index() == 0:
+            config_lib.save(workdir, config)
         state = _start_state(config, checkpoints, mesh)
         start = int(state.step)
         if not start and options.init_from and jax.process_index() == 0:
@@ -89,8 +97,9 @@ def train(
         report = Report(
             config, workdir, eval_batch, sample, writer=writer, mesh=mesh, start_step=start
         )
+        feed = Feed(batches(start), warn=_warn)
         with report:
-            return _run(config, state, batches(start), mesh, checkpoints, report, must_stop)
+            return _run(config, state, feed, mesh, claim, checkpoints, report, must_stop)
 
 
 def check_start(config: Config, workdir: epath.PathLike) -> None:
@@ -105,7 +114,7 @@ def check_start(config: Config, workdir: epath.PathLike) -> None:
         options.batch_size, mesh, accumulation_steps=options.accumulation_steps
     )
     config_lib.check_same_run(workdir, config)
-    abstract = _abstract_state(config, mesh)
+    abstract = abstract_state(config, mesh)
     with Checkpoints(workdir, read_only=True) as checkpoints:
         if checkpoints.latest_step() is not None:
             checkpoints.check(abstract)
@@ -117,23 +126,19 @@ def check_start(config: Config, workdir: epath.PathLike) -> None:
 def _run(
     config: Config,
     state: TrainState,
-    batches: Iterator[Batch],
+    feed: Feed,
     mesh: Mesh,
+    claim: Claim,
     checkpoints: Checkpoints,
     report: Report,
     must_stop: Callable[[int], bool],
 ) -> TrainState:
-    options = config.training
-    train_step = jax.jit(
-        keyed_step(config, gather=_gather(config, mesh)),
-        donate_argnums=0,
-        out_shardings=(state_shardings(config, mesh), sharding.replicated(mesh)),
-    )
+    options, train_step = config.training, jitted_step(config, mesh)
     # made on the devices: a key cannot be handed over to those of other processes
     root = jax.jit(lambda: jax.random.key(config.seed), out_shardings=sharding.replicated(mesh))()
     pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
     for step in range(int(state.step) + 1, options.num_steps + 1):
-        batch = sharding.global_batch(next(batches), mesh)
+        batch = sharding.global_batch(next(feed), mesh)
         with jax.transfer_guard("disallow"):  # a stray host array would cost every step
             state, metrics = train_step(state, batch, root)
         if pending:  # one step ahead of the device and no more: queued batches fill its memory
@@ -144,10 +149,12 @@ def _run(
         log = last or step % options.log_every == 0
         save = last or stop or step % options.checkpoint_every == 0
         if log or save:
+            claim.check()
+            checkpoints.check_saves()
             values = _finite_metrics(pending)
             pending.clear()
             if log:
-                report.scalars(step, values)
+                report.scalars(step, values, data_wait=feed.waiting())
         if save:
             checkpoints.save(step, state)
         if stop and not last:
@@ -182,12 +189,25 @@ def keyed_step(config: Config, *, gather: build.Gather | None = None) -> TrainSt
         ema_decay=config.training.ema_decay,
         deterministic=config.bridge.deterministic,
         accumulation_steps=config.training.accumulation_steps,
+        skip_norm=config.optimizer.skip_norm,
     )
 
     def keyed(state: TrainState, batch: Batch, root: jax.Array):
         return step(state, batch, jax.random.fold_in(root, state.step))
 
     return keyed
+
+
+def jitted_step(config: Config, mesh: Mesh) -> Callable[..., tuple[TrainState, dict]]:
+    """`keyed_step` on the devices of a mesh: (state, batch, root) -> (state, metrics).
+
+    The state that it is given is written over.
+    """
+    return jax.jit(
+        keyed_step(config, gather=_gather(config, mesh)),
+        donate_argnums=0,
+        out_shardings=(state_shardings(config, mesh), sharding.replicated(mesh)),
+    )
 
 
 def fresh_state(config: Config, key: jax.Array) -> TrainState:
@@ -197,7 +217,7 @@ def fresh_state(config: Config, key: jax.Array) -> TrainState:
 
 def state_shardings(config: Config, mesh: Mesh) -> TrainState:
     """Where each array of the state lies on the mesh."""
-    return jax.tree.map(lambda x: x.sharding, _abstract_state(config, mesh))
+    return jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
 
 
 def _mesh(config: Config) -> Mesh:
@@ -208,7 +228,7 @@ def _gather(config: Config, mesh: Mesh) -> build.Gather | None:
     return sharding.gather_on_use(mesh, min_bytes=config.mesh.fsdp_min_bytes)
 
 
-def _abstract_state(config: Config, mesh: Mesh) -> TrainState:
+def abstract_state(config: Config, mesh: Mesh) -> TrainState:
     """The state's shapes, laid over the mesh."""
     shapes = jax.eval_shape(functools.partial(fresh_state, config), jax.random.key(0))
     places = sharding.fsdp_shardings(shapes, mesh, min_bytes=config.mesh.fsdp_min_bytes)
@@ -221,7 +241,7 @@ def _optimizer(config: Config) -> optax.GradientTransformation:
 
 def _start_state(config: Config, checkpoints: Checkpoints, mesh: Mesh) -> TrainState:
     """The newest checkpoint, or the given initial weights, or fresh ones; laid over the mesh."""
-    abstract = _abstract_state(config, mesh)
+    abstract = abstract_state(config, mesh)
     places = jax.tree.map(lambda x: x.sharding, abstract)
     if checkpoints.latest_step() is not None:
         return checkpoints.restore(abstract)

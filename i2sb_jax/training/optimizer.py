@@ -1,4 +1,4 @@
-"""AdamW under the paper's step decay, or under warm-up and cosine."""
+"""AdamW under the paper's step decay, or under warm-up and cosine; gradients may be clipped."""
 
 import optax
 
@@ -32,11 +32,17 @@ def make_schedule(config: OptimizerConfig, *, num_steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, *, num_steps: int) -> optax.GradientTransformation:
-    """AdamW (decoupled weight decay) on `make_schedule`'s learning rate."""
-    return optax.adamw(
+    """AdamW (decoupled weight decay) on `make_schedule`'s learning rate.
+
+    With `clip_norm` a longer gradient is scaled down to that norm first.
+    """
+    adamw = optax.adamw(
         make_schedule(config, num_steps=num_steps),
         b1=config.b1,
         b2=config.b2,
         eps=config.eps,
         weight_decay=config.weight_decay,
     )
+    if not config.clip_norm:
+        return adamw
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)

@@ -14,6 +14,8 @@ from i2sb_jax.progress import Progress
 from i2sb_jax.training.metrics_log import MetricsLog
 from i2sb_jax.types import Array, Batch, Params
 
+_SLOW_DATA = 0.1  # share of the time
+
 
 class Writer(Protocol):
     """What a run needs of clu's MetricWriter."""
@@ -75,15 +77,27 @@ class Report:
         """Counts a step."""
         self._progress.advance()
 
-    def scalars(self, step: int, values: list[dict[str, float]]) -> None:
-        """Logs the last of `values`, the metrics of the steps since the last call."""
+    def scalars(self, step: int, values: list[dict[str, float]], *, data_wait: float) -> None:
+        """Logs the metrics of a step.
+
+        Args:
+            step: updates made.
+            values: metrics of the steps since the last call; the last are logged, and how many of
+                the updates were skipped.
+            data_wait: the share of the time since then that was spent waiting for data.
+        """
         if self._log is None:
             return
+        logged = values[-1] | {"data_wait": data_wait}
+        if "skipped" in logged:
+            logged["skipped"] = sum(value["skipped"] for value in values)
         rate = self._progress.rate()
-        self._log.write(step, values[-1])
-        self._writer.write_scalars(step, values[-1] | ({"steps_per_s": rate} if rate else {}))
-        loss = sum(value["loss"] for value in values) / len(values)
-        self._progress.say(f"loss {loss:.4f}")
+        self._log.write(step, logged)
+        self._writer.write_scalars(step, logged | ({"steps_per_s": rate} if rate else {}))
+        line = f"loss {sum(value['loss'] for value in values) / len(values):.4f}"
+        if data_wait > _SLOW_DATA:
+            line += f"  waiting for data {data_wait:.0%} of the time"
+        self._progress.say(line)
 
     def pictures(self, step: int, ema_params: Params) -> None:
         """Restores the held-out batch; a sheet clean | degraded | restored, and its PSNR.

@@ -23,6 +23,7 @@ def make_train_step(
     ema_decay: float,
     deterministic: bool = False,
     accumulation_steps: int = 1,
+    skip_norm: float = 0.0,
 ) -> TrainStep:
     """Builds (state, batch, key) -> (state, metrics).
 
@@ -34,10 +35,12 @@ def make_train_step(
         deterministic: train the OT-ODE (I²SB Eq. 13) instead of the SDE.
         accumulation_steps: the batch is cut into so many micro-batches whose gradients are
             averaged before the one update; their sizes are equal.
+        skip_norm: with a gradient longer than this, nothing but the step changes; 0: no limit.
 
     Returns:
         The step. It folds nothing into `key`: the caller passes a fresh one a step. Metrics are
-        float32 scalars: loss (mean over the batch) and grad_norm.
+        float32 scalars: loss (mean over the batch), grad_norm (before any clipping) and, with
+        skip_norm, skipped (1 for an update that was not made, else 0).
     """
 
     def loss_fn(params: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey) -> jax.Array:
@@ -63,7 +66,13 @@ def make_train_step(
             params, state.ema_params, 1 - ema_decay_at(step, ema_decay)
         )
         metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-        return TrainState(step, params, ema_params, opt_state), metrics
+        new = TrainState(step, params, ema_params, opt_state)
+        if skip_norm:
+            skipped = metrics["grad_norm"] > skip_norm
+            old = state._replace(step=step)
+            new = jax.tree.map(lambda a, b: jnp.where(skipped, a, b), old, new)
+            metrics["skipped"] = skipped.astype(jnp.float32)
+        return new, metrics
 
     return train_step
 
@@ -87,7 +96,9 @@ def _accumulate(
     def micro_step(total, scanned):
         index, batch, keys = scanned
         key = jax.random.fold_in(dropout_key, index)
-        return jax.tree.map(jnp.add, total, value_and_grad(params, batch, keys, key)), None
+        # tied to the micro-batch: what is gathered for its blocks is not to be kept for all of them
+        here, batch = jax.lax.optimization_barrier((params, batch))
+        return jax.tree.map(jnp.add, total, value_and_grad(here, batch, keys, key)), None
 
     zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
     scanned = (jnp.arange(count), jax.tree.map(cut, batch), cut(keys))

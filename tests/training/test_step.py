@@ -75,6 +75,47 @@ def test_masked_batches_accumulate_too():
     assert float(losses[0]) < 0.5 * float(unmasked)
 
 
+def run_step(scale, *, tx=None, **options):
+    """(state before, state after, metrics) of one step on a loss that is `scale` times as steep."""
+    tx = tx or optax.sgd(0.1)
+
+    def steep(variables, *args, **kwargs):
+        return scale * linear_apply(variables, *args, **kwargs)
+
+    before = create_state(linear_params(), tx)
+    step = make_train_step(apply_fn=steep, tx=tx, schedule=SCHEDULE, ema_decay=0.99, **options)
+    return before, *jax.jit(step)(before, make_batch(4), KEY)
+
+
+def test_a_long_gradient_is_skipped_and_a_short_one_is_not():
+    _, _, metrics = run_step(10.0)
+    assert "skipped" not in metrics
+    norm = float(metrics["grad_norm"])
+    before, after, metrics = run_step(10.0, skip_norm=0.9 * norm, tx=optax.adam(0.1))
+    assert float(metrics["skipped"]) == 1 and float(metrics["grad_norm"]) == pytest.approx(norm)
+    assert int(after.step) == 1
+    jax.tree.map(np.testing.assert_array_equal, after._replace(step=before.step), before)
+    before, after, metrics = run_step(10.0, skip_norm=1.1 * norm)
+    assert float(metrics["skipped"]) == 0 and float(after.params["a"]) != float(before.params["a"])
+
+
+def test_a_skipped_update_does_not_hide_a_loss_that_is_not_finite():
+    _, _, metrics = run_step(float("inf"), skip_norm=1.0)
+    assert not np.isfinite(float(metrics["grad_norm"]))
+
+
+def test_a_long_gradient_is_clipped_to_the_norm_and_a_short_one_is_not():
+    gradient = {"a": jnp.float32(3.0), "b": jnp.float32(4.0)}
+    plain = make_optimizer(optimizer_config(eps=1.0), num_steps=10)
+    for norm, factor in ((1.0, 0.2), (50.0, 1.0)):
+        tx = make_optimizer(optimizer_config(eps=1.0, clip_norm=norm), num_steps=10)
+        clipped, _ = tx.update(gradient, tx.init(gradient), gradient)
+        scaled = jax.tree.map(lambda x, factor=factor: factor * x, gradient)
+        expected, _ = plain.update(scaled, plain.init(gradient), gradient)
+        for name in "ab":  # eps is not small here, or Adam would undo any scale
+            assert float(clipped[name]) == pytest.approx(float(expected[name]), rel=1e-5)
+
+
 def test_ema_follows_the_warmup_then_the_decay():
     decays = [float(ema_decay_at(jnp.int32(k), 0.99)) for k in (1, 2, 1000, 10**6)]
     np.testing.assert_allclose(decays, [2 / 11, 3 / 12, 0.99, 0.99], rtol=1e-6)
@@ -106,6 +147,7 @@ def optimizer_config(**changes):
     values = dict(
         learning_rate=1.0, schedule="step", warmup_steps=0, decay_every=10, decay_rate=0.5,
         b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0,
+            clip_norm=0.0, skip_norm=0.0,
     )  # fmt: skip
     return OptimizerConfig(**(values | changes))
 

@@ -1,0 +1,291 @@
+"""What a compiled program does and needs, read from the compiler's own account of it.
+
+XLA's cost analysis counts the body of a loop once, however often it runs. Its text says what a body
+holds and how often it runs: matrix products and collectives are counted from there.
+"""
+
+import collections
+import math
+import re
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+_COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
+_ITEM_BITS = {"pred": 8, "bf16": 16}  # of other types the name ends in the number
+_COMPUTATION = re.compile(r"(?:ENTRY )?%?([\w.-]+) \(.*\{$")
+_OPERATION = re.compile(r"  (?:ROOT )?%?([\w.-]+) = (.*)$")
+_CALLED = re.compile(r"(?:calls|to_apply|body|branch_computations)=\{?([^,}]+(?:, *%[^,}]+)*)")
+_ROLES = ("condition", "body")
+
+
+class Memory(NamedTuple):
+    """Bytes that a program needs on a device.
+
+    Attributes:
+        arguments: what it is given.
+        outputs: what it returns and does not write over its arguments.
+        temporaries: what it needs in between.
+        code: of the program itself.
+    """
+
+    arguments: int
+    outputs: int
+    temporaries: int
+    code: int
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+
+class Collective(NamedTuple):
+    """Operations of one kind by which devices exchange data, over one run of a program.
+
+    Attributes:
+        count: how many.
+        bytes: of their results on a device.
+    """
+
+    count: int
+    bytes: int
+
+
+class Program(NamedTuple):
+    """The account of a compiled program, for one device.
+
+    Attributes:
+        flops: of one run, a multiply-add counted as two.
+        memory: bytes.
+        collectives: kind, such as "all-gather" -> how many and how large.
+    """
+
+    flops: float
+    memory: Memory
+    collectives: dict[str, Collective]
+
+
+class _Operation(NamedTuple):
+    name: str
+    shapes: tuple[tuple[int, ...], ...]  # of the result; several of a tuple
+    bytes: int
+    opcode: str
+    operands: tuple[str, ...]  # names
+    inside: str  # of the parentheses behind the opcode
+    attributes: str  # what follows them
+
+
+def read_program(compiled: jax.stages.Compiled) -> Program:
+    """Reads a compiled program.
+
+    Args:
+        compiled: of `jax.jit(…).lower(…).compile()`, for any platform.
+
+    Raises:
+        ValueError: the text has a loop whose number of rounds it does not tell.
+    """
+    memory = compiled.memory_analysis()
+    computations = _computations(compiled.as_text())
+    rounds = _rounds(computations)
+    once = sum(_matrix_flops(body) for body in computations.values())
+    each = {name: rounds.get(name, 0) * _matrix_flops(ops) for name, ops in computations.items()}
+    return Program(
+        flops=compiled.cost_analysis()["flops"] - once + sum(each.values()),
+        memory=Memory(
+            arguments=memory.argument_size_in_bytes,
+            outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+            temporaries=memory.temp_size_in_bytes,
+            code=memory.generated_code_size_in_bytes,
+        ),
+        collectives=_collectives(computations, rounds),
+    )
+
+
+def _collectives(
+    computations: dict[str, list[_Operation]], rounds: dict[str, int]
+) -> dict[str, Collective]:
+    # one that runs beside computations is told several times, at its start and in what it runs
+    # beside: always by the same channel
+    channels: dict[tuple[str, str], tuple[int, int]] = {}
+    for name, operations in computations.items():
+        for operation in operations:
+            kind = operation.opcode.removesuffix("-start")
+            if kind in _COLLECTIVES:
+                channel = re.search(r"channel_id=(\d+)", operation.attributes)
+                key = kind, channel[1] if channel else f"{name}/{operation.name}"
+                channels[key] = max(channels.get(key, (0, 0)), (rounds[name], operation.bytes))
+    found: dict[str, Collective] = {}
+    for (kind, _), (times, size) in sorted(channels.items()):
+        so_far = found.get(kind, Collective(0, 0))
+        found[kind] = Collective(so_far.count + times, so_far.bytes + times * size)
+    return found
+
+
+def _computations(text: str) -> dict[str, list[_Operation]]:
+    """Name -> operations; the entry's name is ""."""
+    found: dict[str, list[_Operation]] = {}
+    current: list[_Operation] = []
+    for line in text.splitlines():
+        if match := _OPERATION.match(line):
+            current.append(_operation(*match.groups()))
+        elif match := _COMPUTATION.match(line):
+            name = "" if line.startswith("ENTRY") else match[1]
+            current = found.setdefault(name, [])
+    return found
+
+
+def _operation(name: str, text: str) -> _Operation:
+    # a tuple's type is in parentheses, any other has no space in it
+    end = _closing(text, 0) + 1 if text.startswith("(") else text.index(" ")
+    kind, (opcode, _, rest) = text[:end], text[end:].strip().partition("(")
+    arrays = [
+        (dtype, tuple(int(n) for n in dims.split(",") if n))
+        for dtype, dims in re.findall(r"([a-z]\w*)\[([\d,]*)\]", kind)
+    ]
+    closing = _closing("(" + rest, 0) - 1
+    return _Operation(
+        name=name,
+        shapes=tuple(shape for _, shape in arrays),
+        bytes=sum(_item_bits(dtype) * math.prod(shape) // 8 for dtype, shape in arrays),
+        opcode=opcode,
+        operands=tuple(re.findall(r"%([\w.-]+)", rest[:closing])),
+        inside=rest[:closing],
+        attributes=rest[closing:],
+    )
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the parenthesis that opens at `start` closes."""
+    depth = 0
+    for i in range(start, len(text)):
+        depth += (text[i] == "(") - (text[i] == ")")
+        if not depth:
+            return i
+    raise ValueError(f"not a line of an XLA program: {text[:200]}")
+
+
+def _item_bits(dtype: str) -> int:
+    if dtype in _ITEM_BITS:
+        return _ITEM_BITS[dtype]
+    bits = re.search(r"\d+", dtype)
+    return int(bits[0]) if bits else 0  # a token has none
+
+
+def _rounds(computations: dict[str, list[_Operation]]) -> dict[str, int]:
+    """Name -> how often a computation runs in one run of the program."""
+    found: dict[str, int] = collections.defaultdict(int)
+
+    def visit(name: str, times: int) -> None:
+        found[name] += times
+        for operation in computations.get(name, []):
+            inside = times
+            if operation.opcode == "while":
+                inside *= _trip_count(operation, computations[name], computations)
+            for called in _called(operation):
+                visit(called, inside)
+
+    visit("", 1)
+    return found
+
+
+def _called(operation: _Operation) -> list[str]:
+    groups = _CALLED.findall(operation.attributes)
+    return [name.strip(" %") for group in groups for name in group.split(",")]
+
+
+def _trip_count(
+    loop: _Operation, around: list[_Operation], computations: dict[str, list[_Operation]]
+) -> int:
+    """How often a loop's body runs.
+
+    Where no annotation says so, its condition compares a counter, one element of the state that
+    goes round, to a bound. The compiler may have unrolled the body, and then the counter takes
+    larger strides.
+    """
+    if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.attributes):
+        return int(known[1])
+    outside = {operation.name: operation for operation in around}
+    condition, body = (
+        {each.name: each for each in computations[name[1]]}
+        for name in (re.search(rf"{role}=%?([\w.-]+)", loop.attributes) for role in _ROLES)
+    )
+    try:
+        compared = _last(condition).operands
+        bound = next(
+            int(condition[name].inside) for name in compared if _is_number(condition, name)
+        )
+        counter = next(i for name in compared if (i := _element(condition, name)) is not None)
+        step = _source(body, _last(body).operands[counter])
+        stride = next(int(body[name].inside) for name in step.operands if _is_number(body, name))
+        first = _source(outside, _source(outside, loop.operands[0]).operands[counter]).inside
+        assert step.opcode == "add" and any(_element(body, n) == counter for n in step.operands)
+        return -(-(bound - int(first)) // stride)
+    except (AssertionError, IndexError, KeyError, StopIteration, ValueError):
+        raise ValueError(f"the program does not tell how often {loop.name} runs") from None
+
+
+def _last(computation: dict[str, _Operation]) -> _Operation:
+    """What a computation returns: the text ends with it."""
+    return next(reversed(computation.values()))
+
+
+def _source(computation: dict[str, _Operation], name: str) -> _Operation:
+    """The operation of a name, or what it is a copy of."""
+    while computation[name].opcode == "copy":
+        name = computation[name].operands[0]
+    return computation[name]
+
+
+def _is_number(computation: dict[str, _Operation], name: str) -> bool:
+    return computation[name].opcode == "constant"
+
+
+def _element(computation: dict[str, _Operation], name: str) -> int | None:
+    """Which element of the state that goes round an operation is; None if it is none."""
+    source = _source(computation, name)
+    if source.opcode != "get-tuple-element":
+        return None
+    return int(re.search(r"index=(\d+)", source.attributes)[1])
+
+
+def _matrix_flops(operations: list[_Operation]) -> int:
+    """FLOPs of the matrix products and convolutions of one computation."""
+    shapes = {operation.name: operation.shapes[0] for operation in operations if operation.shapes}
+    total = 0
+    for operation in operations:
+        if operation.opcode == "dot":
+            contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", operation.attributes)[1]
+            left = shapes[operation.operands[0]]
+            summed = math.prod(left[int(axis)] for axis in contracted.split(",") if axis)
+            total += 2 * math.prod(operation.shapes[0]) * summed
+        elif operation.opcode == "convolution":
+            left, right = (shapes[name] for name in operation.operands[:2])
+            total += _convolution_flops(operation, left, right)
+    return total
+
+
+def _convolution_flops(operation: _Operation, left: tuple[int, ...], right: tuple[int, ...]) -> int:
+    """As XLA counts: where the window looks at padding or between pixels nothing is multiplied."""
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", operation.attributes).groups()
+    window = dict(re.findall(r"(\w+)=([\dx_-]+)", _window(operation.attributes)))
+    output = operation.shapes[0]
+    total = 2 * output[labels[2].index("b")] * output[labels[2].index("f")]
+    total *= right[labels[1].index("i")]
+    for number, label in enumerate(sorted(set(labels[0]) - {"b", "f"})):
+
+        def value(key: str, default: str, number: int = number) -> str:
+            return window[key].split("x")[number] if key in window else default
+
+        stride, dilation = int(value("stride", "1")), int(value("rhs_dilate", "1"))
+        holes, before = int(value("lhs_dilate", "1")), int(value("pad", "0_0").split("_")[0])
+        out = np.arange(output[labels[2].index(label)])[:, None] * stride
+        seen = out + np.arange(int(value("size", "1"))) * dilation - before
+        length = (left[labels[0].index(label)] - 1) * holes + 1
+        total *= int(np.sum((seen >= 0) & (seen < length) & (seen % holes == 0)))
+    return total
+
+
+def _window(attributes: str) -> str:
+    found = re.search(r"window=\{([^}]*)\}", attributes)
+    return found[1] if found else ""

@@ -1,0 +1,65 @@
+"""Whose a run's folder is, where no lock outlives a machine and buckets have none.
+
+The run that started last has it: it writes its name into running.json. Any other finds that out
+before it writes again, and stops. A run that was killed leaves its claim, which hinders nobody.
+"""
+
+import datetime
+import json
+import os
+import secrets
+import socket
+from typing import Any
+
+import jax
+from etils import epath
+
+from i2sb_jax.files import read_json, write_atomically
+from i2sb_jax.sharding import agreed
+
+_FILE = "running.json"
+
+
+class Claim:
+    """A run's claim to its folder; a context manager that gives it up at its end."""
+
+    def __init__(self, workdir: epath.PathLike):
+        """Takes the folder over from whoever has it; process 0 does, for all."""
+        self._workdir, self._path = workdir, epath.Path(workdir) / _FILE
+        self._primary = jax.process_index() == 0
+        self._mine = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "token": secrets.token_hex(8),
+        }
+        if self._primary:
+            write_atomically(self._path, json.dumps(self._mine).encode())
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._primary and self._holder() == self._mine:
+            self._path.unlink()
+
+    def check(self) -> None:
+        """Raises ValueError, on all processes, if another run has taken the folder over."""
+        holder = self._holder() if self._primary else None
+        if agreed(holder == self._mine):
+            return
+        other = "another run"
+        if isinstance(holder, dict):
+            host, process, since = (holder.get(key) for key in ("host", "process", "since"))
+            other += f" ({host}, process {process}, since {since})"
+        raise ValueError(
+            f"{other} has taken over {self._workdir}: this one stops and writes nothing more"
+        )
+
+    def _holder(self) -> Any:
+        if not self._path.exists():
+            return None
+        try:
+            return read_json(self._path)
+        except Exception:  # a storage that does not answer for a moment is no rival
+            return self._mine
