@@ -7,6 +7,8 @@ that restoring pictures needs, can be read without the optimizer.
 import contextlib
 import functools
 import logging
+import sys
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,7 +23,8 @@ State = TypeVar("State", bound=NamedTuple)
 
 _FOLDER = "checkpoints"
 _FIELDS = ("step", "params", "ema_params", "opt_state")  # of training.TrainState
-_LONGEST_REASON = 300  # characters: TensorStore adds where in its sources it gave up
+_LONGEST_REASON = 300  # characters
+_PATIENCE = 3  # seconds for another run to see that it has to stop
 _SCALAR = "value"  # Orbax wants a tree where a field is a single array
 
 
@@ -52,11 +55,12 @@ class Checkpoints:
             return
         if not read_only:
             self._folder.mkdir(parents=True, exist_ok=True)
+            if jax.process_index() == 0:
+                _remove_remains(self._folder)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
             keep_period=keep_every or None,
             create=False,
-            cleanup_tmp_directories=not read_only,
         )
         handlers = {name: ocp.StandardCheckpointHandler() for name in _FIELDS}
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
@@ -187,8 +191,18 @@ class Checkpoints:
 
 
 def silence_orbax() -> None:
-    """Keeps Orbax from logging, with tracebacks, what `Checkpoints` tells in one line."""
+    """Keeps what `Checkpoints` tells in one line from being told by others, with tracebacks."""
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+    # tasks of Orbax that failed beside the one that is told
+    logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
+    usual = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        # TensorStore's threads, which come back to a save that was given up
+        if str(unraisable.exc_value) != "Event loop is closed":
+            usual(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def check_shapes(origin: str, have: dict[str, tuple], want: dict[str, tuple]) -> None:
@@ -227,9 +241,26 @@ def abstract_like(tree: Any, sharding: Any) -> Any:
     )
 
 
+def _remove_remains(folder: epath.Path) -> None:
+    """Removes what interrupted saves left, as far as no other run is still writing it.
+
+    Orbax would do so too, and fail the first save where it cannot.
+    """
+    for path in filter(ocp.utils.is_tmp_checkpoint, list(folder.iterdir())):
+        for _ in range(_PATIENCE):
+            try:
+                path.rmtree(missing_ok=True)
+                break
+            except OSError:  # it grows as it is removed
+                time.sleep(1)
+
+
 def _reason(error: Exception) -> str:
-    text = str(error).strip() or repr(error)
-    return text.splitlines()[0][:_LONGEST_REASON]
+    text = (str(error).strip() or repr(error)).splitlines()[0]
+    if len(text) <= _LONGEST_REASON:
+        return text
+    half = _LONGEST_REASON // 2  # TensorStore begins with what it did and ends with the cause
+    return f"{text[:half]} … {text[-half:]}"
 
 
 def _as_tree(value: Any) -> Any:

@@ -109,12 +109,16 @@ def _collectives(
     # beside: always by the same channel
     channels: dict[tuple[str, str], tuple[int, int]] = {}
     for name, operations in computations.items():
+        sizes = {operation.name: operation.bytes for operation in operations}
         for operation in operations:
-            kind = operation.opcode.removesuffix("-start")
+            kind, start, _ = operation.opcode.partition("-start")
             if kind in _COLLECTIVES:
+                size = operation.bytes
+                if start and kind != "all-reduce":  # its operands come first
+                    size -= sum(sizes[operand] for operand in operation.operands)
                 channel = re.search(r"channel_id=(\d+)", operation.attributes)
                 key = kind, channel[1] if channel else f"{name}/{operation.name}"
-                channels[key] = max(channels.get(key, (0, 0)), (rounds[name], operation.bytes))
+                channels[key] = max(channels.get(key, (0, 0)), (rounds[name], size))
     found: dict[str, Collective] = {}
     for (kind, _), (times, size) in sorted(channels.items()):
         so_far = found.get(kind, Collective(0, 0))

@@ -39,20 +39,27 @@ class Claim:
     def __enter__(self) -> "Claim":
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        if self._primary and self._holder() == self._mine:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not self._primary:
+            return
+        holder = self._holder()
+        if holder == self._mine:
             self._path.unlink()
+        elif isinstance(error, OSError):  # the other removed what this one was about to save
+            raise self._taken_over(holder) from error
 
     def check(self) -> None:
         """Raises ValueError, on all processes, if another run has taken the folder over."""
         holder = self._holder() if self._primary else None
-        if agreed(holder == self._mine):
-            return
+        if not agreed(holder == self._mine):
+            raise self._taken_over(holder)
+
+    def _taken_over(self, holder: Any) -> ValueError:
         other = "another run"
         if isinstance(holder, dict):
             host, process, since = (holder.get(key) for key in ("host", "process", "since"))
             other += f" ({host}, process {process}, since {since})"
-        raise ValueError(
+        return ValueError(
             f"{other} has taken over {self._workdir}: this one stops and writes nothing more"
         )
 

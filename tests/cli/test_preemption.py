@@ -1,16 +1,25 @@
-"""SIGTERM, several processes, exit status: what a scheduler sees of i2sb-train."""
+"""Kills, SIGTERM, several processes, exit status: what a scheduler sees of i2sb-train."""
 
 import json
 import os
 import pathlib
+import random
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
 
+import jax
+import numpy as np
 import pytest
+
+from i2sb_jax import config as config_lib
+from i2sb_jax import sharding
+from i2sb_jax.checkpoint import Checkpoints
+from i2sb_jax.training.loop import abstract_state
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("skimage")
@@ -28,6 +37,8 @@ TINY = {
     "sampling.batch_size": 2,
 }
 
+STARTED = []
+
 
 def start(workdir, number=None, port=None, **overrides):
     """i2sb-train; with a number it is that one of two processes."""
@@ -38,11 +49,27 @@ def start(workdir, number=None, port=None, **overrides):
             "JAX_NUM_PROCESSES": "2",
             "JAX_PROCESS_ID": str(number),
         }
-    return subprocess.Popen(
-        [sys.executable, "-m", "i2sb_jax.cli.train", f"--config={ROOT}/configs/quickstart.py",
-         f"--workdir={workdir}", *(f"--config.{k}={v}" for k, v in (TINY | overrides).items())],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    STARTED.append(subprocess.Popen(command(workdir, **overrides), env=environment, **pipes))
+    return STARTED[-1]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running():
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    STARTED.clear()
+
+
+def command(workdir, **overrides):
+    return [
+        *(sys.executable, "-m", "i2sb_jax.cli.train"),
+        *(f"--config={ROOT}/configs/quickstart.py", f"--workdir={workdir}"),
+        *(f"--config.{key}={value}" for key, value in (TINY | overrides).items()),
+    ]
 
 
 def finish(process, timeout=240):
@@ -76,13 +103,61 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def last_state(workdir):
+    abstract = abstract_state(config_lib.load(workdir), sharding.make_mesh())
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        return checkpoints.restore(abstract)
+
+
+def losses_of(workdir):
+    """The logged losses to their last bit; every step once, in order."""
+    lines = logged(workdir)
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    return [line["loss_hex"] for line in lines]
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The losses of an uninterrupted run."""
+def whole_run(tmp_path_factory):
+    """The folder of an uninterrupted run."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     status, *_ = finish(start(workdir))
     assert status == 0
-    return [line["loss_hex"] for line in logged(workdir)]
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def whole(whole_run):
+    return losses_of(whole_run)
+
+
+def kill(process, workdir, draw, *, in_a_save):
+    """SIGKILL at a random moment after the run went on, or as soon as a save has begun."""
+    before, deadline = len(logged(workdir)), time.monotonic() + 240
+    while True:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        if any(workdir.glob("checkpoints/*tmp*")) if in_a_save else len(logged(workdir)) != before:
+            break
+        time.sleep(0.002)
+    time.sleep(0 if in_a_save else draw.uniform(0, 0.4))
+    assert process.poll() is None  # there is something to kill
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("kills, steps", [(3, 120), pytest.param(20, 900, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole_run, tmp_path, kills, steps):
+    workdir, draw = tmp_path / "run", random.Random(kills)
+    options = {"training.num_steps": steps}
+    if steps != TINY["training.num_steps"]:
+        whole_run = tmp_path / "whole"
+        assert finish(start(whole_run, **options))[0] == 0
+    often = options | {"training.checkpoint_every": 4, "training.image_every": 9}
+    for number in range(kills):
+        kill(start(workdir, **often), workdir, draw, in_a_save=number % 3 == 1)
+    assert finish(start(workdir, **options))[0] == 0
+    assert losses_of(workdir) == losses_of(whole_run)
+    jax.tree.map(np.testing.assert_array_equal, last_state(workdir), last_state(whole_run))
+    assert not list(workdir.glob("checkpoints/*tmp*"))
 
 
 def test_a_sigterm_saves_the_step_and_the_run_goes_on_from_it(whole, tmp_path):
@@ -95,7 +170,7 @@ def test_a_sigterm_saves_the_step_and_the_run_goes_on_from_it(whole, tmp_path):
     step = int(re.search(r"stopped at step (\d+), which is saved", err)[1])
     assert saved_steps(workdir) == [step] and 3 <= step < 120
     assert finish(start(workdir))[0] == 0
-    assert [line["loss_hex"] for line in logged(workdir)] == whole
+    assert losses_of(workdir) == whole
     assert finish(start(workdir))[0] == 0  # a finished run has nothing to do
 
 
@@ -135,3 +210,50 @@ def test_who_insists_on_a_launcher_gets_one_line(tmp_path):
     status, _, err = finish(start(tmp_path / "run", distributed="on"))
     assert status == 2 and err.startswith("error: distributed='on' and no launcher")
     assert not (tmp_path / "run").exists()
+
+
+FULL_DISK = """
+mount -t tmpfs -o size=3m tmpfs {run} || exit 99
+{first} >{out}/1.out 2>{out}/1.err; echo $? >{out}/1.status
+ls {run}/checkpoints >{out}/1.checkpoints
+mount -o remount,size=300m {run}
+{then} >{out}/2.out 2>{out}/2.err; echo $? >{out}/2.status
+cp {run}/metrics.jsonl {out}
+"""
+
+
+def test_a_full_disk_fails_the_save_and_keeps_the_last_one(whole, tmp_path):
+    """A disk of 3 MB, made larger afterwards: the run goes on from what was saved."""
+    run, often = tmp_path / "run", {"training.checkpoint_every": 2, "training.keep_checkpoints": 99}
+    run.mkdir()
+    first, then = shlex.join(command(run, **often)), shlex.join(command(run))
+    script = FULL_DISK.format(run=run, out=tmp_path, first=first, then=then)
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    # a mount of this process alone, for those who are not root too
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], env=environment)
+    if done.returncode == 99 or not (tmp_path / "1.status").exists():
+        pytest.skip("no small disk can be mounted here")
+    assert [(tmp_path / f"{i}.status").read_text() for i in (1, 2)] == ["2\n", "0\n"]
+    err = (tmp_path / "1.err").read_text()
+    assert "Traceback" not in err and "Event loop" not in err
+    (line,) = (line for line in err.splitlines() if line.startswith("error"))
+    assert line.startswith(f"error: a checkpoint in {run}/checkpoints could not be saved (")
+    assert "No space left on device" in line
+    kept = [int(x) for x in (tmp_path / "1.checkpoints").read_text().split() if x.isdecimal()]
+    assert kept and f"that of step {max(kept)} is complete" in line
+    assert losses_of(tmp_path) == whole
+
+
+def test_of_two_runs_in_one_workdir_the_later_goes_on(whole, tmp_path):
+    workdir = tmp_path / "run"
+    first = start(workdir, **{"training.checkpoint_every": 1})  # slow
+    wait_for_steps(workdir, 3, first)
+    second = start(workdir)
+    status, _, err = finish(first)
+    assert status == 2
+    (line,) = (x for x in err.splitlines() if x.startswith("error"))
+    assert f"has taken over {workdir}: this one stops" in line
+    assert f"process {second.pid}, since 20" in line
+    status, _, err = finish(second)
+    assert status == 0, err
+    assert losses_of(workdir) == whole and not (workdir / "running.json").exists()

@@ -1,7 +1,6 @@
 """The loop: resume to the last bit, non-finite values, initial weights, what it writes."""
 
 import dataclasses
-import itertools
 import json
 import shutil
 
@@ -14,33 +13,15 @@ from PIL import Image
 from i2sb_jax import build, interop, sharding
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.training import loop, report
-from tests.training.tiny import endless, make_batch, make_config
-
-
-class Recorder:
-    """A writer that remembers."""
-
-    def __init__(self):
-        self.scalars, self.images, self.flushed = [], [], 0
-
-    def write_scalars(self, step, scalars):
-        self.scalars.append((step, dict(scalars)))
-
-    def write_images(self, step, images):
-        self.images.append((step, {name: x.shape for name, x in images.items()}))
-
-    def flush(self):
-        self.flushed += 1
-
-
-def train(workdir, config=None, *, batches=endless, writer=None):
-    return loop.train(
-        config or make_config(),
-        workdir,
-        batches=batches,
-        eval_batch=make_batch(2, seed=5),
-        writer=writer or Recorder(),
-    )
+from tests.training.tiny import (
+    Killed,
+    Recorder,
+    endless,
+    killed_after,
+    make_batch,
+    make_config,
+    train,
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +33,6 @@ def whole(tmp_path_factory):
 
 def log_of(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-class Killed(Exception):
-    pass
-
-
-def killed_after(count):
-    """Batches that end in an exception once `count` of them were taken."""
-
-    def batches(start):
-        yield from itertools.islice(endless(start), count)
-        raise Killed
-
-    return batches
 
 
 def assert_same(left, right):

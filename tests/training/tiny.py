@@ -1,11 +1,14 @@
 """A run small enough for tests: 16² windows of the bundled photographs, a few thousand weights."""
 
+import itertools
+
 import jax
 import numpy as np
 
 from i2sb_jax import config as config_lib
 from i2sb_jax.bridge import make_symmetric_schedule
 from i2sb_jax.config import Config
+from i2sb_jax.training import loop
 from i2sb_jax.types import Batch
 
 OVERRIDES = {
@@ -60,6 +63,47 @@ def endless(start: int, *, batch_size: int = 4):
     while True:
         yield make_batch(batch_size, seed=1000 + step)
         step += 1
+
+
+class Killed(Exception):
+    """What ends a run in a test."""
+
+
+def killed_after(count):
+    """Batches that end in an exception once `count` of them were taken."""
+
+    def batches(start):
+        yield from itertools.islice(endless(start), count)
+        raise Killed
+
+    return batches
+
+
+class Recorder:
+    """A writer that remembers."""
+
+    def __init__(self):
+        self.scalars, self.images, self.flushed = [], [], 0
+
+    def write_scalars(self, step, scalars):
+        self.scalars.append((step, dict(scalars)))
+
+    def write_images(self, step, images):
+        self.images.append((step, {name: x.shape for name, x in images.items()}))
+
+    def flush(self):
+        self.flushed += 1
+
+
+def train(workdir, config=None, *, batches=endless, writer=None):
+    """A run of the tiny network, without the pipeline."""
+    return loop.train(
+        config or make_config(),
+        workdir,
+        batches=batches,
+        eval_batch=make_batch(2, seed=5),
+        writer=writer or Recorder(),
+    )
 
 
 SCHEDULE = make_symmetric_schedule(num_steps=100, beta_max=0.3)

@@ -1,0 +1,137 @@
+"""The compiler's account, loops multiplied: against programs without loops, and by hand."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from i2sb_jax.program import Collective, Memory, read_program
+
+
+def block(x, kernel, weights):
+    """A convolution, a matrix product and something element-wise."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
+    return jnp.sum(jnp.sin(jnp.einsum("bhwc,cd->bhwd", y, weights)))
+
+
+def compiled_loss(rounds, *, scanned):
+    """The gradient of a sum over `rounds` batches of eight pictures."""
+
+    def loss(kernel, weights, pictures):
+        if scanned:
+            step = lambda total, x: (total + block(x, kernel, weights), None)  # noqa: E731
+            return jax.lax.scan(step, jnp.zeros(()), pictures)[0]
+        return sum(block(x, kernel, weights) for x in pictures)
+
+    shapes = [(3, 3, 4, 8), (8, 16), (rounds, 8, 16, 16, 4)]
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return jax.jit(jax.grad(loss, (0, 1))).lower(*arrays).compile()
+
+
+def test_a_loop_counts_as_often_as_it_runs():
+    unrolled, loop = (compiled_loss(6, scanned=scanned) for scanned in (False, True))
+    expected = read_program(unrolled).flops
+    assert expected == unrolled.cost_analysis()["flops"]
+    assert read_program(loop).flops == pytest.approx(expected, rel=0.03)
+    # what this module is for
+    assert loop.cost_analysis()["flops"] < 0.4 * expected
+
+
+def test_memory_is_the_compilers():
+    compiled = compiled_loss(2, scanned=True)
+    memory = read_program(compiled).memory
+    assert memory.arguments == 4 * (3 * 3 * 4 * 8 + 8 * 16 + 2 * 8 * 16 * 16 * 4)
+    assert memory.outputs == pytest.approx(4 * (3 * 3 * 4 * 8 + 8 * 16), abs=64)
+    assert memory.total == sum(memory) > memory.arguments + memory.outputs
+
+
+def program(body="", *, counter="add(%i, %two)", bound="constant(8)", known=""):
+    """A program in the form that the TPU compiler prints: a loop that it unrolled once."""
+    text = f"""HloModule jit_f, num_partitions=16
+
+%fused (p: bf16[4,8]) -> bf16[4,8] {{
+  %p = bf16[4,8]{{1,0:T(8,128)(2,1)}} parameter(0)
+  ROOT %gather.2 = bf16[64,8]{{1,0:T(8,128)}} all-gather(%p), channel_id=7, dimensions={{0}}
+}}
+
+%fused.1 (p.1: bf16[4,8]) -> bf16[4,8] {{
+  %p.1 = bf16[4,8]{{1,0:T(8,128)(2,1)}} parameter(0)
+  ROOT %gather.3 = bf16[64,8]{{1,0:T(8,128)}} all-gather(%p.1), channel_id=7, dimensions={{0}}
+}}
+
+%body (state: (s32[], f32[2,4])) -> (s32[], f32[2,4]) {{
+  %state = (s32[]{{:T(128)}}, f32[2,4]{{1,0}}) parameter(0)
+  %two = s32[]{{:T(128)}} constant(2)
+  %i = s32[]{{:T(128)}} get-tuple-element(%state), index=0
+  %x = f32[2,4]{{1,0}} get-tuple-element(%state), index=1
+  %permute = (f32[2,4]{{1,0}}, f32[2,4]{{1,0}}, u32[]{{:S(2)}}) collective-permute-start(%x), channel_id=3
+  %square = f32[4,4]{{1,0}} dot(%x, %x), lhs_contracting_dims={{0}}, rhs_contracting_dims={{0}}
+  {body}
+  %next = s32[]{{:T(128)}} {counter}
+  ROOT %out = (s32[]{{:T(128)}}, f32[2,4]{{1,0}}) tuple(%next, %x)
+}}
+
+%condition (state.1: (s32[], f32[2,4])) -> pred[] {{
+  %state.1 = (s32[]{{:T(128)}}, f32[2,4]{{1,0}}) parameter(0)
+  %bound = s32[]{{:T(128)}} {bound}
+  %i.1 = s32[]{{:T(128)}} get-tuple-element(%state.1), index=0
+  ROOT %less = pred[]{{:T(512)}} compare(%i.1, %bound), direction=LT
+}}
+
+ENTRY %main (x.1: f32[2,4]) -> f32[2,4] {{
+  %x.1 = f32[2,4]{{1,0}} parameter(0)
+  %zero = s32[] constant(0)
+  %start = bf16[64,8]{{1,0}} fusion(%x.1), kind=kCustom, calls=%fused
+  %beside = bf16[64,8]{{1,0}} fusion(%x.1), kind=kCustom, calls=%fused.1, /*index=5*/metadata={{op_name="a(b"}}
+  %first = (s32[], f32[2,4]{{1,0}}) tuple(%zero, %x.1)
+  %loop = (s32[], f32[2,4]{{1,0}}) while(%first), condition=%condition, body=%body{known}
+  ROOT %result = f32[2,4]{{1,0}} get-tuple-element(%loop), index=1
+}}
+"""  # noqa: E501
+    sizes = dict.fromkeys(
+        ("argument", "output", "alias", "temp", "generated_code"), 0
+    )  # of what is not asked here
+    return types.SimpleNamespace(
+        as_text=lambda: text,
+        cost_analysis=lambda: {"flops": 1000.0},
+        memory_analysis=lambda: types.SimpleNamespace(
+            **{f"{name}_size_in_bytes": size for name, size in sizes.items()}
+        ),
+    )
+
+
+def test_an_unrolled_loop_makes_fewer_rounds():
+    found = read_program(program())
+    assert found.flops == 1000 + 3 * (2 * 4 * 4 * 2)  # four rounds, of which one was counted
+    assert found.collectives["collective-permute"] == Collective(4, 4 * (32 + 4))
+
+
+def test_an_annotation_of_the_rounds_is_believed():
+    known = ', backend_config={"known_trip_count":{"n":"5"}}'
+    assert read_program(program(known=known)).collectives["collective-permute"].count == 5
+
+
+def test_one_collective_told_twice_is_one():
+    assert read_program(program()).collectives["all-gather"] == Collective(1, 64 * 8 * 2)
+
+
+def test_kinds_are_told_apart():
+    other = "%all = f32[2,4]{1,0} all-to-all(%x), channel_id=9, dimensions={0}"
+    assert set(read_program(program(other)).collectives) == {
+        "all-gather", "all-to-all", "collective-permute",
+    }  # fmt: skip
+    assert read_program(program(other)).collectives["all-to-all"] == Collective(4, 4 * 32)
+
+
+@pytest.mark.parametrize(
+    "change", [{"counter": "multiply(%i, %two)"}, {"bound": "parameter(1)"}], ids=str
+)
+def test_a_loop_of_unknown_length_is_no_guess(change):
+    with pytest.raises(ValueError, match="does not tell how often loop runs"):
+        read_program(program(**change))
+
+
+def test_memory_adds_up():
+    assert Memory(1, 2, 3, 4).total == 10
