@@ -1,6 +1,8 @@
 """What is saved comes back exactly, on any mesh, or one line says why not."""
 
+import gc
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -64,6 +66,62 @@ def test_an_older_one_and_no_more_than_are_kept(saved):
         assert_same(checkpoints.restore(abstract(make_state(6)), step=6), make_state(6, seed=6))
     steps = {path.name for path in (saved / "checkpoints").iterdir() if path.name.isdigit()}
     assert steps == {"6", "9"}
+
+
+def test_every_kth_stays(tmp_path):
+    with Checkpoints(tmp_path, keep=2, keep_every=4) as checkpoints:
+        for step in range(1, 12):
+            checkpoints.save(step, make_state(step))
+    steps = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    assert steps == [4, 8, 10, 11]
+
+
+def test_what_an_interrupted_save_left_is_removed(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    remains = tmp_path / "run" / "checkpoints" / "12.orbax-checkpoint-tmp"
+    shutil.copytree(saved / "checkpoints" / "9", remains)
+    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+        assert checkpoints.latest_step() == 9 and remains.exists()
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.latest_step() == 9 and not remains.exists()
+
+
+def parts_of_a_checkpoint(saved):
+    """Relative paths of all files and folders of the newest one."""
+    return [path.relative_to(saved) for path in (saved / "checkpoints" / "9").rglob("*")]
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_a_damaged_checkpoint_is_one_line_or_no_harm(saved, tmp_path, harm, monkeypatch):
+    """Every file cut in half or taken away: what comes back is exact, or one line says why not."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # tasks that are given up
+    told, expected = 0, make_state(9, seed=9)
+    for part in parts_of_a_checkpoint(saved):
+        shutil.copytree(saved, tmp_path / "run")
+        victim = tmp_path / "run" / part
+        if harm == "gone":
+            shutil.rmtree(victim) if victim.is_dir() else victim.unlink()
+        elif victim.is_file():
+            os.truncate(victim, victim.stat().st_size // 2)
+        try:
+            with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+                assert_same(checkpoints.restore(abstract(expected)), expected)
+        except ValueError as error:
+            folder = f"{tmp_path}/run/checkpoints"
+            assert str(error).startswith(f"checkpoint 9 in {folder} cannot be read (")
+            assert f"if it is damaged, remove {folder}/9 to go on from step 6" in str(error)
+            assert "\n" not in str(error)
+            told += 1
+        shutil.rmtree(tmp_path / "run")
+    assert told >= 16  # at least four files of each field
+    gc.collect()
+
+
+def test_the_older_one_is_there_when_the_damaged_is_removed(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "9")
+    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+        assert_same(checkpoints.restore(abstract(make_state(6))), make_state(6, seed=6))
 
 
 @pytest.mark.parametrize("field", ["ema_params", "step"])
