@@ -109,6 +109,8 @@ class Checkpoints:
     def _telling_what_failed(self) -> Iterator[None]:
         try:
             yield
+        except (MemoryError, jax.errors.JaxRuntimeError):  # a device's, or a lost process'
+            raise
         except Exception as error:  # of Orbax and TensorStore, of many kinds
             newest = self.latest_step()
             rest = "there is none yet" if newest is None else f"that of step {newest} is complete"

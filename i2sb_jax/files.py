@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -44,7 +45,8 @@ def open_atomically(path: epath.PathLike) -> Iterator[BinaryIO]:
     """As `write_atomically`, for what is written in parts: renames where the block ends well."""
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    # in containers every run is process 1
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("wb") as file:
             yield file

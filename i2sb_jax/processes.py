@@ -18,6 +18,8 @@ import re
 import secrets
 import signal
 import socket
+import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -33,6 +35,7 @@ _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_
 _BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 # else JAX would ask Slurm, and show a process on its own one GPU of many
 _NO_DETECTION = {"cluster_detection_method": "deactivate"}
+_PATIENCE = 10.0  # seconds for the others to end too
 _TPU_FILES = ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*")
 
 
@@ -83,6 +86,25 @@ def join(mode: str) -> None:
             f"{socket.gethostname()}: {launch.launcher} granted GPUs {launch.devices}, and JAX "
             f"sees {jax.local_device_count()} {jax.default_backend()} devices"
         )
+
+
+def leave(*, status: int) -> None:
+    """Ends this process where an error ended its work and not that of the others.
+
+    They may wait for it in the middle of a step; at its usual end it would wait for them, for
+    minutes. Where all end, it returns.
+
+    Args:
+        status: of the exit; the others are stopped by the loss of their companion.
+    """
+    if not jax.distributed.is_initialized() or jax.process_count() == 1:
+        return
+    leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+    leaving.start()
+    leaving.join(_PATIENCE)
+    if leaving.is_alive():
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def find_launch(environment: Mapping[str, str]) -> Launch | None:

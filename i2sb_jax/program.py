@@ -16,7 +16,12 @@ _COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", 
 _ITEM_BITS = {"pred": 8, "bf16": 16}  # of other types the name ends in the number
 _COMPUTATION = re.compile(r"(?:ENTRY )?%?([\w.-]+) \(.*\{$")
 _OPERATION = re.compile(r"  (?:ROOT )?%?([\w.-]+) = (.*)$")
-_CALLED = re.compile(r"(?:calls|to_apply|body|branch_computations)=\{?([^,}]+(?:, *%[^,}]+)*)")
+_CALLED = re.compile(
+    r"(?:calls|to_apply|body|(?:true|false)_computation|branch_computations)="
+    r"\{?([^,}]+(?:, *%[^,}]+)*)"
+)
+# matrix products of a library, whose shapes the text does not tell in one form
+_LIBRARY = re.compile(r'custom_call_target="[^"]*(?:gemm|matmul|conv)', re.IGNORECASE)
 _ROLES = ("condition", "body")
 
 
@@ -59,11 +64,13 @@ class Program(NamedTuple):
         flops: of one run, a multiply-add counted as two.
         memory: bytes.
         collectives: kind, such as "all-gather" -> how many and how large.
+        uncounted: calls of matrix libraries inside loops, whose `flops` are counted once.
     """
 
     flops: float
     memory: Memory
     collectives: dict[str, Collective]
+    uncounted: int = 0
 
 
 class _Operation(NamedTuple):
@@ -83,7 +90,8 @@ def read_program(compiled: jax.stages.Compiled) -> Program:
         compiled: of `jax.jit(…).lower(…).compile()`, for any platform.
 
     Raises:
-        ValueError: the text has a loop whose number of rounds it does not tell.
+        ValueError: the text has a loop with matrix products or collectives and does not tell how
+            often it runs.
     """
     memory = compiled.memory_analysis()
     computations = _computations(compiled.as_text())
@@ -99,6 +107,12 @@ def read_program(compiled: jax.stages.Compiled) -> Program:
             code=memory.generated_code_size_in_bytes,
         ),
         collectives=_collectives(computations, rounds),
+        uncounted=sum(
+            bool(_LIBRARY.search(operation.attributes))
+            for name, operations in computations.items()
+            for operation in operations
+            if rounds.get(name, 0) > 1
+        ),
     )
 
 
@@ -113,9 +127,11 @@ def _collectives(
         for operation in operations:
             kind, start, _ = operation.opcode.partition("-start")
             if kind in _COLLECTIVES:
-                size = operation.bytes
-                if start and kind != "all-reduce":  # its operands come first
-                    size -= sum(sizes[operand] for operand in operation.operands)
+                size, given = operation.bytes, sum(sizes[each] for each in operation.operands)
+                if start and kind == "collective-permute":  # with what it is given, and its state
+                    size = given
+                elif start and kind != "all-reduce":  # with what it is given
+                    size -= given
                 channel = re.search(r"channel_id=(\d+)", operation.attributes)
                 key = kind, channel[1] if channel else f"{name}/{operation.name}"
                 channels[key] = max(channels.get(key, (0, 0)), (rounds[name], size))
@@ -215,18 +231,34 @@ def _trip_count(
         for name in (re.search(rf"{role}=%?([\w.-]+)", loop.attributes) for role in _ROLES)
     )
     try:
-        compared = _last(condition).operands
+        compare = _last(condition)
+        compared, first_is_bound = compare.operands, _is_number(condition, compare.operands[0])
+        assert f"direction={'GT' if first_is_bound else 'LT'}" in compare.attributes
         bound = next(
             int(condition[name].inside) for name in compared if _is_number(condition, name)
         )
         counter = next(i for name in compared if (i := _element(condition, name)) is not None)
         step = _source(body, _last(body).operands[counter])
         stride = next(int(body[name].inside) for name in step.operands if _is_number(body, name))
-        first = _source(outside, _source(outside, loop.operands[0]).operands[counter]).inside
-        assert step.opcode == "add" and any(_element(body, n) == counter for n in step.operands)
-        return -(-(bound - int(first)) // stride)
+        first = _source(outside, _source(outside, loop.operands[0]).operands[counter])
+        assert first.opcode == "constant" and step.opcode == "add" and stride > 0
+        assert any(_element(body, name) == counter for name in step.operands)
+        return max(0, -(-(bound - int(first.inside)) // stride))
     except (AssertionError, IndexError, KeyError, StopIteration, ValueError):
+        if not _matters(loop, computations):
+            return 1
         raise ValueError(f"the program does not tell how often {loop.name} runs") from None
+
+
+def _matters(operation: _Operation, computations: dict[str, list[_Operation]]) -> bool:
+    """Whether there is something to count in what an operation calls."""
+    for name in _called(operation):
+        for each in computations.get(name, []):
+            kind = each.opcode.removesuffix("-start")
+            counted = kind in ("dot", "convolution", *_COLLECTIVES)
+            if counted or _LIBRARY.search(each.attributes) or _matters(each, computations):
+                return True
+    return False
 
 
 def _last(computation: dict[str, _Operation]) -> _Operation:

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils, topologies
+from jax.experimental import mesh_utils, multihost_utils, topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from i2sb_jax.types import Batch, Params
@@ -71,7 +71,10 @@ def described_devices(topology: str) -> list[Any]:
     jax.config.update("jax_platforms", "cpu")
     for name, value in _NO_TPU.items():
         os.environ.setdefault(name, value)
-    if match := re.fullmatch(r"cpu:([1-9]\d*)", topology):
+    if topology.startswith("cpu"):
+        match = re.fullmatch(r"cpu:([1-9]\d{0,3})", topology)
+        if not match:
+            raise ValueError(f"topology {topology!r} must be cpu:N with N from 1 to 9999, as cpu:8")
         jax.config.update("jax_num_cpu_devices", int(match[1]))
         return jax.devices()
     if not importlib.util.find_spec("libtpu"):
@@ -109,13 +112,17 @@ def make_mesh(
             f"mesh.data={data} × mesh.fsdp={fsdp} are not the {count} devices there are: leave "
             f"mesh.data=-1 and choose mesh.fsdp among {', '.join(map(str, fitting))}"
         )
+    try:  # neighbours where the network of the chips allows it; some shapes have to split its axes
+        grid = mesh_utils.create_device_mesh(
+            (count // fsdp, fsdp), devices=devices, allow_split_physical_axes=True
+        )
+    except (AssertionError, NotImplementedError) as error:  # as of TPU v4 with a core a device
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{devices[0].device_kind} makes no mesh with mesh.fsdp={fsdp}: {reason}"
+        ) from error
     # Auto: the compiler propagates shardings; Explicit, the new default, would put them in types
-    return jax.make_mesh(
-        (count // fsdp, fsdp),
-        (DATA_AXIS, FSDP_AXIS),
-        axis_types=(AxisType.Auto,) * 2,
-        devices=devices,
-    )
+    return Mesh(grid, (DATA_AXIS, FSDP_AXIS), axis_types=(AxisType.Auto,) * 2)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -1,5 +1,8 @@
 """What the environment says of a process: its launcher, and its own devices."""
 
+import threading
+
+import jax
 import pytest
 
 from i2sb_jax import processes
@@ -131,3 +134,22 @@ def test_fewer_devices_than_were_granted(monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=r"granted GPUs \(2, 3\), and JAX sees 1 cpu devices"):
         processes.join("auto")
+
+
+@pytest.mark.parametrize("others_end, status", [(True, None), (False, 2)])
+def test_who_fails_alone_does_not_wait_for_the_others(monkeypatch, others_end, status):
+    waiting, ended = threading.Event(), []
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax.distributed, "shutdown", (lambda: None) if others_end else waiting.wait)
+    monkeypatch.setattr(processes, "_PATIENCE", 5.0 if others_end else 0.1)
+    monkeypatch.setattr(processes.os, "_exit", ended.append)
+    processes.leave(status=2)
+    waiting.set()
+    assert ended == ([] if status is None else [status])
+
+
+def test_a_process_alone_leaves_as_usual(monkeypatch):
+    monkeypatch.setattr(processes.os, "_exit", pytest.fail)
+    monkeypatch.setattr(jax.distributed, "shutdown", pytest.fail)
+    processes.leave(status=2)

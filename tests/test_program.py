@@ -47,8 +47,24 @@ def test_memory_is_the_compilers():
     assert memory.total == sum(memory) > memory.arguments + memory.outputs
 
 
-def program(body="", *, counter="add(%i, %two)", bound="constant(8)", known=""):
+WORK = """
+  %permute = (f32[2,4]{1,0}, f32[2,4]{1,0}, u32[]{:S(2)}) collective-permute-start(%x), channel_id=3
+  %square = f32[4,4]{1,0} dot(%x, %x), lhs_contracting_dims={0}, rhs_contracting_dims={0}
+"""
+
+
+def program(
+    body="",
+    *,
+    counter="add(%i, %two)",
+    bound="constant(8)",
+    first="constant(0)",
+    direction="LT",
+    known="",
+    empty=False,
+):
     """A program in the form that the TPU compiler prints: a loop that it unrolled once."""
+    body = "" if empty else WORK + f"  {body}"
     text = f"""HloModule jit_f, num_partitions=16
 
 %fused (p: bf16[4,8]) -> bf16[4,8] {{
@@ -66,9 +82,7 @@ def program(body="", *, counter="add(%i, %two)", bound="constant(8)", known=""):
   %two = s32[]{{:T(128)}} constant(2)
   %i = s32[]{{:T(128)}} get-tuple-element(%state), index=0
   %x = f32[2,4]{{1,0}} get-tuple-element(%state), index=1
-  %permute = (f32[2,4]{{1,0}}, f32[2,4]{{1,0}}, u32[]{{:S(2)}}) collective-permute-start(%x), channel_id=3
-  %square = f32[4,4]{{1,0}} dot(%x, %x), lhs_contracting_dims={{0}}, rhs_contracting_dims={{0}}
-  {body}
+{body}
   %next = s32[]{{:T(128)}} {counter}
   ROOT %out = (s32[]{{:T(128)}}, f32[2,4]{{1,0}}) tuple(%next, %x)
 }}
@@ -77,12 +91,12 @@ def program(body="", *, counter="add(%i, %two)", bound="constant(8)", known=""):
   %state.1 = (s32[]{{:T(128)}}, f32[2,4]{{1,0}}) parameter(0)
   %bound = s32[]{{:T(128)}} {bound}
   %i.1 = s32[]{{:T(128)}} get-tuple-element(%state.1), index=0
-  ROOT %less = pred[]{{:T(512)}} compare(%i.1, %bound), direction=LT
+  ROOT %less = pred[]{{:T(512)}} compare(%i.1, %bound), direction={direction}
 }}
 
 ENTRY %main (x.1: f32[2,4]) -> f32[2,4] {{
   %x.1 = f32[2,4]{{1,0}} parameter(0)
-  %zero = s32[] constant(0)
+  %zero = s32[] {first}
   %start = bf16[64,8]{{1,0}} fusion(%x.1), kind=kCustom, calls=%fused
   %beside = bf16[64,8]{{1,0}} fusion(%x.1), kind=kCustom, calls=%fused.1, /*index=5*/metadata={{op_name="a(b"}}
   %first = (s32[], f32[2,4]{{1,0}}) tuple(%zero, %x.1)
@@ -105,7 +119,7 @@ ENTRY %main (x.1: f32[2,4]) -> f32[2,4] {{
 def test_an_unrolled_loop_makes_fewer_rounds():
     found = read_program(program())
     assert found.flops == 1000 + 3 * (2 * 4 * 4 * 2)  # four rounds, of which one was counted
-    assert found.collectives["collective-permute"] == Collective(4, 4 * (32 + 4))
+    assert found.collectives["collective-permute"] == Collective(4, 4 * 32)
 
 
 def test_an_annotation_of_the_rounds_is_believed():
@@ -125,8 +139,27 @@ def test_kinds_are_told_apart():
     assert read_program(program(other)).collectives["all-to-all"] == Collective(4, 4 * 32)
 
 
+def test_calls_of_a_library_in_a_loop_are_told():
+    call = '%y = f32[4,4]{1,0} custom-call(%x, %x), custom_call_target="__cublas$gemm"'
+    assert read_program(program(call)).uncounted == 1 and not read_program(program()).uncounted
+
+
+def test_a_loop_without_anything_to_count_may_be_of_any_length():
+    found = read_program(program(counter="multiply(%i, %two)", empty=True))
+    assert found.flops == 1000 and set(found.collectives) == {"all-gather"}
+
+
 @pytest.mark.parametrize(
-    "change", [{"counter": "multiply(%i, %two)"}, {"bound": "parameter(1)"}], ids=str
+    "change",
+    [
+        {"counter": "multiply(%i, %two)"},
+        {"counter": "add(%i, %i)"},
+        {"bound": "parameter(1)"},
+        {"direction": "LE"},
+        {"direction": "GE"},
+        {"first": "parameter(6)"},
+    ],
+    ids=str,
 )
 def test_a_loop_of_unknown_length_is_no_guess(change):
     with pytest.raises(ValueError, match="does not tell how often loop runs"):

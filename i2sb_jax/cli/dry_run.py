@@ -2,8 +2,8 @@
 
     i2sb-train --config configs/imagenet256/sr4x_pool.py --dry-run [--topology cpu:8 | v5e:4x4 …]
 
-Compiles the step for the devices at hand, or for those that --topology names, and prints the
-compiler's account of it. Nothing is allocated, no data is read. Bytes are those of the compiler
+Compiles the step for the devices of this machine, or for those that --topology names, and prints
+the compiler's account of it. Nothing is allocated, no data is read. Bytes are those of the compiler
 asked: only a TPU topology's are a TPU's.
 """
 
@@ -20,10 +20,14 @@ def main(arguments: list[str]) -> int:
     """Prints the account; 1 where the step does not fit the devices that the compiler knows."""
     parser = startup.Parser(prog="i2sb-train", allow_abbrev=False, add_help=False)
     parser.add_argument("--dry-run", action="store_true")
-    parser.add_argument("--topology", default="")
+    parser.add_argument("--topology")
     options, rest = parser.parse_known_args(arguments)
     config, _ = config_file.parse(rest, program="i2sb-train", usage=_USAGE, needs_workdir=False)
-    devices = sharding.described_devices(options.topology) if options.topology else jax.devices()
+    if options.topology is None:
+        sharding.check_accelerator_visible()
+        devices = jax.devices()
+    else:
+        devices = sharding.described_devices(options.topology)
     mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp, devices=devices)
     try:
         found = dry_run(config, mesh)

@@ -12,6 +12,7 @@ from etils import epath
 
 from i2sb_jax.checkpoint import silence_orbax
 from i2sb_jax.cli.errors import users_line
+from i2sb_jax.processes import leave
 from i2sb_jax.sharding import check_accelerator_visible
 
 _TRACEBACK = "I2SB_TRACEBACK"
@@ -36,6 +37,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
             raise
         # names of files and texts of strangers are in it: none of them may move the cursor
         print("error:", "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+        leave(status=2)
         sys.exit(2)
 
 

@@ -4,6 +4,7 @@ The run that started last has it: it writes its name into running.json. Any othe
 before it writes again, and stops. A run that was killed leaves its claim, which hinders nobody.
 """
 
+import contextlib
 import datetime
 import json
 import os
@@ -44,7 +45,8 @@ class Claim:
             return
         holder = self._holder()
         if holder == self._mine:
-            self._path.unlink()
+            with contextlib.suppress(OSError):  # what stays hinders nobody
+                self._path.unlink()
         elif isinstance(error, OSError):  # the other removed what this one was about to save
             raise self._taken_over(holder) from error
 
@@ -64,9 +66,9 @@ class Claim:
         )
 
     def _holder(self) -> Any:
-        if not self._path.exists():
-            return None
         try:
-            return read_json(self._path)
+            return read_json(self._path) if self._path.exists() else None
+        except FileNotFoundError:
+            return None
         except Exception:  # a storage that does not answer for a moment is no rival
             return self._mine

@@ -80,14 +80,15 @@ def _run_lines(config: Config, mesh: Mesh, found: DryRun) -> list[str]:
     count = sum(math.prod(x.shape) for x in jax.tree.leaves(found.state.params))
     options, kind = config.training, mesh.devices.flat[0].device_kind
     share = options.batch_size // mesh.size // options.accumulation_steps
-    flops = found.program.flops
+    flops, uncounted = found.program.flops, found.program.uncounted
+    more = f" and more: {uncounted} library calls in loops count once" if uncounted else ""
     return [
         f"parameters   {count:,}",
         f"devices      {mesh.size} × {kind}: data {mesh.shape['data']} × fsdp {mesh.shape['fsdp']}",
         f"batch        {options.batch_size} = {mesh.size} devices × {share} pictures × "
         f"{options.accumulation_steps} accumulated, {config.model.dtype}, "
         f"remat {config.model.remat}",
-        f"a step       {flops * mesh.size / 1e12:.3g} TFLOP, {flops / 1e12:.3g} a device",
+        f"a step       {flops * mesh.size / 1e12:.3g} TFLOP, {flops / 1e12:.3g} a device{more}",
     ]
 
 

@@ -148,7 +148,8 @@ def _run(
         last, stop = step == options.num_steps, must_stop(step)
         log = last or step % options.log_every == 0
         save = last or stop or step % options.checkpoint_every == 0
-        if log or save:
+        draw = step % options.image_every == 0 or last
+        if log or save or draw:
             claim.check()
             checkpoints.check_saves()
             values = _finite_metrics(pending)
@@ -160,7 +161,7 @@ def _run(
         if stop and not last:
             checkpoints.wait()
             raise Preempted(step)
-        if last or step % options.image_every == 0:
+        if draw:
             report.pictures(step, state.ema_params)
     checkpoints.wait()
     return state

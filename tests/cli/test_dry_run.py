@@ -77,7 +77,9 @@ def test_parameters_and_bytes_are_those_of_the_arrays():
     [
         (("--topology", "cpu:8"), {"mesh.fsdp": 3}, "mesh.fsdp=3"),
         (("--topology", "cpu:8"), {"training.batch_size": 12}, "must be a multiple of 8"),
-        (("--topology", "cpu:0"), {}, "topology 'cpu:0'"),
+        (("--topology", "cpu:0"), {}, "topology 'cpu:0' must be cpu:N"),
+        (("--topology", "cpu:99999"), {}, "topology 'cpu:99999' must be cpu:N"),
+        (("--topology=",), {}, "topology ''"),
         (("--topology", "v99:4x4"), {}, "topology 'v99:4x4'"),
         (("--topology",), {}, "expected one argument"),
         (("--workdi=x",), {}, "workdi"),
@@ -104,6 +106,20 @@ def test_the_papers_network_on_eight_devices():
     assert number(r"state and batch +([\d.]+) GiB", out) < 0.3 * 8.24
     assert "all-to-all" not in out and "collective-permute" not in out
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 8 * 2**20  # kB
+
+
+MESHES = """
+from i2sb_jax import sharding
+for topology in ("v5e:4x8", "v6e:4x8", "v5p:4x4x4"):
+    devices = sharding.described_devices(topology)
+    for power in range(len(devices).bit_length()):
+        assert sharding.make_mesh(fsdp=2**power, devices=devices).shape["fsdp"] == 2**power
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="needs the extra tpu")
+def test_every_slice_makes_every_mesh():
+    subprocess.run([sys.executable, "-c", MESHES], check=True)
 
 
 @pytest.mark.slow

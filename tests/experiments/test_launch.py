@@ -99,7 +99,7 @@ def test_the_image_copies_what_there_is_and_takes_signals_itself():
         if word == "COPY":
             assert all((ROOT / path).exists() for path in rest.split()[:-1])
     (entry,) = (rest for word, rest in told if word == "ENTRYPOINT")
-    assert json.loads(entry) == ["i2sb-train"]  # the form without a shell
+    assert json.loads(entry) == ["tini", "--", "i2sb-train"]  # the form without a shell
     extras = re.findall(r"^(\w+) =$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
     assert {"train", "tpu", "cuda12", "cuda13"} <= set(extras)
 
@@ -146,7 +146,7 @@ def tpu_vm(tmp_path):
 )  # fmt: skip
 def test_a_slice_goes_on_where_it_can(tpu_vm, statuses, status, runs):
     code, log, err = tpu_vm(statuses)
-    assert (code, log.count("i2sb-train")) == (status, runs)
+    assert (code, log.count("bin/i2sb-train")) == (status, runs)
     assert err.count("to go on from the last checkpoint") == runs - 1
 
 
@@ -156,7 +156,15 @@ def test_a_slice_gets_the_project_and_the_options_as_they_are(tpu_vm):
     assert copy.startswith("scp") and "slice:i2sb_jax.tar.gz" in copy
     assert "pip install" in install and "[train,tpu]" in install
     assert all("--worker=all" in each and "--zone=us-east1-c" in each for each in (copy, train))
+    assert "--config=i2sb_jax/source/configs/quickstart.py " in train
     assert "--workdir=gs://b/run --config.distributed=on --config.data.path=gs://a\\ b" in train
+
+
+def test_what_is_copied_anew_is_not_where_a_local_run_lies(tpu_vm):
+    """A relative work directory is one of the home, and a second call removes ~/…/source only."""
+    _, log, _ = tpu_vm("0")
+    assert re.findall(r"rm -rf (\S+);", log) == ["source"] and "cd i2sb_jax; rm -rf" in log
+    assert "cd " not in log.split("i2sb-train --config")[0].split("pkill")[1]
 
 
 def test_too_few_words_are_told():

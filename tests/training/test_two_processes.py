@@ -62,15 +62,17 @@ def run(count, devices, workdir, out):
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, workdir, out],
             env=common | {"JAX_PROCESS_ID": str(number)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=(out / f"{number}-of-{count}.err").open("w"),
         )
         for number in range(count)
     ]
-    for process in started:
-        _, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err
+    try:
+        statuses = [process.wait(timeout=240) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert not any(statuses), [path.read_text() for path in out.glob(f"*-of-{count}.err")]
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     told = [json.loads((out / f"{i}-of-{count}.json").read_text()) for i in range(count)]
     return told, [json.loads(line)["loss"] for line in lines]
