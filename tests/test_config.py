@@ -179,6 +179,7 @@ def test_no_key_may_be_missing(key):
             ("optimizer.clip_norm=2.0", "optimizer.skip_norm=1.0"),
         ),
         ({"training.keep_every": -1}, ("training.keep_every=-1", "at least 0")),
+        ({"training.keep_every": 7}, ("training.keep_every=7", "checkpoint_every=5000")),
         ({"training.num_steps": 0}, ("training.num_steps=0", "at least 1")),
         ({"training.batch_size": 0}, ("training.batch_size=0", "at least 1")),
         ({"training.accumulation_steps": 0}, ("training.accumulation_steps=0", "at least 1")),

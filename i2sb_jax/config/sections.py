@@ -144,6 +144,11 @@ class TrainingConfig:
         for key in ("image_every", "checkpoint_every", "keep_checkpoints"):
             check_at_least(f"training.{key}", getattr(self, key), 1)
         check_at_least("training.keep_every", self.keep_every, 0)
+        if self.keep_every % self.checkpoint_every:
+            raise ValueError(
+                f"training.keep_every={self.keep_every} must be a multiple of "
+                f"training.checkpoint_every={self.checkpoint_every}: only those steps are saved"
+            )
         check_within("training.ema_decay", self.ema_decay, 0.0, 1.0)
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
