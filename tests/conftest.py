@@ -15,20 +15,14 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.fspath(_CACHE))
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
-# minutes each, most of them spent on compiling or on tools that are started anew
-_LONGEST = {
-    *(
-        "test_configs",
-        "test_given",
-        "test_holes",
-        "test_preemption",
-        "test_loop",
-        "test_end_to_end",
-    ),
-    *("test_pairs", "test_fsdp", "test_fuzz", "test_parity", "test_company"),
-}
+# minutes each, most of them spent on compiling or on tools that are started anew; the longest first
+_LONGEST = (
+    *("test_preemption", "test_loop", "test_configs", "test_end_to_end", "test_fsdp", "test_pairs"),
+    *("test_fuzz", "test_given", "test_holes", "test_company", "test_workdir_paths", "test_parity"),
+)
 
 
 def pytest_collection_modifyitems(items):
     """The longest files first: two workers, each with a file at a time, then end together."""
-    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+    rank = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(_LONGEST)))

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("tensorflow")
 pytest.importorskip("skimage")
 
+pytestmark = pytest.mark.slow
 STEPS, BATCH = 20, 4
 SCRIPT = f"""
 import json, pathlib, sys
@@ -58,21 +59,24 @@ def run(count, devices, workdir, out):
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
         "JAX_NUM_PROCESSES": str(count),
     }
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, workdir, out],
-            env=common | {"JAX_PROCESS_ID": str(number)},
-            stdout=subprocess.DEVNULL,
-            stderr=(out / f"{number}-of-{count}.err").open("w"),
-        )
-        for number in range(count)
-    ]
-    try:
-        statuses = [process.wait(timeout=240) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert not any(statuses), [path.read_text() for path in out.glob(f"*-of-{count}.err")]
+    errors = out / f"of-{count}.err"
+    with errors.open("w") as file:
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", SCRIPT, workdir, out],
+                env=common | {"JAX_PROCESS_ID": str(number)},
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+            )
+            for number in range(count)
+        ]
+        try:
+            statuses = [process.wait(timeout=240) for process in started]
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+    assert not any(statuses), errors.read_text()
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     told = [json.loads((out / f"{i}-of-{count}.json").read_text()) for i in range(count)]
     return told, [json.loads(line)["loss"] for line in lines]
