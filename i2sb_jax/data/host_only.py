@@ -3,7 +3,11 @@
 TensorFlow claims all memory of every GPU it sees, and a TPU whole; both belong to JAX.
 """
 
-import tensorflow as tf
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # not what its CPU kernels are
+
+import tensorflow as tf  # noqa: E402
 
 tf.config.set_visible_devices([], "GPU")
 tf.config.set_visible_devices([], "TPU")
