@@ -48,7 +48,7 @@ def dry_run(config: Config, mesh: Mesh) -> DryRun:
     batch = abstract_like(_batch(config), sharding.batch_sharding(mesh))
     root = abstract_like(jax.eval_shape(lambda: jax.random.key(0)), everywhere)
     with jax.default_matmul_precision(config.matmul_precision):
-        compiled = jitted_step(config, mesh).lower(state, batch, root).compile()
+        compiled = jitted_step(config, state, mesh).lower(state, batch, root).compile()
     return DryRun(state, read_program(compiled))
 
 

@@ -133,7 +133,7 @@ def _run(
     report: Report,
     must_stop: Callable[[int], bool],
 ) -> TrainState:
-    options, train_step = config.training, jitted_step(config, mesh)
+    options, train_step = config.training, jitted_step(config, state, mesh)
     # made on the devices: a key cannot be handed over to those of other processes
     root = jax.jit(lambda: jax.random.key(config.seed), out_shardings=sharding.replicated(mesh))()
     pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
@@ -199,15 +199,18 @@ def keyed_step(config: Config, *, gather: build.Gather | None = None) -> TrainSt
     return keyed
 
 
-def jitted_step(config: Config, mesh: Mesh) -> Callable[..., tuple[TrainState, dict]]:
+def jitted_step(
+    config: Config, state: TrainState, mesh: Mesh
+) -> Callable[..., tuple[TrainState, dict]]:
     """`keyed_step` on the devices of a mesh: (state, batch, root) -> (state, metrics).
 
-    The state that it is given is written over.
+    The state that it is given is written over; what it returns lies where `state` lies, which may
+    be of arrays or of `jax.ShapeDtypeStruct`s.
     """
     return jax.jit(
         keyed_step(config, gather=_gather(config, mesh)),
         donate_argnums=0,
-        out_shardings=(state_shardings(config, mesh), sharding.replicated(mesh)),
+        out_shardings=(_places(state), sharding.replicated(mesh)),
     )
 
 
@@ -218,7 +221,11 @@ def fresh_state(config: Config, key: jax.Array) -> TrainState:
 
 def state_shardings(config: Config, mesh: Mesh) -> TrainState:
     """Where each array of the state lies on the mesh."""
-    return jax.tree.map(lambda x: x.sharding, abstract_state(config, mesh))
+    return _places(abstract_state(config, mesh))
+
+
+def _places(state: TrainState) -> TrainState:
+    return jax.tree.map(lambda x: x.sharding, state)
 
 
 def _mesh(config: Config) -> Mesh:
@@ -243,7 +250,7 @@ def _optimizer(config: Config) -> optax.GradientTransformation:
 def _start_state(config: Config, checkpoints: Checkpoints, mesh: Mesh) -> TrainState:
     """The newest checkpoint, or the given initial weights, or fresh ones; laid over the mesh."""
     abstract = abstract_state(config, mesh)
-    places = jax.tree.map(lambda x: x.sharding, abstract)
+    places = _places(abstract)
     if checkpoints.latest_step() is not None:
         return checkpoints.restore(abstract)
     if config.training.init_from:
