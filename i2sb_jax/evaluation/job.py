@@ -1,0 +1,169 @@
+"""A whole evaluation: pictures restored, scored, summarised and reported."""
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from etils import epath
+from jax.sharding import Mesh
+
+from i2sb_jax import build, sharding
+from i2sb_jax.config import Config
+from i2sb_jax.data.view import degraded_view
+from i2sb_jax.evaluation.evaluate import (
+    CLEAN,
+    DEGRADED,
+    batches_left,
+    evaluate,
+    score_pictures,
+    seconds_per_evaluation,
+    write_views,
+)
+from i2sb_jax.evaluation.frechet import load_statistics
+from i2sb_jax.evaluation.networks import load_networks
+from i2sb_jax.evaluation.options import Options
+from i2sb_jax.evaluation.results import Data, Measures, Model, method_of, write_results
+from i2sb_jax.evaluation.scores import score_arrays
+from i2sb_jax.evaluation.store import ShardStore
+from i2sb_jax.progress import Progress, duration
+
+
+def evaluate_model(
+    model: Model,
+    data: Data,
+    output: epath.PathLike,
+    options: Options,
+    *,
+    mesh: Mesh,
+    warn: Callable[[str], None],
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Evaluates a model; what `output` holds of the same evaluation is not computed again.
+
+    Args:
+        model: which.
+        data: on what.
+        output: a folder, for results.json, pictures.csv, report.html and all pictures.
+        options: how.
+        mesh: all devices of all processes.
+        warn: told of what is left out.
+        quiet: no plan and no progress.
+
+    Returns:
+        What results.json holds, on process 0; elsewhere nothing of use.
+
+    Raises:
+        ValueError: options that do not fit, or `output` holds something else; one line.
+    """
+    config, options = model.config, options.resolve(model.config)
+    count = min(options.limit or data.count, data.count)
+    store = ShardStore(
+        output, count=count, size=config.sampling.batch_size, floats=config.has_pairs
+    )
+    measures = _measures(config, options, warn)
+    settings = _settings(model, data, options, store)
+    store.check_settings(settings)
+    sharding.barrier("an evaluation begins")
+    if jax.process_index() == 0:
+        store.begin(settings)
+    rows = store.size * mesh.size // jax.process_count()
+    pictures = functools.partial(data.pictures, rows=rows)
+    quiet = quiet or jax.process_index() != 0
+    _restore(model, data, store, options, pictures, mesh=mesh, warn=warn, quiet=quiet)
+    methods = [CLEAN, DEGRADED, *data.views, *map(method_of, options.nfes)]
+    for method in methods:
+        if not quiet:
+            print(f"measuring: {method}", file=sys.stderr, flush=True)
+        score_pictures(store, measures.networks, measures.arrays, method=method, mesh=mesh)
+    sharding.barrier("an evaluation is measured")
+    results: dict[str, Any] = {}
+    if jax.process_index() == 0:
+        results = write_results(model, data, store, options, measures, methods, warn=warn)
+    sharding.barrier("an evaluation is written")
+    return results
+
+
+def _measures(config: Config, options: Options, warn: Callable[[str], None]) -> Measures:
+    networks, missing = load_networks(config.evaluation, any_weights=options.any_weights)
+    given = None
+    metrics = {"inception": "FID and KID", "resnet50": "classifier accuracy", "lpips": "LPIPS"}
+    left_out = {metrics[name]: reason for name, reason in missing.items()}
+    if config.evaluation.reference_stats and "inception" in networks:
+        try:
+            given = load_statistics(config.evaluation.reference_stats)
+        except ValueError as error:  # other metrics need none of it
+            left_out[metrics["inception"]] = str(error)
+            del networks["inception"]
+    arrays = score_arrays(networks, side=config.image_size, channels=config.image_channels)
+    for name in networks:
+        if name not in arrays:
+            left_out[metrics[name]] = (
+                f"pictures of {config.image_size} pixels and {config.image_channels} channels are "
+                "not what its network was made for"
+            )
+    if "ssim" not in arrays:
+        left_out["SSIM"] = f"pictures of {config.image_size} pixels are smaller than its window"
+    for name, reason in left_out.items():
+        warn(f"{name} left out: {reason}")
+    return Measures(networks, arrays, given, left_out)
+
+
+def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> None:
+    """All pictures by all methods, with a plan before and progress on the way."""
+    views = {DEGRADED: degraded_view, **data.views}
+    write_views(pictures, store, views, mesh=mesh, warn=warn)
+    sharding.barrier("the pictures are there")
+    config = model.config
+    make = functools.partial(
+        build.make_sample_fn, config, sampler=options.sampler, clip=options.clip,
+        dtype=options.dtype,
+    )  # fmt: skip
+    params = sharding.replicate(model.params, mesh)
+    batches = {nfe: batches_left(store, method_of(nfe), mesh) for nfe in options.nfes}
+    total = sum(nfe * left for nfe, left in batches.items())
+    if not total:
+        return
+    seconds = seconds_per_evaluation(make(nfe=1), params, pictures, store, mesh=mesh)
+    if not quiet:
+        _tell_plan(store, batches, seconds, mesh)
+    with Progress(total, unit="evaluation", quiet=quiet) as progress:
+        for nfe in (nfe for nfe, left in batches.items() if left):
+
+            def done(nfe: int = nfe) -> None:
+                progress.advance(nfe)
+                progress.say(method_of(nfe), at_most_every=10.0)
+
+            evaluate(
+                make(nfe=nfe), params, pictures, store, method=method_of(nfe), seed=options.seed,
+                mesh=mesh, on_batch=done,
+            )  # fmt: skip
+    sharding.barrier("the pictures are restored")
+
+
+def _tell_plan(store: ShardStore, batches: Mapping[int, int], seconds: float, mesh: Mesh) -> None:
+    evaluations = sum(nfe for nfe, left in batches.items() if left)
+    calls = sum(nfe * left for nfe, left in batches.items())
+    rows = store.size * mesh.size
+    print(
+        f"{store.count} pictures × {evaluations} evaluations × {seconds / rows:.3g} s (measured, "
+        f"{seconds:.3g} s for the {rows} that are computed at once): {calls} network calls, about "
+        f"{duration(calls * seconds)}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _settings(model: Model, data: Data, options: Options, store: ShardStore) -> dict[str, Any]:
+    """What shapes the pictures in a store: not where things lie, nor what is measured of them."""
+    config = model.config
+    return {
+        "weights": model.digest,
+        "corruption": config.corruption,
+        "image_size": config.image_size,
+        "pictures": store.count,
+        "data": data.digest or data.name,
+        "batch_size": store.size,
+        **options.settings(),
+    }

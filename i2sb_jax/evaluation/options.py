@@ -1,0 +1,74 @@
+"""What a person chooses when evaluating a model."""
+
+import dataclasses
+from typing import Any
+
+from i2sb_jax.config import Config, check_nfe, check_sampler, check_seed
+
+_DTYPES = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How pictures are restored and measured; None leaves the choice to the run.
+
+    Attributes:
+        nfes: network evaluations, ascending, each its own row of figures.
+        sampler: "ddpm" (SDE) or "ode" (OT-ODE).
+        seed: of all noise, and of the resampling behind intervals.
+        clip: clip X̂_0 to [-1, 1] at each step.
+        dtype: compute type, "float32" or "bfloat16".
+        limit: only so many pictures, the first; 0: all.
+        any_weights: take weight files of metrics that are not the published ones.
+        png: write every restored picture as a PNG too.
+    """
+
+    nfes: tuple[int, ...] = ()
+    sampler: str | None = None
+    seed: int = 0
+    clip: bool | None = None
+    dtype: str | None = None
+    limit: int = 0
+    any_weights: bool = False
+    png: bool = False
+
+    def resolve(self, config: Config) -> "Options":
+        """With the run's choices in place of None, and checked against the run.
+
+        Raises:
+            ValueError: an option that does not fit; one line.
+        """
+        check_seed("seed", self.seed)
+        if self.limit < 0:
+            raise ValueError(f"limit={self.limit} must be at least 1, or 0 for all pictures")
+        dtype = config.model.dtype if self.dtype is None else self.dtype
+        if dtype not in _DTYPES:
+            raise ValueError(f"dtype={dtype!r} must be {' or '.join(map(repr, _DTYPES))}")
+        nfes = self.nfes or (config.sampling.nfe,)
+        for nfe in nfes:
+            check_nfe(nfe, config.bridge.num_steps)
+        sampler = config.sampling.sampler if self.sampler is None else self.sampler
+        check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
+        return dataclasses.replace(
+            self,
+            nfes=tuple(sorted(set(nfes))),
+            sampler=sampler,
+            clip=config.sampling.clip if self.clip is None else self.clip,
+            dtype=dtype,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What of this shapes the pictures of one method, as JSON."""
+        return {name: getattr(self, name) for name in ("sampler", "seed", "clip", "dtype")}
+
+
+def parse_nfes(text: str) -> tuple[int, ...]:
+    """(1, 2, 5) of "1,2,5".
+
+    Raises:
+        ValueError: it is no list of whole numbers.
+    """
+    try:
+        return tuple(int(each) for each in text.split(","))
+    except ValueError:
+        raise ValueError(f"--nfe {text} must be numbers and commas, such as 1,2,5,10") from None
