@@ -4,12 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
 
-.PHONY: quickstart test test-slow lint clean
+.PHONY: quickstart evaluate test test-slow lint clean
 
 quickstart: $(VENV)/.quickstart
 	$(BIN)/i2sb-train --config configs/quickstart.py --workdir $(RUN)
 	$(BIN)/python -m experiments.quickstart.held_out $(RUN)/held_out
 	$(BIN)/i2sb-restore --workdir $(RUN) --input $(RUN)/held_out --output $(RUN)/restored --degrade
+
+# After quickstart: windows of the same photographs, restored by six numbers of evaluations.
+evaluate: $(VENV)/.quickstart
+	$(BIN)/python -m experiments.quickstart.held_out $(RUN)/windows --windows 64
+	$(BIN)/i2sb-evaluate --model $(RUN) --data $(RUN)/windows --nfe 1,2,5,10,20,50 --baseline
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -23,6 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.training = _training()
     config.mesh = _mesh()
     config.sampling = _sampling()
+    config.evaluation = _evaluation()
     return config.lock()
 
 
@@ -106,6 +107,8 @@ def _training() -> ml_collections.ConfigDict:
     training.checkpoint_every = 5000  # updates
     training.keep_checkpoints = 3  # the newest
     training.keep_every = 0  # and those of steps that it divides, for good; 0: none
+    training.best_metric = ""  # and the one that restores best: psnr | ssim, held out; "": none
+    training.wandb_project = ""  # Weights & Biases, beside TensorBoard; "": none
     return training
 
 
@@ -124,3 +127,13 @@ def _sampling() -> ml_collections.ConfigDict:
     sampling.batch_size = 8  # pictures a device in one network call
     sampling.clip = False  # clip each predicted X_0 to [-1, 1]
     return sampling
+
+
+def _evaluation() -> ml_collections.ConfigDict:
+    evaluation = ml_collections.ConfigDict()  # of i2sb-evaluate; "" leaves the metric out
+    evaluation.inception = ""  # pytorch-fid's pt_inception-2015-12-05-6726825d.pth: FID, KID
+    evaluation.resnet50 = ""  # torchvision's resnet50-0676ba61.pth: classifier accuracy
+    evaluation.lpips_backbone = ""  # torchvision's alexnet-owt-7be5be79.pth or vgg16-397923af.pth
+    evaluation.lpips_linear = ""  # LPIPS v0.1's alex.pth or vgg.pth
+    evaluation.reference_stats = ""  # .npz of mu and sigma for FID; "": the clean pictures
+    return evaluation

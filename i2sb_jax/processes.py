@@ -188,8 +188,11 @@ def alone() -> Launch:
     return Launch("alone", {**only, "num_processes": 1, "process_id": 0, **_NO_DETECTION})
 
 
-def check_shared(workdir: epath.PathLike) -> None:
-    """Raises ValueError, on every process, where not all see what process 0 writes there."""
+def check_shared(workdir: epath.PathLike, *, option: str = "--workdir") -> None:
+    """Raises ValueError, on every process, where not all see what process 0 writes there.
+
+    The line begins with `option`, by which the folder was named.
+    """
     if jax.process_count() == 1:
         return
     mine = np.frombuffer(secrets.token_bytes(8), np.uint8)
@@ -202,14 +205,14 @@ def check_shared(workdir: epath.PathLike) -> None:
         except OSError as error:  # all must hear of it: the others wait
             reason = f": {error}"
     if not agreed(not reason):
-        raise ValueError(f"--workdir {workdir} cannot be written by process 0{reason}")
+        raise ValueError(f"{option} {workdir} cannot be written by process 0{reason}")
     seen = np.asarray(multihost_utils.process_allgather(np.array(probe.exists()))).reshape(-1)
     if jax.process_index() == 0:
         probe.unlink()
     if not seen.all():
         blind = ", ".join(map(str, np.flatnonzero(~seen)))
         raise ValueError(
-            f"--workdir {workdir} is not the same folder for all: process 0 writes there and "
+            f"{option} {workdir} is not the same folder for all: process 0 writes there and "
             f"processes {blind} do not see it; use a shared file system or gs://"
         )
 

@@ -71,3 +71,10 @@ class Progress:
             left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
             line += f"  {rate:.3g} {self._unit}s/s  {left} left"
         print(line, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: "0:01:15", or "0.8 s" where that is short."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return str(datetime.timedelta(seconds=round(seconds)))

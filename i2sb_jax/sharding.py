@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -19,6 +19,8 @@ from jax.experimental import mesh_utils, multihost_utils, topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from i2sb_jax.types import Batch, Params
+
+Answer = TypeVar("Answer", bool, float)
 
 DATA_AXIS, FSDP_AXIS = "data", "fsdp"
 
@@ -212,18 +214,35 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, accumulation_steps: int = 1
         )
 
 
-def agreed(answer: bool) -> bool:
+def agreed(answer: Answer) -> Answer:
     """What process 0 answers, on every process: they must not take different ways.
 
     A folder that one of them has just made is there for one and not yet for another.
+
+    Args:
+        answer: yes or no, or a number of float32; only that of process 0 counts.
     """
-    return bool(multihost_utils.broadcast_one_to_all(np.array(answer)))
+    return type(answer)(multihost_utils.broadcast_one_to_all(np.array(answer)))
+
+
+def barrier(what: str) -> None:
+    """Returns when all processes are here; `what` is the same for all, and unlike other places."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"i2sb_jax: {what}")
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """Lays numpy arrays, the same on every process, over all devices of all processes."""
     everywhere = replicated(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(everywhere, x), tree)
+
+
+def local_rows(array: jax.Array | np.ndarray) -> np.ndarray:
+    """What this process has of an array cut along its first axis; all of a numpy array."""
+    if isinstance(array, np.ndarray):
+        return array
+    parts = sorted(array.addressable_shards, key=lambda part: part.index[0].start or 0)
+    return np.concatenate([np.asarray(part.data) for part in parts])
 
 
 def global_batch(batch: Batch, mesh: Mesh) -> Batch:

@@ -2,15 +2,40 @@
 
 A large picture is sampled window by window. Where windows overlap they must see the same noise, or
 blending them would average two different samples into a blur. So the noise of a pixel is a function
-of the key and the pixel's place, drawn in blocks of 16×16.
+of the key and the pixel's place, drawn in blocks of 16×16. The key is a function of the picture's
+name, so that the same picture meets the same noise in any company.
 """
+
+import zlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from i2sb_jax.types import Array, PRNGKey
 
 BLOCK = 16  # pixels; windows start at multiples of it
+# what a picture's keys are for: the sampler's noise, and that of X_1 in holes or over a condition
+SAMPLER, START = 0, 1
+
+
+def picture_key(seed: int, name: str, *, use: int = SAMPLER, sample: int = 0) -> np.ndarray:
+    """Key data, uint32 [2], from the seed, what it is for, the picture's name and the sample."""
+    key = key_of_hash(seed, np.uint32(name_hash(name)), use=use, sample=sample)
+    return np.asarray(jax.random.key_data(key))
+
+
+def key_of_hash(seed: int, name_hash: Array, *, use: int = SAMPLER, sample: int = 0) -> PRNGKey:
+    """As `picture_key`, from the name's uint32 hash, which may be traced."""
+    key = jax.random.key(seed)
+    for number in (use, name_hash, sample):
+        key = jax.random.fold_in(key, number)
+    return key
+
+
+def name_hash(name: str) -> int:
+    """32 bits of a picture's name, which may be no valid Unicode."""
+    return zlib.crc32(name.encode("utf-8", "surrogateescape"))
 
 
 def window_normal(

@@ -26,6 +26,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     cannot be reached: one line is printed, and the status is 2. With I2SB_TRACEBACK=1 in the
     environment it is raised as it is.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # TensorFlow tells what its kernels are
     try:
         sys.exit(main(sys.argv[1:]) or 0)
     except KeyboardInterrupt:

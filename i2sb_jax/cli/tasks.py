@@ -11,6 +11,11 @@ _CONFIGS = epath.Path(__file__).parents[2] / "configs"
 _TASKS = _CONFIGS / "imagenet256"
 
 
+def base_file() -> epath.Path:
+    """The config file of the defaults."""
+    return _CONFIGS / "base.py"
+
+
 def task_names() -> list[str]:
     """Those that have a config file of their own."""
     files = _TASKS.glob("*.py")  # among them what the tasks have in common

@@ -7,6 +7,7 @@ Gate 1 is the locked ConfigDict of `configs/base.py`, where a misspelt key raise
 
 from i2sb_jax.config.checks import nearest
 from i2sb_jax.config.data import PAIRS, SOURCES, DataConfig
+from i2sb_jax.config.evaluation import EvaluationConfig
 from i2sb_jax.config.mapping import check_key, flatten, from_config_dict, map_paths, to_dict
 from i2sb_jax.config.run import check_same_run, load, save
 from i2sb_jax.config.sections import (
@@ -32,6 +33,7 @@ __all__ = [
     "BridgeConfig",
     "Config",
     "DataConfig",
+    "EvaluationConfig",
     "MeshConfig",
     "ModelConfig",
     "OptimizerConfig",

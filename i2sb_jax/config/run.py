@@ -28,10 +28,17 @@ _MAY_CHANGE = {
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.keep_every",
+    "training.best_metric",
+    "training.wandb_project",
     "sampling.sampler",
     "sampling.nfe",
     "sampling.batch_size",
     "sampling.clip",
+    "evaluation.inception",
+    "evaluation.resnet50",
+    "evaluation.lpips_backbone",
+    "evaluation.lpips_linear",
+    "evaluation.reference_stats",
 }
 
 

@@ -10,7 +10,9 @@ from i2sb_jax.config.checks import (
     path_field,
 )
 from i2sb_jax.config.data import PAIRS, DataConfig
+from i2sb_jax.config.evaluation import EvaluationConfig
 from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.metrics import SSIM_SIDE
 from i2sb_jax.models import UNetConfig
 
 SCHEDULES = ("step", "cosine")
@@ -18,6 +20,7 @@ SAMPLERS = ("ddpm", "ode")
 _SEEDS = 2**32  # without 64-bit mode JAX drops the bits above
 DISTRIBUTED = ("auto", "on", "off")
 MATMUL_PRECISIONS = ("default", "high", "highest")
+BEST_METRICS = ("psnr", "ssim")  # the higher, the better
 
 # A configuration may come with a stranger's model: these keep it from asking for more memory or
 # time than there is, before anything that fits has been found. All lie far above what is in use.
@@ -137,6 +140,8 @@ class TrainingConfig:
     checkpoint_every: int
     keep_checkpoints: int
     keep_every: int
+    best_metric: str
+    wandb_project: str
 
     def __post_init__(self):
         for key in ("num_steps", "batch_size", "accumulation_steps", "log_every"):
@@ -149,11 +154,25 @@ class TrainingConfig:
                 f"training.keep_every={self.keep_every} must be a multiple of "
                 f"training.checkpoint_every={self.checkpoint_every}: only those steps are saved"
             )
+        self._check_best()
         check_within("training.ema_decay", self.ema_decay, 0.0, 1.0)
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 f"training.batch_size={self.batch_size} must be a multiple of "
                 f"training.accumulation_steps={self.accumulation_steps}"
+            )
+
+    def _check_best(self):
+        if not self.best_metric:
+            return
+        check_choice("training.best_metric", self.best_metric, BEST_METRICS)
+        every = self.image_every
+        if self.checkpoint_every % every:
+            right = max(1, round(self.checkpoint_every / every)) * every
+            raise ValueError(
+                f"training.checkpoint_every={self.checkpoint_every} must be a multiple of "
+                f"training.image_every={every}, e.g. {right}: training.best_metric="
+                f"{self.best_metric!r} is measured there"
             )
 
 
@@ -204,6 +223,7 @@ class Config:
     training: TrainingConfig
     mesh: MeshConfig
     sampling: SamplingConfig
+    evaluation: EvaluationConfig
 
     def __post_init__(self):
         reason = "larger pictures are restored in tiles"
@@ -219,6 +239,11 @@ class Config:
                 f"image_size={self.image_size} cannot be halved {len(self.model.channel_mult) - 1} "
                 f"times by model.channel_mult={self.model.channel_mult}: use a multiple of "
                 f"{factor}, e.g. {right}"
+            )
+        if self.training.best_metric == "ssim" and self.image_size < SSIM_SIDE:
+            raise ValueError(
+                f"training.best_metric='ssim' needs pictures of at least {SSIM_SIDE} pixels, not "
+                f"image_size={self.image_size}: use 'psnr'"
             )
         check_nfe(self.sampling.nfe, self.bridge.num_steps, key="sampling.nfe")
         check_sampler(self.sampling.sampler, deterministic_bridge=self.bridge.deterministic)

@@ -7,6 +7,7 @@ again), and those that are gone count as unreadable.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import time
@@ -20,11 +21,14 @@ from i2sb_jax.files import list_images, real_path, require_folder, write_atomica
 # How long a process waits for the index that process 0 writes.
 INDEX_WAIT_SECONDS = 1800.0
 _POLL_SECONDS = 0.2
+_CLASSES = 1000  # of ImageNet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FolderSource:
-    """Pictures of a tree; their labels are unknown.
+    """Pictures of a tree; labels are known of ImageNet's layout alone.
+
+    That is a thousand folders, one a class; sorted, they are numbered as classifiers number them.
 
     Attributes:
         folder: local or gs://.
@@ -40,9 +44,17 @@ class FolderSource:
     def read(self, index: int) -> Record:
         name = self.names[index]
         try:
-            return Record(name=name, image=(self.folder / name).read_bytes())
+            image = (self.folder / name).read_bytes()
         except OSError as error:
             raise MissingPicture(name, error) from error
+        return Record(name=name, image=image, label=self._labels.get(name.partition("/")[0], -1))
+
+    @functools.cached_property
+    def _labels(self) -> dict[str, int]:
+        """Class folder -> label; empty where the tree has another layout."""
+        folders = sorted({name.partition("/")[0] for name in self.names if "/" in name})
+        whole = len(folders) == _CLASSES and all("/" in name for name in self.names)
+        return {folder: label for label, folder in enumerate(folders)} if whole else {}
 
 
 def folder_source(

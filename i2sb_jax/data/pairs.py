@@ -147,6 +147,21 @@ def make_pairs(
     return PairsSource(files=train, ranges=ranges), for_eval
 
 
+def whole_pairs(
+    config: DataConfig, ranges: ValueRanges, *, report: Callable[[str], None]
+) -> PairsSource:
+    """All pairs of `config.path` and `config.target_path`, with the value ranges of a run.
+
+    Raises:
+        ValueError: folders that do not match.
+    """
+    sources = list_images(config.path, suffixes=ARRAY_SUFFIXES)
+    matching = _matched(sources, config.path, config.target_path)
+    for line in matching.unmatched():
+        report(line)
+    return PairsSource(files=_pair_files(config, matching, matching.pairs), ranges=ranges)
+
+
 def _pair_files(config: DataConfig, matching: Matching, pairs) -> PairFiles:
     target = epath.Path(matching.target_path).expanduser() if matching.target_path else None
     return PairFiles(
@@ -173,7 +188,10 @@ def _matching(index: epath.Path, path: str, target_path: str) -> Matching:
             return dataclasses.replace(Matching(**values), path=path, target_path=target_path)
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{index} is no index of pairs: delete it to match again") from None
-    sources = list_images(path, suffixes=ARRAY_SUFFIXES)
+    return _matched(list_images(path, suffixes=ARRAY_SUFFIXES), path, target_path)
+
+
+def _matched(sources: list[str], path: str, target_path: str) -> Matching:
     if not target_path:
         pairs = [(name, name) for name in sources]
         return Matching(path=path, target_path="", pairs=pairs)

@@ -9,14 +9,14 @@ overlap and together see what one process would.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from i2sb_jax.config import DataConfig
-from i2sb_jax.corruptions import Corruption
+from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data import host_only  # noqa: F401
 from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.data.preprocess import cut
@@ -133,6 +133,8 @@ def eval_batches(
     seed: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    numbers: Sequence[int] | None = None,
+    leave_out: bool = False,
     warn: Callable[[str], None] = logging.warning,
 ) -> BatchStream:
     """Every picture once, in the source's order, its central square.
@@ -151,6 +153,9 @@ def eval_batches(
         seed: of what the corruption draws.
         process_index: of this process.
         process_count: number of processes.
+        numbers: of the pictures that are wanted, in this order; all if None.
+        leave_out: an unreadable picture is a black one without a name, and no other takes its
+            place.
         warn: told once of each unreadable picture, from a thread of TensorFlow.
 
     Returns:
@@ -160,11 +165,11 @@ def eval_batches(
         ValueError: no pictures, or a batch that the processes cannot share.
     """
     local = _local_size(source, batch_size, process_index, process_count)
-    numbers = np.arange(len(source), dtype=np.int64)
-    mine = numbers[numbers % batch_size // local == process_index]
+    numbers = np.asarray(range(len(source)) if numbers is None else numbers, np.int64)
+    mine = numbers[np.arange(len(numbers)) % batch_size // local == process_index]
     load = _Load(
         # no picture comes twice
-        reader=_reader(source, corruption, config, image_size, warn, cache_bytes=0),
+        reader=_reader(source, corruption, config, image_size, warn, 0, leave_out=leave_out),
         order=tf.identity,
         window=lambda image, _: np.ascontiguousarray(center_crop(image, image_size)),
         count=len(source),
@@ -182,6 +187,12 @@ def eval_batches(
         batch=lambda dataset: dataset.batch(local),
         seed=seed,
     )
+
+
+def undegraded(seeds: tf.Tensor, clean: tf.Tensor, *, index: tf.Tensor | None = None) -> Corrupted:
+    """In place of a corruption where only clean pictures are wanted."""
+    del seeds, index
+    return Corrupted(clean)
 
 
 def shuffled_index(position: tf.Tensor, *, count: int, seed: int) -> tf.Tensor:
@@ -248,8 +259,9 @@ class _Load:
         if not self.failures:
             try:
                 candidates = self._candidates(int(position), int(index))
-                image, label, name = self.reader.read(candidates)
-                square = self.window(image, draws)
+                if (found := self.reader.read(candidates)) is not None:
+                    image, label, name = found
+                    square = self.window(image, draws)
             except Exception as error:
                 self.failures.append(error)
         failed = bool(self.failures)
@@ -326,7 +338,9 @@ def _corrupting(corruption: Corruption | PairedDegradation, corrupt: Callable) -
     return pair if isinstance(corruption, PairedDegradation) else picture
 
 
-def _reader(source, corruption, config, image_size, warn, cache_bytes) -> PictureReader:
+def _reader(
+    source, corruption, config, image_size, warn, cache_bytes, *, leave_out: bool = False
+) -> PictureReader:
     return PictureReader(
         source,
         image_size=image_size,
@@ -335,6 +349,7 @@ def _reader(source, corruption, config, image_size, warn, cache_bytes) -> Pictur
         warn=warn,
         channels=_channels(corruption),
         cache_bytes=cache_bytes,
+        leave_out=leave_out,
     )
 
 

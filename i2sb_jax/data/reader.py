@@ -38,6 +38,7 @@ class PictureReader:
         warn: Callable[[str], None],
         channels: int | None = None,
         cache_bytes: int = CACHE_BYTES,
+        leave_out: bool = False,
     ):
         """Reads from `source`; see `prepare` for image_size, crop and channels.
 
@@ -49,6 +50,7 @@ class PictureReader:
             warn: told of each broken picture once, from whichever thread met it.
             channels: of both sides of a pair; None for pictures.
             cache_bytes: how much may be remembered.
+            leave_out: nothing takes the place of a broken picture.
         """
         self.unreadable: dict[str, str] = {}
         self._source = source
@@ -56,14 +58,15 @@ class PictureReader:
             prepare, image_size=image_size, crop=crop, channels=channels
         )
         self._max_unreadable = max_unreadable
+        self._leave_out = leave_out
         self._warn = warn
         self._lock = threading.Lock()
         self._broken: set[int] = set()
         self._cache: dict[int, tuple[np.ndarray, int, str]] = {}
         self._cache_left = cache_bytes
 
-    def read(self, indices: Iterable[int]) -> tuple[np.ndarray, int, str]:
-        """The first readable picture of `indices`.
+    def read(self, indices: Iterable[int]) -> tuple[np.ndarray, int, str] | None:
+        """The first readable picture of `indices`; with `leave_out` the first of all, or None.
 
         Args:
             indices: numbers in the source, in order of preference.
@@ -76,7 +79,7 @@ class PictureReader:
         """
         for index in indices:
             found = self._read_one(index)
-            if found is not None:
+            if found is not None or self._leave_out:
                 return found
         raise TooManyUnreadable(f"none of the {len(self._source)} pictures is readable")
 
@@ -108,7 +111,8 @@ class PictureReader:
             self._broken.add(index)
             self.unreadable[name] = str(error)
             count = len(self._broken)
-        self._warn(f"unreadable picture {name} is replaced by the next one: {error}")
+        fate = "left out" if self._leave_out else "replaced by the next one"
+        self._warn(f"unreadable picture {name} is {fate}: {error}")
         if count > self._max_unreadable:
             raise TooManyUnreadable(
                 f"{count} pictures are unreadable, the last of them {name} ({error}), and "

@@ -1,11 +1,10 @@
 """How long restoring will take, told once evaluations have been measured."""
 
-import datetime
 import sys
 import time
 from typing import Any
 
-from i2sb_jax.progress import Progress
+from i2sb_jax.progress import Progress, duration
 
 _LONG = 600.0  # seconds; from here on it is said what would shorten the wait
 _MEASURED = 0.5  # seconds; short evaluations are measured together
@@ -71,10 +70,3 @@ class Clock:
         if total > _LONG:
             line += "; a smaller --nfe or --dtype bfloat16 is faster, --preview restores one crop"
         print(line, file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """As a person says it: "0:01:15", or "0.8 s" where that is short."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    return str(datetime.timedelta(seconds=round(seconds)))

@@ -9,13 +9,14 @@ import numpy as np
 from etils import epath
 
 from i2sb_jax import build, image_io, metrics
+from i2sb_jax.bridge.noise import name_hash, picture_key
 from i2sb_jax.config import Config
 from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.restoration.baselines import Baseline, baseline_for
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.output_folder import SHEET
-from i2sb_jax.restoration.restorer import Restorer, Window, name_hash, picture_key
+from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.sheet import MAX_ROWS, comparison_sheet
 from i2sb_jax.restoration.tiles import Grid, make_grid
 

@@ -17,7 +17,8 @@ from i2sb_jax.array_io import ARRAY_SUFFIXES
 from i2sb_jax.bridge.noise import BLOCK
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.image_io import UnreadableImage
-from i2sb_jax.restoration.clock import Clock, duration
+from i2sb_jax.progress import duration
+from i2sb_jax.restoration.clock import Clock
 from i2sb_jax.restoration.degraded import DegradedPictures
 from i2sb_jax.restoration.given import GivenPictures
 from i2sb_jax.restoration.inputs import Subject
@@ -85,7 +86,12 @@ def restore_folder(
     check_output(source, output)
     clock = Clock()
     options = Options() if options is None else options
-    restorer = Restorer.from_workdir(model, dtype=options.dtype, on_evaluation=clock.one_more)
+    restorer = Restorer.from_workdir(
+        model,
+        checkpoint=options.checkpoint,
+        dtype=options.dtype,
+        on_evaluation=clock.one_more,
+    )
     options = options.resolve(restorer.config, side_unit=restorer.side_unit)
     pictures = _open(restorer, model, folder, names, options)
     results = OutputFolder(

@@ -10,11 +10,12 @@ from etils import epath
 from PIL import Image
 
 from i2sb_jax import image_io
+from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.corruptions import Corruption
 from i2sb_jax.corruptions.colorize import GREY_FROM_RGB
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.image_io import Picture, UnreadableImage
-from i2sb_jax.restoration.restorer import Restorer, Window, picture_key
+from i2sb_jax.restoration.restorer import Restorer, Window
 
 _ENLARGEMENT = 4  # of the super-resolution tasks
 

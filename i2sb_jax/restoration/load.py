@@ -5,11 +5,14 @@ import jax.numpy as jnp
 from etils import epath
 
 from i2sb_jax import bridge, build, interop
+from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config
 from i2sb_jax.types import Array, Params, PredictX0Fn
 
 
-def load_model(path: epath.PathLike) -> tuple[PredictX0Fn, bridge.BridgeSchedule, Config]:
+def load_model(
+    path: epath.PathLike, *, checkpoint: str | int = LATEST
+) -> tuple[PredictX0Fn, bridge.BridgeSchedule, Config]:
     """Loads a run or a model folder as what `bridge.sample` takes.
 
         predict_x0_fn, schedule, config = load_model(path)
@@ -19,6 +22,7 @@ def load_model(path: epath.PathLike) -> tuple[PredictX0Fn, bridge.BridgeSchedule
     Args:
         path: the run (its averaged weights) or the model folder: local, gs:// or
             hf://OWNER/NAME[@REVISION].
+        checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a step.
 
     Returns:
         `predict_x0_fn(xt, step, cond=None)` with xt [batch, h, w, c] in [-1, 1], step a scalar or
@@ -30,9 +34,9 @@ def load_model(path: epath.PathLike) -> tuple[PredictX0Fn, bridge.BridgeSchedule
         to sample with noise.
 
     Raises:
-        ValueError: `path` holds no run, no weights, or some of other shapes.
+        ValueError: `path` holds no run, no weights, no such checkpoint, or one of other shapes.
     """
-    config, params = interop.load_model_folder(path)
+    config, params = interop.load_model_folder(path, checkpoint=checkpoint)
     schedule = build.make_schedule(config)
 
     def predict(params: Params, xt: Array, step: Array, cond: Array | None = None) -> jax.Array:

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from i2sb_jax.bridge.noise import BLOCK
+from i2sb_jax.checkpoint import LATEST, check_name
 from i2sb_jax.config import Config, check_nfe, check_sampler, check_seed
 from i2sb_jax.files import real_path
 
@@ -14,6 +15,7 @@ class Options:
     """How pictures are restored; None leaves the choice to the run.
 
     Attributes:
+        checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a step.
         nfe: network evaluations.
         sampler: "ddpm" (SDE) or "ode" (OT-ODE).
         seed: of all noise.
@@ -34,6 +36,7 @@ class Options:
             the source's half.
     """
 
+    checkpoint: str | int = LATEST
     nfe: int | None = None
     sampler: str | None = None
     seed: int = 0
@@ -50,6 +53,7 @@ class Options:
     side_by_side: bool = False
 
     def __post_init__(self):
+        check_name(self.checkpoint)
         check_seed("seed", self.seed)
         if self.samples < 1:
             raise ValueError(f"samples={self.samples} must be at least 1")
@@ -99,9 +103,9 @@ class Options:
         return resolved
 
     def settings(self) -> dict[str, Any]:
-        """What of this shapes the pixels, as JSON."""
+        """What of this shapes the pixels, as JSON, beside the weights."""
         chosen = dataclasses.asdict(self)
-        for name in ("preview", "overwrite"):
+        for name in ("checkpoint", "preview", "overwrite"):
             del chosen[name]
         if self.masks is not None:
             chosen["masks"] = real_path(self.masks)

@@ -9,13 +9,14 @@ from etils import epath
 
 from i2sb_jax import array_io
 from i2sb_jax.array_io import ArrayHeader
+from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.config import Config
 from i2sb_jax.data.pairs import half_header, halves
 from i2sb_jax.data.scaling import ValueRanges, load_value_ranges
 from i2sb_jax.image_io import UnreadableImage
 from i2sb_jax.restoration.inputs import Subject, cut_window
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.restorer import Restorer, Window, picture_key
+from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.tiles import Grid, make_grid
 
 

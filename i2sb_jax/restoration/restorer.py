@@ -1,8 +1,6 @@
 """A trained bridge as a function from degraded pictures to restored ones."""
 
 import functools
-import hashlib
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,13 +10,13 @@ from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
 from i2sb_jax import bridge, build, interop, sharding
+from i2sb_jax.bridge.noise import START, picture_key
+from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config, check_seed
 from i2sb_jax.types import Array, Params
 
 # sides are padded to multiples of this, where the network asks for less: fewer sizes to compile
 _SIDE_UNIT = 32
-# what a picture's keys are for
-_SAMPLER, _START = 0, 1
 _TOP_LEFT = np.zeros(2, np.int32)
 
 
@@ -81,23 +79,28 @@ class Restorer:
         cls,
         path: epath.PathLike,
         *,
+        checkpoint: str | int = LATEST,
         dtype: str | None = None,
         on_evaluation: Callable[[Any], None] | None = None,
     ) -> "Restorer":
         """Loads a run's (or a model folder's) configuration and averaged weights.
 
+        Args:
+            path: local, gs:// or hf://OWNER/NAME[@REVISION].
+            checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a
+                step.
+            dtype: as above.
+            on_evaluation: as above.
+
         Raises:
-            ValueError: `path` holds no run, no checkpoint, or one of other shapes.
+            ValueError: `path` holds no run, no such checkpoint, or one of other shapes.
         """
-        config, params = interop.load_model_folder(path)
+        config, params = interop.load_model_folder(path, checkpoint=checkpoint)
         return cls(config, params, dtype=dtype, on_evaluation=on_evaluation)
 
     def weights_digest(self) -> str:
         """What tells these weights from others, wherever they lie: 16 hexadecimal digits."""
-        digest = hashlib.sha256()
-        for leaf in jax.tree.leaves(self._params):
-            digest.update(np.ascontiguousarray(jax.device_get(leaf)))
-        return digest.hexdigest()[:16]
+        return interop.weights_digest(self._params)
 
     @property
     def batch_size(self) -> int:
@@ -249,7 +252,7 @@ class Restorer:
         origin: np.ndarray = _TOP_LEFT,
     ) -> np.ndarray:
         """N(0, 1) [h, w, c] that X_1 has in holes or over its condition, in a window's place."""
-        key = picture_key(seed, name, use=_START, sample=sample)
+        key = picture_key(seed, name, use=START, sample=sample)
         return np.asarray(_window_noise(key, origin, shape=shape))
 
     def _start(self, chunk: list[Window], options: dict[str, Any]) -> bridge.Samples:
@@ -292,19 +295,6 @@ class Restorer:
 
     def _noise(self, images: np.ndarray, seed: int, names: Sequence[str]) -> np.ndarray:
         return np.stack([self.start_noise(seed, name, images.shape[1:]) for name in names])
-
-
-def picture_key(seed: int, name: str, *, use: int = _SAMPLER, sample: int = 0) -> np.ndarray:
-    """Key data, uint32 [2], from the seed, what it is for, the picture's name and the sample."""
-    key = jax.random.key(seed)
-    for number in (use, np.uint32(name_hash(name)), sample):
-        key = jax.random.fold_in(key, number)
-    return np.asarray(jax.random.key_data(key))
-
-
-def name_hash(name: str) -> int:
-    """32 bits of a picture's name, which may be no valid Unicode."""
-    return zlib.crc32(name.encode("utf-8", "surrogateescape"))
 
 
 @functools.partial(jax.jit, static_argnames="shape")

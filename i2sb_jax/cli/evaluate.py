@@ -1,0 +1,78 @@
+"""i2sb-evaluate: measures a trained run, and shows what it does.
+
+    i2sb-evaluate --model RUN [--nfe 1,2,5,10] [--data CLEAN] [--output DIR] …
+    i2sb-evaluate --make-stats PICTURES OUT.npz --inception FILE
+
+Writes results.json, pictures.csv and report.html. The same command goes on where it was stopped.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable
+
+import jax
+from etils import epath
+
+from i2sb_jax import config as config_lib
+from i2sb_jax import interop, processes, sharding
+from i2sb_jax.cli import evaluation_data, make_stats, startup
+from i2sb_jax.cli.evaluation_flags import parser, with_flags
+from i2sb_jax.evaluation.job import evaluate_model
+from i2sb_jax.evaluation.options import Options, parse_nfes
+from i2sb_jax.evaluation.results import REPORT, Model, figure_table
+
+
+def main() -> None:
+    """The console script."""
+    startup.run(_main)
+
+
+def _main(arguments: list[str]) -> None:
+    given = parser(__doc__).parse_args(arguments)
+    startup.require("tensorflow")  # of the extra `train`: it feeds pictures
+    if given.make_stats:
+        return make_stats.main(given)
+    if given.model is None:
+        raise ValueError("--model is missing: name a run, or a model folder")
+    folder = interop.local_folder(given.model)
+    config = with_flags(config_lib.load(folder), given)
+    options = _options(given)
+    options.resolve(config)  # before anything is read
+    if given.output is None and str(given.model).startswith("hf://"):
+        raise ValueError(f"--output is missing: {given.model} is no place for results")
+    output = epath.Path(given.output or epath.Path(given.model) / "evaluation")
+    processes.join(config.distributed)
+    startup.prepare_jax()
+    processes.check_shared(output, option="--output")
+    _, params = interop.load_model_folder(folder, checkpoint=given.checkpoint)
+    name = given.model if given.checkpoint == "latest" else f"{given.model} ({given.checkpoint})"
+    model = Model(name, config, jax.device_get(params), interop.weights_digest(params))
+    first = jax.process_index() == 0
+    warn = _once(speaks=first)
+    data = evaluation_data.open_data(config, folder, given, warn=warn)
+    results = evaluate_model(model, data, output, options, mesh=sharding.make_mesh(), warn=warn)
+    if first:
+        print(figure_table(results))
+        print(f"see {output / REPORT}")
+
+
+def _options(given: argparse.Namespace) -> Options:
+    same = ("sampler", "seed", "clip", "dtype", "limit", "any_weights", "png")
+    nfes = parse_nfes(given.nfe) if given.nfe else ()
+    return Options(nfes=nfes, **{name: getattr(given, name) for name in same})
+
+
+def _once(*, speaks: bool) -> Callable[[str], None]:
+    """A printer of warnings that says each of them once."""
+
+    @functools.cache
+    def warn(line: str) -> None:
+        if speaks:
+            print(f"warning: {line}", file=sys.stderr, flush=True)
+
+    return warn
+
+
+if __name__ == "__main__":
+    main()
