@@ -1,5 +1,6 @@
-"""PyTorch's weight files (.pt, .pth: a zip with a pickle in it) as numpy, without PyTorch.
+"""PyTorch's weight files (.pt, .pth) as numpy, without PyTorch.
 
+They are zips with a pickle in them, or, from before version 1.6, pickles with the data behind.
 Such a file is a program, and this reader runs none of it: it knows the few instructions and names
 that state dicts, optimizers and schedulers are saved with, and refuses all others by name.
 
@@ -11,58 +12,21 @@ file, which leaves room for tied weights, and a little more for small files.
 
 import functools
 import mmap
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 from etils import epath
 
-from i2sb_jax.interop.mapped import array_view, read_mapped, shown
+from i2sb_jax.interop.legacy_torch import is_legacy, legacy_values
+from i2sb_jax.interop.mapped import read_mapped, shown
+from i2sb_jax.interop.torch_names import Storage, StorageType, find_name
 from i2sb_jax.interop.torch_pickle import MAX_PICKLE, Builder, run_pickle
 from i2sb_jax.interop.zip_members import Member, list_members
 
+_ZIP = b"PK\x03\x04"
 _MAX_DEPTH = 64  # of dicts within dicts
 _MAX_VALUES = 2_000_000  # when what is shared is counted each time it is met
 _COPIES, _SMALL = 4, 1 << 26  # bytes of all tensors: so many times the file's, plus so many
-
-_DTYPES = {
-    **{"float64": np.dtype("<f8"), "float32": np.dtype("<f4"), "float16": np.dtype("<f2")},
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    **{"int64": np.dtype("<i8"), "int32": np.dtype("<i4"), "int16": np.dtype("<i2")},
-    **{"int8": np.dtype("i1"), "uint8": np.dtype("u1"), "bool": np.dtype("?")},
-    **{"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4"), "uint64": np.dtype("<u8")},
-    **{"complex64": np.dtype("<c8"), "complex128": np.dtype("<c16")},
-    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
-    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
-}
-_STORAGES = {
-    **{"DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16"},
-    **{"BFloat16Storage": "bfloat16", "LongStorage": "int64", "IntStorage": "int32"},
-    **{"ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8"},
-    **{"BoolStorage": "bool", "ComplexFloatStorage": "complex64"},
-    "ComplexDoubleStorage": "complex128",
-}
-_UNSUPPORTED = {
-    "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
-    "torch._utils._rebuild_qtensor": "a quantized tensor",
-    "torch._utils._rebuild_meta_tensor_no_storage": "a tensor without data",
-}
-
-
-class _StorageType(NamedTuple):
-    """A name such as torch.FloatStorage."""
-
-    name: str
-    dtype: np.dtype
-
-
-@dataclass(frozen=True, eq=False)
-class _Storage:
-    """Bytes in the file, and what they are said to be."""
-
-    member: Member
-    dtype: np.dtype
 
 
 class _Extent(NamedTuple):
@@ -74,7 +38,7 @@ class _Extent(NamedTuple):
 
 
 def read_torch_file(path: epath.PathLike) -> Any:
-    """Reads a file written by `torch.save`, of PyTorch 1.6 or later.
+    """Reads a file written by `torch.save`, in the format of PyTorch 1.6 or the one before.
 
     Args:
         path: local or gs://. A local file must not change while the arrays are in use.
@@ -95,24 +59,39 @@ def read_torch_file(path: epath.PathLike) -> Any:
 
 def torch_values(buffer: mmap.mmap) -> Any:
     """What `read_torch_file` returns, from the map of a file."""
-    if buffer[:4] != b"PK\x03\x04":
-        raise ValueError("not a zip as PyTorch writes it since version 1.6")
-    members = list_members(buffer)
-    root = _root(buffer, members)
-    start, length = members[f"{root}/data.pkl"]
-    if length > MAX_PICKLE:
-        raise ValueError(f"its pickle has {length} bytes, at most {MAX_PICKLE}")
-    value = run_pickle(
-        buffer[start : start + length],
-        functools.partial(_find, buffer),
-        functools.partial(_load, members, root),
-    )
+    if buffer[: len(_ZIP)] == _ZIP:
+        value = _zip_values(buffer)
+    elif is_legacy(buffer):
+        value = legacy_values(buffer)
+    else:
+        raise ValueError(
+            "not a zip as PyTorch writes it since version 1.6, nor what it wrote before"
+        )
     size = _measure(value, 0, {}).bytes
     if size > _COPIES * len(buffer) + _SMALL:
         raise ValueError(
             f"its tensors overlap: {size} bytes if copied, from {len(buffer)} in the file"
         )
     return value
+
+
+def is_torch(buffer: mmap.mmap) -> bool:
+    """Whether a file begins as one of `torch.save` does."""
+    return buffer[: len(_ZIP)] == _ZIP or is_legacy(buffer)
+
+
+def _zip_values(buffer: mmap.mmap) -> Any:
+    """What `torch.save` was given, from a zip."""
+    members = list_members(buffer)
+    root = _root(buffer, members)
+    start, length = members[f"{root}/data.pkl"]
+    if length > MAX_PICKLE:
+        raise ValueError(f"its pickle has {length} bytes, at most {MAX_PICKLE}")
+    return run_pickle(
+        buffer[start : start + length],
+        functools.partial(find_name, buffer),
+        functools.partial(_load, members, root),
+    )
 
 
 def _root(buffer: mmap.mmap, members: dict[str, Member]) -> str:
@@ -130,38 +109,10 @@ def _root(buffer: mmap.mmap, members: dict[str, Member]) -> str:
     return root
 
 
-def _find(buffer: mmap.mmap, module: str, name: str) -> Any:
-    """What a name stands for: the closed list."""
-    full = f"{module}.{name}"
-    if module == "torch" and name in _STORAGES:
-        return _StorageType(full, _DTYPES[_STORAGES[name]])
-    if module == "torch" and name in _DTYPES:
-        return _DTYPES[name]
-    match full:
-        case "collections.OrderedDict":
-            return Builder(full, _ordered_dict)
-        case "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor_v3":
-            return Builder(full, functools.partial(_tensor, buffer, full))
-        case "torch._utils._rebuild_parameter":
-            return Builder(full, _parameter)
-        case "torch.storage.UntypedStorage":
-            return _StorageType(full, _DTYPES["uint8"])
-        case "torch.Size":
-            return Builder(full, _size)
-        case "torch.device":
-            return Builder(full, _device)
-    if full in _UNSUPPORTED:
-        raise ValueError(f"it holds {_UNSUPPORTED[full]} ({full})")
-    raise ValueError(
-        f"it asks for {shown(full)}, not one of the names a file of weights may use; nothing of it "
-        "was run"
-    )
-
-
-def _load(members: dict[str, Member], root: str, told: Any) -> _Storage:
+def _load(members: dict[str, Member], root: str, told: Any) -> Storage:
     """The storage that a reference out of the pickle means."""
     match told:
-        case ("storage", _StorageType() as kind, str(key), str(), int(count)):
+        case ("storage", StorageType() as kind, str(key), str(), int(count)):
             pass
         case _:
             raise ValueError("its pickle refers to data that is not a tensor's storage")
@@ -173,65 +124,7 @@ def _load(members: dict[str, Member], root: str, told: Any) -> _Storage:
             f"storage {shown(key)} has {member.length} bytes, not {shown(count)} numbers of "
             f"{kind.name}"
         )
-    return _Storage(member, kind.dtype)
-
-
-def _ordered_dict(arguments: tuple[Any, ...]) -> dict:
-    if arguments:
-        raise ValueError("its pickle makes an OrderedDict from something")
-    return {}
-
-
-def _tensor(buffer: mmap.mmap, full: str, arguments: tuple[Any, ...]) -> np.ndarray:
-    """A tensor: (storage, offset, shape, strides, requires_grad, hooks[, dtype][, flags])."""
-    match arguments:
-        case (_Storage() as storage, offset, tuple(shape), tuple(strides), _, _, *rest):
-            dtype = storage.dtype
-        case _:
-            raise ValueError(f"its pickle calls {full} with other arguments than a tensor's")
-    if full.endswith("_v3"):
-        if not rest or not isinstance(rest[0], np.dtype):
-            raise ValueError(f"its pickle calls {full} without the tensor's dtype")
-        dtype, *rest = rest
-    match rest:
-        case [] | [None]:
-            pass
-        case [dict(flags)] if not flags:
-            pass
-        case _:
-            raise ValueError("a tensor is marked as conjugated or negated: save .resolve_conj()")
-    return array_view(
-        buffer,
-        start=storage.member.start,
-        length=storage.member.length,
-        dtype=dtype,
-        shape=shape,
-        strides=strides,
-        offset=offset,
-    )
-
-
-def _parameter(arguments: tuple[Any, ...]) -> np.ndarray:
-    match arguments:
-        case (np.ndarray() as data, bool(), dict()):
-            return data
-    raise ValueError("its pickle makes a parameter of something that is not a tensor")
-
-
-def _size(arguments: tuple[Any, ...]) -> tuple[int, ...]:
-    match arguments:
-        case (tuple(sizes),) if all(type(size) is int for size in sizes):
-            return sizes
-    raise ValueError("its pickle makes a torch.Size of something that is not whole numbers")
-
-
-def _device(arguments: tuple[Any, ...]) -> str:
-    match arguments:
-        case (str(kind),):
-            return kind
-        case (str(kind), int(index)):
-            return f"{kind}:{index}"
-    raise ValueError("its pickle makes a torch.device of something else")
+    return Storage(member, kind.dtype)
 
 
 def _measure(value: Any, depth: int, known: dict[int, _Extent | None]) -> _Extent:
@@ -255,9 +148,9 @@ def _measure(value: Any, depth: int, known: dict[int, _Extent | None]) -> _Exten
             return _Extent(0, 1, len(value))
         case None | bool() | int() | float() | np.dtype():
             return _Extent(0, 1, 0)
-        case Builder(name) | _StorageType(name):
+        case Builder(name) | StorageType(name):
             raise ValueError(f"its pickle leaves {name} as it is, which is not a value")
-        case _Storage():
+        case Storage():
             raise ValueError("it holds a storage without a tensor: save the tensor")
     if id(value) not in known:
         if depth == _MAX_DEPTH:

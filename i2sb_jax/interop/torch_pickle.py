@@ -1,15 +1,18 @@
 """The part of the pickle language that weight files use, read without running anything.
 
 A pickle is a program for a small stack machine. This one knows the instructions that PyTorch's
-`torch.save` writes for protocols 2 to 5, makes dicts, lists, tuples, strings and numbers itself,
-and hands the rest to two functions: `find` for a name, `load` for a reference to data outside of
-the pickle. What `find` returns is called only if it is a `Builder`. Anything else is refused by
-its name.
+`torch.save` writes for protocols 2 to 5, under Python 2 too, makes dicts, lists, tuples, strings
+and numbers itself, and hands the rest to two functions: `find` for a name, `load` for a reference
+to data outside of the pickle. What `find` returns is called only if it is a `Builder`. Anything
+else is refused by its name.
 """
 
+import mmap
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from i2sb_jax.interop.mapped import check_name, shown
 
@@ -17,6 +20,7 @@ MAX_PICKLE = 1 << 24  # bytes; a state dict takes about 200 a tensor
 _MAX_STEPS = 500_000  # instructions, which bounds memory: none makes more than about 200 bytes
 _MAX_KEY = 1 << 31  # of whole numbers as keys: larger ones could be made to collide
 _PROTOCOLS = range(2, 6)
+_LEFT_OVER = "its pickle ends with something left over"
 
 # Those that are known to be refused, for the message; anything else is shown as a number.
 _REFUSED = {
@@ -24,7 +28,7 @@ _REFUSED = {
     **{0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", ord("P"): "PERSID"},
     **{ord("0"): "POP", ord("1"): "POP_MARK", ord("2"): "DUP", ord("g"): "GET", ord("p"): "PUT"},
     **{ord("I"): "INT", ord("L"): "LONG", ord("F"): "FLOAT", 0x8B: "LONG4"},
-    **{ord("S"): "STRING", ord("T"): "BINSTRING", ord("U"): "SHORT_BINSTRING", ord("V"): "UNICODE"},
+    **{ord("S"): "STRING", ord("T"): "BINSTRING", ord("V"): "UNICODE"},
     **{ord("B"): "BINBYTES", ord("C"): "SHORT_BINBYTES", 0x8E: "BINBYTES8", 0x96: "BYTEARRAY8"},
     **{0x8F: "EMPTY_SET", 0x90: "ADDITEMS", 0x91: "FROZENSET"},
     **{ord("d"): "DICT", ord("l"): "LIST", 0x97: "NEXT_BUFFER", 0x98: "READONLY_BUFFER"},
@@ -43,20 +47,21 @@ class _Machine:
 
     def __init__(
         self,
-        program: bytes,
+        program: bytes | mmap.mmap,
+        start: int,
         find: Callable[[str, str], Any],
         load: Callable[[Any], Any],
     ):
         self.program, self.find, self.load = program, find, load
-        self.position = 0
+        self.position, self.end = start, min(len(program), start + MAX_PICKLE)
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
     def take(self, count: int) -> bytes:
         end = self.position + count
-        if end > len(self.program):
-            raise ValueError(f"its pickle is cut short at byte {self.position}")
+        if end > self.end:
+            raise self.cut_short()
         taken, self.position = self.program[self.position : end], end
         return taken
 
@@ -64,10 +69,15 @@ class _Machine:
         return struct.unpack(kind, self.take(struct.calcsize(kind)))[0]
 
     def line(self) -> str:
-        end = self.program.find(b"\n", self.position)
+        end = self.program.find(b"\n", self.position, self.end)
         if end < 0:
-            raise ValueError(f"its pickle is cut short at byte {self.position}")
+            raise self.cut_short()
         return _text(self.take(end + 1 - self.position)[:-1])
+
+    def cut_short(self) -> ValueError:
+        if self.end < len(self.program):
+            return ValueError(f"its pickle has more than {MAX_PICKLE} bytes")
+        return ValueError(f"its pickle is cut short at byte {self.position}")
 
     def pop(self) -> Any:
         if not self.stack:
@@ -113,15 +123,41 @@ def run_pickle(program: bytes, find: Callable[[str, str], Any], load: Callable[[
     Raises:
         ValueError: an instruction or a name is refused, or the pickle is damaged or too long.
     """
-    machine = _Machine(program, find, load)
+    value, end = run_next_pickle(program, 0, find, load)
+    if end != len(program):
+        raise ValueError(_LEFT_OVER)
+    return value
+
+
+def run_next_pickle(
+    buffer: bytes | mmap.mmap,
+    start: int,
+    find: Callable[[str, str], Any],
+    load: Callable[[Any], Any],
+) -> tuple[Any, int]:
+    """Builds what the pickle at `start` describes, which other bytes may follow.
+
+    Args:
+        buffer: holds the pickle; not more than MAX_PICKLE bytes of it are looked at.
+        start: where the pickle begins.
+        find: as for `run_pickle`.
+        load: as for `run_pickle`.
+
+    Returns:
+        (object, where the pickle ends).
+
+    Raises:
+        ValueError: as `run_pickle`.
+    """
+    machine = _Machine(buffer, start, find, load)
     if machine.number("<B") != 0x80 or machine.number("<B") not in _PROTOCOLS:
         raise ValueError("its pickle is not of protocol 2 to 5")
     for _ in range(_MAX_STEPS):
         code = machine.number("<B")
         if code == ord("."):
-            if len(machine.stack) != 1 or machine.below or machine.position != len(program):
-                raise ValueError("its pickle ends with something left over")
-            return machine.stack[0]
+            if len(machine.stack) != 1 or machine.below:
+                raise ValueError(_LEFT_OVER)
+            return machine.stack[0], machine.position
         if code not in _INSTRUCTIONS:
             name = _REFUSED.get(code, f"number {code}")
             raise ValueError(f"its pickle has the instruction {name}{_named(machine, name)}")
@@ -152,7 +188,7 @@ def _push(make: Callable[[_Machine], Any]) -> Callable[[_Machine], None]:
 
 
 def _frame(machine: _Machine) -> None:
-    if machine.number("<Q") > len(machine.program) - machine.position:
+    if machine.number("<Q") > machine.end - machine.position:
         raise ValueError("its pickle is cut short within a frame")
 
 
@@ -186,15 +222,16 @@ def _appends(machine: _Machine) -> None:
 
 def _set_item(machine: _Machine) -> None:
     value, key = machine.pop(), machine.pop()
-    _fill(machine.top(dict), [key, value])
+    fill_dict(machine.top(dict), [key, value])
 
 
 def _set_items(machine: _Machine) -> None:
     items = machine.pop_marked()
-    _fill(machine.top(dict), items)
+    fill_dict(machine.top(dict), items)
 
 
-def _fill(target: dict, items: list[Any]) -> None:
+def fill_dict(target: dict, items: list[Any]) -> None:
+    """Sets keys and values, which follow each other in `items`; ValueError where a key is none."""
     if len(items) % 2:
         raise ValueError("its pickle has a dict with a key that has no value")
     for key, value in zip(items[::2], items[1::2], strict=True):
@@ -228,11 +265,17 @@ def _reduce(machine: _Machine) -> Any:
 
 
 def _build(machine: _Machine) -> None:
-    """Drops an object's attributes: a state dict's `_metadata`, its modules' version numbers."""
-    state = machine.pop()
-    if type(state) is not dict or list(state) != ["_metadata"]:
-        raise ValueError("its pickle sets an object's attributes (BUILD)")
-    machine.top(dict)
+    """Drops an object's attributes: a state dict's `_metadata`, its modules' version numbers.
+
+    Before version 0.4 a parameter had some too: (requires_grad, volatile, hooks).
+    """
+    match machine.pop():
+        case dict(state) if list(state) == ["_metadata"]:
+            machine.top(dict)
+        case tuple((bool(), bool(), None | dict())):
+            machine.top(np.ndarray)
+        case _:
+            raise ValueError("its pickle sets an object's attributes (BUILD)")
 
 
 _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
@@ -246,6 +289,7 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
     ord("M"): _push(lambda machine: machine.number("<H")),
     0x8A: _push(lambda m: int.from_bytes(m.take(m.number("<B")), "little", signed=True)),
     ord("G"): _push(lambda machine: machine.number(">d")),
+    ord("U"): _push(lambda machine: _text(machine.take(machine.number("<B")))),
     ord("X"): _push(lambda machine: _text(machine.take(machine.number("<I")))),
     0x8C: _push(lambda machine: _text(machine.take(machine.number("<B")))),
     0x8D: _push(lambda machine: _text(machine.take(machine.number("<Q")))),

@@ -7,14 +7,13 @@ from etils import epath
 
 from i2sb_jax.interop.mapped import read_mapped
 from i2sb_jax.interop.safetensors_file import safetensors_values
-from i2sb_jax.interop.torch_file import torch_values
+from i2sb_jax.interop.torch_file import is_torch, torch_values
 
+_AGAIN = "load it with PyTorch where you trust it, and save it again"
 # How files begin that people have in hand instead, and what to do about it.
 _OTHERS = {
-    b"\x80": (
-        "a bare pickle, or a PyTorch file from before version 1.6, which is one too: load it with "
-        "PyTorch where you trust it, and save it again"
-    ),
+    b"\x80": f"a bare pickle: {_AGAIN}",
+    b"././@PaxHeader": f"a tar file, as PyTorch wrote until 2017: {_AGAIN}",
     b"\x89HDF": "HDF5",
     b"\x1f\x8b": "compressed with gzip: unpack it first",
     b"\x93NUMPY": "one numpy array",
@@ -39,7 +38,7 @@ def read_weights_file(path: epath.PathLike) -> Any:
 
 
 def _values(buffer: mmap.mmap) -> Any:
-    if buffer[:4] == b"PK\x03\x04":
+    if is_torch(buffer):
         return torch_values(buffer)
     if buffer[8:9] == b"{":
         return safetensors_values(buffer)

@@ -233,12 +233,8 @@ SAFETENSORS = [Case(f"safetensors {n}", data, message) for n, data, message in S
 # Files that are something else.
 OTHER_CASES = [
     ("nothing", b"", "is empty"),
-    (
-        "old PyTorch",
-        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.",
-        "before ver",
-    ),
-    ("bare pickle", PROGRAM, "a bare pickle"),
+    ("bare pickle", PROGRAM, "a bare pickle: load it with PyTorch"),
+    ("tar of the first PyTorch", b"././@PaxHeader" + bytes(1000), "a tar file, as PyTorch wrote"),
     ("web page", b"<!DOCTYPE html><html></html>", "a web page: the download failed"),
     ("gzip", gzip.compress(GOOD), "compressed with gzip"),
     ("Git LFS", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from i2sb_jax import config as config_lib
-from i2sb_jax.config import Config, flatten, from_config_dict, to_dict
+from i2sb_jax.config import Config, EvaluationConfig, flatten, from_config_dict, to_dict
 from i2sb_jax.interop import export_model, load_model_folder, save_model
 from tests.interop.latest import UNET, make_run
 from tests.models.networks import hashed_params
@@ -69,7 +69,9 @@ def test_no_path_leaves_the_machine(tmp_path, layout, place):
             assert b"zuzana" not in file.read_bytes(), file
         assert "| loss | 0.5 |" in (out / "README.md").read_text()
     known = ("path", "eval_path", "target_path", "eval_target_path", "eval_list")
-    assert tried == {"mask_file", "training.init_from", *(f"data.{key}" for key in known)}
+    others = {"mask_file", "training.init_from", "training.wandb_project"}
+    others |= {f"evaluation.{field.name}" for field in dataclasses.fields(EvaluationConfig)}
+    assert tried == {*others, *(f"data.{key}" for key in known)}
 
 
 def test_folders_of_one_name_stay_apart(tmp_path):

@@ -17,9 +17,10 @@ import numpy as np
 import safetensors.numpy
 
 from i2sb_jax.interop import read_weights_file
+from tests import golden
 from tests.interop.hostile import zip_bytes
 from tests.interop.hostile_containers import directory_at
-from tests.interop.torch_writer import Parameter, write_torch_file
+from tests.interop.torch_writer import Parameter, write_legacy_file, write_torch_file
 
 SECONDS = float(os.environ.get("I2SB_FUZZ_SECONDS", "60"))
 SEED = int(os.environ.get("I2SB_FUZZ_SEED", "0"))
@@ -51,8 +52,10 @@ def honest_files(folder):
         "parameter": Parameter(np.arange(5)),
     }
     for protocol in (2, 4):
-        write_torch_file(folder / "seed", value, protocol=protocol)
-        yield (folder / "seed").read_bytes()
+        for write in (write_torch_file, write_legacy_file):
+            write(folder / "seed", value, protocol=protocol)
+            yield (folder / "seed").read_bytes()
+    yield (golden.FOLDER / "torch_legacy_python2.pt").read_bytes()
     flat = {"a": whole, "b": whole.astype(np.float16), "empty": whole[:0]}
     yield safetensors.numpy.save(flat, metadata={"format": "pt"})
 
@@ -61,6 +64,9 @@ def mutated(rng, data):
     """(what was hit, a file with a few changes there)."""
     if rng.integers(4) == 0:
         return "anywhere", changed(rng, data)
+    if data[:1] == b"\x80":
+        start = data.index(b"\x19.") + 2  # of the pickle after the magic number
+        return "old format", data[:start] + changed(rng, data[start:])
     if data[:4] != b"PK\3\4":
         end = 8 + int.from_bytes(data[:8], "little")
         header = changed(rng, data[8:end])

@@ -8,11 +8,12 @@ import sys
 import pytest
 
 from i2sb_jax.interop import read_safetensors_file, read_torch_file, read_weights_file
-from tests.interop import hostile, hostile_containers
+from tests.interop import hostile, hostile_containers, hostile_legacy
 
 CASES = [
     *(*hostile.PROGRAMS, *hostile.PICKLES, *hostile.TENSORS),
     *(*hostile_containers.ZIPS, *hostile_containers.SAFETENSORS, *hostile_containers.OTHERS),
+    *(*hostile_legacy.PROGRAMS, *hostile_legacy.FILES),
 ]
 MEMORY = 256 << 20  # bytes that reading any of them may take
 
@@ -46,8 +47,9 @@ def test_there_are_enough_of_each_and_no_two_alike():
 @pytest.mark.parametrize("case", [case for case in CASES if case.runs], ids=lambda case: case.name)
 def test_the_dangerous_ones_are_dangerous(case, tmp_path):
     """A reader that runs what it reads does touch the canary."""
-    program = hostile_containers.member(case.data, "archive/data.pkl")
-    believe = "import pickle, sys; pickle.loads(sys.stdin.buffer.read())"
+    zipped = case.data.startswith(b"PK")
+    program = hostile_containers.member(case.data, "archive/data.pkl") if zipped else case.data
+    believe = "import pickle, sys\nfor _ in range(5): pickle.load(sys.stdin.buffer)"
     subprocess.run(
         [sys.executable, "-c", believe], input=program, cwd=tmp_path, capture_output=True
     )

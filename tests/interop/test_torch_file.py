@@ -35,7 +35,9 @@ def test_the_training_checkpoint():
         np.testing.assert_array_equal(averaged, expected * np.float32(0.9))
 
 
-@pytest.mark.parametrize("file", ["torch16_p2", "torch16_p4", "torch213_p2", "torch213_p5"])
+@pytest.mark.parametrize(
+    "file", ["torch16_p2", "torch16_p4", "torch213_p2", "torch213_p5", "torch_legacy_p2"]
+)
 def test_every_kind_by_old_and_new_pytorch(file):
     """Written by `torch.save` of PyTorch 1.6 and 2.13, with the pickle protocol in the name."""
     found = read_torch_file(golden.FOLDER / f"{file}.pt")

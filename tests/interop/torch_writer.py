@@ -1,4 +1,4 @@
-"""Writes files as `torch.save` does, without PyTorch: for tests only."""
+"""Writes files as `torch.save` does or did, without PyTorch: for tests only."""
 
 import collections
 import itertools
@@ -19,6 +19,7 @@ STORAGES = {
     )
 }
 
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 WIDE = 2**32 - 1  # from here on a number is in the zip64 field
 
 
@@ -56,11 +57,32 @@ def write_torch_file(path, value, *, root="archive", protocol=2):
         write_zip(file, [(f"{root}/{name}", data) for name, data in members])
 
 
+def write_legacy_file(path, value, *, protocol=2):
+    """Writes a .pt file of a PyTorch before 1.6; the arguments are `write_torch_file`'s."""
+    program = Pickler(protocol, legacy=True)
+    object_ = program.file(value)
+    keys = sorted(map(str, range(len(program.storages))))
+    with open(path, "wb") as file:
+        file.write(legacy_head(object_, program.file(keys), protocol=protocol))
+        for key in keys:
+            owner = program.storages[int(key)]
+            file.write(struct.pack("<q", int(np.prod(owner.shape, dtype=object))))
+            write_data(file, owner)
+
+
+def legacy_head(*pickles, protocol=2):
+    """The pickles that such a file begins with, `pickles` after the three that never differ."""
+    made = Pickler(protocol)
+    sizes = {"short": 2, "int": 4, "long": 4}
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": sizes}
+    return b"".join([*map(made.file, (LEGACY_MAGIC, 1001, system)), *pickles])
+
+
 class Pickler:
     """The instructions for a value, and the storages it refers to."""
 
-    def __init__(self, protocol=2):
-        self.protocol = protocol
+    def __init__(self, protocol=2, *, legacy=False):
+        self.protocol, self.legacy = protocol, legacy
         self.storages = []
         self.keys = {}
         self.memo = itertools.count()
@@ -133,7 +155,7 @@ class Pickler:
             + self.text("storage")
             + self.name("torch", f"{STORAGES[kind]}Storage")
             + (self.text(str(key)) + self.text("cpu") + integer(int(count)))
-            + b"tQ"
+            + (b"NtQ" if self.legacy else b"tQ")
         )
         numbers = integer(offset) + self.value(tuple(value.shape)) + self.value(tuple(strides))
         hooks = self.value(collections.OrderedDict())
