@@ -7,9 +7,10 @@ that restoring pictures needs, can be read without the optimizer.
 import contextlib
 import functools
 import logging
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -20,6 +21,8 @@ from i2sb_jax.files import is_remote
 from i2sb_jax.sharding import agreed
 
 State = TypeVar("State", bound=NamedTuple)
+
+LATEST, BEST = "latest", "best"  # names of checkpoints, beside the numbers of their steps
 
 _FOLDER = "checkpoints"
 _FIELDS = ("step", "params", "ema_params", "opt_state")  # of training.TrainState
@@ -37,6 +40,7 @@ class Checkpoints:
         *,
         keep: int = 1,
         keep_every: int = 0,
+        best_metric: str = "",
         read_only: bool = False,
     ):
         """Opens `workdir`/checkpoints, and creates it unless `read_only`.
@@ -47,9 +51,11 @@ class Checkpoints:
             workdir: the run's folder; may be gs://.
             keep: how many of the newest checkpoints stay.
             keep_every: those of steps that it divides stay too; 0: none.
+            best_metric: of what `save` is told: the one where it was highest stays too; "": none.
             read_only: for those who only restore.
         """
         self._folder = checkpoint_folder(workdir)
+        self._best_metric, self._scores = best_metric, {}
         self._manager = None
         if read_only and not agreed(self._folder.is_dir()):
             return
@@ -58,12 +64,16 @@ class Checkpoints:
             if jax.process_index() == 0:
                 _remove_remains(self._folder)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=None if read_only else keep,
-            keep_period=keep_every or None,
+            preservation_policy=_Kept(keep, keep_every, self._scores),
+            # without it Orbax writes no metrics; what is best `_Kept` decides
+            best_fn=(lambda metrics: metrics[best_metric]) if best_metric else None,
+            lightweight_initialize=True,  # else a broken file of metrics would bar all the others
             create=False,
         )
         handlers = {name: ocp.StandardCheckpointHandler() for name in _FIELDS}
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+        if best_metric:
+            self._scores |= self._read_scores()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -82,8 +92,39 @@ class Checkpoints:
         """The newest complete checkpoint, None if there is none."""
         return None if self._manager is None else self._manager.latest_step()
 
-    def save(self, step: int, state: State) -> None:
+    def best_step(self) -> int | None:
+        """The checkpoint with the highest `best_metric`, the older of equals; None without one."""
+        return _best(self._steps(), self._scores)
+
+    def find(self, which: str | int) -> int:
+        """The step of a checkpoint.
+
+        Args:
+            which: "latest", "best", or the number of a step.
+
+        Raises:
+            ValueError: there is none such; the line names those that there are.
+        """
+        which, steps = check_name(which), self._steps()
+        if not steps:
+            raise ValueError(f"no checkpoint in {self._folder}: train first, or name another run")
+        step = {LATEST: steps[-1], BEST: self.best_step()}.get(which, which)
+        if step not in steps:
+            by = f"that is best by training.best_metric={self._best_metric!r}"
+            raise ValueError(
+                f"no checkpoint {by if which == BEST else f'of step {which}'} in {self._folder}: "
+                f"there are those of steps {', '.join(map(str, steps))}"
+            )
+        return step
+
+    def save(self, step: int, state: State, *, metrics: Mapping[str, float] | None = None) -> None:
         """Starts saving `state` (a NamedTuple of pytrees of arrays) without waiting for it.
+
+        Args:
+            step: its number, higher than that of every other checkpoint.
+            state: what is saved.
+            metrics: what was measured of it, the same on all processes; what is not finite is
+                left out, and without `best_metric` all is.
 
         Raises:
             OSError: this save could not be started, or the one before not be finished (a full
@@ -92,8 +133,11 @@ class Checkpoints:
         items = {
             name: ocp.args.StandardSave(_as_tree(value)) for name, value in state._asdict().items()
         }
+        finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
+        if self._best_metric in finite:
+            self._scores[step] = finite[self._best_metric]
         with self._telling_what_failed():
-            self._manager.save(step, args=ocp.args.Composite(**items))
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=finite or None)
 
     def wait(self) -> None:
         """Returns once every save that was started is on disk; raises OSError as `save` does."""
@@ -145,15 +189,26 @@ class Checkpoints:
         """Raises what `restore` would raise about the newest checkpoint, reading only shapes."""
         self._check_fields(self._step(None), abstract._asdict())
 
-    def check_field(self, name: str, abstract: Any) -> None:
+    def check_field(self, name: str, abstract: Any, *, step: int | None = None) -> None:
         """As `check`, for what `restore_field` would raise."""
-        self._check_fields(self._step(None), {name: abstract})
+        self._check_fields(self._step(step), {name: abstract})
 
     def _step(self, step: int | None) -> int:
-        step = self.latest_step() if step is None else step
-        if step is None:
-            raise ValueError(f"no checkpoint in {self._folder}: train first, or name another run")
-        return step
+        return self.find(LATEST if step is None else step)
+
+    def _steps(self) -> list[int]:
+        """Those of all complete checkpoints, ascending."""
+        return [] if self._manager is None else list(self._manager.all_steps())
+
+    def _read_scores(self) -> dict[int, float]:
+        """Step -> `best_metric`, of the checkpoints that were saved with it."""
+        scores = {}
+        for step in self._steps():
+            with contextlib.suppress(ValueError):  # damaged: nothing is known of it
+                metrics = self._manager.metrics(step) or {}
+                if self._best_metric in metrics:
+                    scores[step] = metrics[self._best_metric]
+        return scores
 
     def _read(self, step: int, fields: dict[str, Any]) -> dict[str, Any]:
         self._check_fields(step, fields)
@@ -190,6 +245,42 @@ class Checkpoints:
                 f"checkpoint {step} in {self._folder} cannot be read ({_reason(error)}); if it is "
                 f"damaged, remove {self._folder / str(step)} to go on from {rest}"
             ) from error
+
+
+class _Kept:
+    """Which checkpoints stay, for Orbax: the newest, every k-th, and the best."""
+
+    def __init__(self, keep: int, keep_every: int, scores: Mapping[int, float]):
+        self._keep, self._keep_every, self._scores = keep, keep_every, scores
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """One answer a checkpoint, in their order, which ascends by `step`."""
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        stay = {*steps[-self._keep :], _best(steps, self._scores)}
+        if self._keep_every:
+            stay |= {step for step in steps if step % self._keep_every == 0}
+        return [step in stay for step in steps]
+
+
+def _best(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
+    """Of ascending steps the one with the highest score, the first of equals."""
+    return max((step for step in steps if step in scores), key=scores.__getitem__, default=None)
+
+
+def check_name(which: str | int) -> str | int:
+    """The name of a checkpoint: "latest", "best" or the number of a step, as an int.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if which in (LATEST, BEST):
+        return which
+    try:
+        return int(which)
+    except ValueError:
+        raise ValueError(
+            f"checkpoint={which!r} is not known: use {LATEST}, {BEST} or the number of a step"
+        ) from None
 
 
 def silence_orbax() -> None:

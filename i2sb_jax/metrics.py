@@ -11,6 +11,8 @@ _WINDOW_STD = 1.5
 _WINDOW_RADIUS = 5
 _K1, _K2 = 0.01, 0.03
 
+SSIM_SIDE = 2 * _WINDOW_RADIUS + 1  # of the smallest picture that has one, in pixels
+
 
 def psnr(a: Array, b: Array, *, data_range: float = 2.0) -> jax.Array:
     """Peak signal-to-noise ratio in dB.
@@ -45,9 +47,9 @@ def ssim(a: Array, b: Array, *, data_range: float = 2.0) -> jax.Array:
     Raises:
         ValueError: the pictures are smaller than the window.
     """
-    size = 2 * _WINDOW_RADIUS + 1
-    if min(a.shape[1:3]) < size:
-        raise ValueError(f"ssim needs pictures of at least {size}×{size}, got {a.shape[1:3]}")
+    if min(a.shape[1:3]) < SSIM_SIDE:
+        least = f"{SSIM_SIDE}×{SSIM_SIDE}"
+        raise ValueError(f"ssim needs pictures of at least {least}, got {a.shape[1:3]}")
     c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
     mean_a, mean_b = _window_mean(a), _window_mean(b)
     var_a = _window_mean(a * a) - mean_a**2

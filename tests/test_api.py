@@ -42,13 +42,16 @@ SIGNATURES = {
     "corruptions.Corruption.__call__": "self key images * index=",
     "corruptions.Corruption.degrade": "self images mask= * index=",
     "interop.params_from_state_dict": "state_dict config",
+    "interop.load_model_folder": "path * checkpoint=",
+    "interop.load_weights": "source abstract * checkpoint=",
     "losses.bridge_loss": "key schedule predict_fn batch * deterministic=",
     "losses.bridge_losses": "keys schedule predict_fn batch * deterministic=",
     "training.make_train_step": (
         "* apply_fn tx schedule ema_decay deterministic= accumulation_steps= "
         "skip_norm="
     ),
-    "restoration.Restorer.from_workdir": "path * dtype= on_evaluation=",
+    "restoration.Restorer.from_workdir": "path * checkpoint= dtype= on_evaluation=",
+    "restoration.load_model": "path * checkpoint=",
     "restoration.Restorer.__call__": (
         "self images * nfe= sampler= seed= mask= names= clip= record="
     ),

@@ -277,10 +277,17 @@ MAY_CHANGE = {
     "training.checkpoint_every": 7,
     "training.keep_checkpoints": 7,
     "training.keep_every": 7,
+    "training.best_metric": "psnr",
+    "training.wandb_project": "bridges",
     "sampling.sampler": "ode",
     "sampling.nfe": 7,
     "sampling.batch_size": 7,
     "sampling.clip": True,
+    "evaluation.inception": "inception.pth",
+    "evaluation.resnet50": "resnet50.pth",
+    "evaluation.lpips_backbone": "alexnet.pth",
+    "evaluation.lpips_linear": "alex.pth",
+    "evaluation.reference_stats": "stats.npz",
 }
 
 

@@ -32,6 +32,7 @@ ONLY_IN = {
     "orbax": ("i2sb_jax/checkpoint.py",),
     "ml_collections": ("configs/", "i2sb_jax/cli/"),
     "clu": ("i2sb_jax/training/writers.py", "i2sb_jax/data/", "i2sb_jax/cli/"),
+    "wandb": ("i2sb_jax/training/writers.py",),
     "pickle": (),
     "cloudpickle": (),
     "dill": (),
@@ -178,6 +179,7 @@ def test_files_and_functions_are_short():
         ("training/x.py", "import orbax.checkpoint as ocp", "imports orbax"),
         ("config.py", "from ml_collections import ConfigDict", "imports ml_collections"),
         ("training/loop.py", "from clu import metric_writers", "imports clu"),
+        ("training/report.py", "import wandb", "imports wandb"),
         ("models/x.py", "from jax._src import core", "private jax._src"),
         ("models/x.py", "import jax\njax._src.core", "private jax._src"),
         ("interop/x.py", "import pickle", "imports pickle"),
@@ -203,11 +205,12 @@ def test_what_is_too_long_is_noticed():
     assert list(size_violations("i2sb_jax/x.py", told)) == []
 
 
-EXTRAS = ("tensorflow", "tensorflow_datasets", "clu", "array_record", "huggingface_hub")
+EXTRAS = ("tensorflow", "tensorflow_datasets", "clu", "wandb", "array_record", "huggingface_hub")
 LIBRARY = (
     *("bridge", "models", "corruptions", "losses", "config", "build", "checkpoint"),
     *("sharding", "interop", "restoration", "training.state", "training.optimizer"),
-    *("training.step", "training.loop", "cli.restore", "cli.export"),
+    *("training.step", "training.loop", "evaluation.job", "evaluation.statistics"),
+    *("cli.restore", "cli.export"),
 )
 
 
@@ -216,7 +219,7 @@ LIBRARY = (
     [
         # ml_collections is of the base install, for command lines: the library does without it
         (LIBRARY, (*EXTRAS, "ml_collections")),
-        (("cli.import_checkpoint",), EXTRAS),
+        (("cli.import_checkpoint", "cli.evaluate"), EXTRAS),
     ],
 )
 def test_the_base_install_is_enough(parts, blocked):

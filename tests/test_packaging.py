@@ -25,10 +25,11 @@ def test_base_install_is_light_and_extras_are_there():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     base = setup["options"]["install_requires"]
-    for heavy in ("tensorflow", "clu", "array_record", "scikit-image", "huggingface"):
+    for heavy in ("tensorflow", "clu", "array_record", "scikit-image", "huggingface", "wandb"):
         assert heavy not in base
     extras = setup["options.extras_require"]
-    assert {"train", "cuda12", "cuda13", "tpu", "hub", "quickstart", "test"} <= set(extras)
+    named = {"train", "cuda12", "cuda13", "tpu", "hub", "wandb", "quickstart", "test"}
+    assert named <= set(extras)
     for script in ("i2sb-train", "i2sb-import", "i2sb-export"):
         assert script in setup["options.entry_points"]["console_scripts"]
 

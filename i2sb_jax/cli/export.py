@@ -38,6 +38,7 @@ def _export(options: argparse.Namespace, output: str) -> None:
         output,
         layout=options.format,
         address=f"hf://{options.push}" if options.push else None,
+        checkpoint=options.checkpoint,
     )
     if options.output:
         print(f"{options.workdir} written to {output}; its README.md describes the model")
@@ -50,7 +51,8 @@ def _export(options: argparse.Namespace, output: str) -> None:
             address = push_folder(output, options.push)
         except ValueError as error:
             again = ["i2sb-export", "--workdir", options.workdir, "--format", options.format]
-            again = shlex.join([*again, "--push", options.push])
+            again += ["--checkpoint", options.checkpoint, "--push", options.push]
+            again = shlex.join(again)
             raise ValueError(f"{error}; to try again without --output: {again}") from error
         print(f"pushed to {address} (private where it is new)")
 
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = startup.Parser(prog="i2sb-export", description=__doc__)
     add = parser.add_argument
     add("--workdir", required=True, type=path, help="the run's folder, or a model folder")
+    add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
     add("--output", type=path, help="a new folder; with --push it may be left out")
     add(
         "--format",

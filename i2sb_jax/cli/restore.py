@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workdir", "--model", required=True, help="the run's folder, or a model folder")
     add("--input", required=True, help="folder of pictures, or one picture")
     add("--output", required=True, help="folder for results of the same names")
+    add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
     add("--nfe", type=int, help="network evaluations; default: the run's")
     add("--sampler", help="ddpm (SDE) or ode (OT-ODE); default: the run's")
     add("--seed", type=int, default=0, help="of all noise (default 0)")

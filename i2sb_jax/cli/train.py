@@ -31,6 +31,8 @@ def _main(arguments: list[str]) -> int:
         return dry_run.main(arguments)
     startup.require("clu", "tensorflow")  # of the extra `train`: before anything is written
     config, workdir = config_file.parse(arguments, program="i2sb-train")
+    if config.training.wandb_project:
+        startup.require("wandb")
     processes.join(config.distributed)
     startup.prepare_jax()
     processes.check_shared(workdir)
@@ -56,24 +58,19 @@ def _train(config: Config, workdir: str) -> None:
 
     cut = {"corruption": corruption, "config": config.data, "image_size": config.image_size}
     preview = next(eval_batches(sources[1], **cut, batch_size=config.sampling.batch_size))
-    batches = functools.partial(
-        train_batches,
-        sources[0],
-        **cut,
-        batch_size=config.training.batch_size,
-        seed=config.seed,
-        process_index=process,
-        process_count=jax.process_count(),
-    )
+    share = {"process_index": process, "process_count": jax.process_count()}
+    share |= {"batch_size": config.training.batch_size, "seed": config.seed}
+    writer = make_writer(config, workdir, silent=process != 0)
     describe(config, workdir)
     train(
         config,
         workdir,
-        batches=lambda start_step: batches(start_step=start_step),
+        batches=lambda step: train_batches(sources[0], **cut, **share, start_step=step),
         eval_batch=preview,
-        writer=make_writer(workdir, silent=process != 0),
+        writer=writer,
         must_stop=processes.preemption_notice(config.distributed),
     )
+    writer.close()  # what an error ended W&B ends itself, with the exit status
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from i2sb_jax.interop.weights import (
     load_weights,
     save_model,
     save_safetensors,
+    weights_digest,
 )
 
 __all__ = [
@@ -52,5 +53,6 @@ __all__ = [
     "save_model",
     "save_safetensors",
     "state_dict_from_params",
+    "weights_digest",
     "write_provenance",
 ]

@@ -1,5 +1,6 @@
 """From a run to a folder that can be passed on: what `i2sb-export` does."""
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -9,7 +10,8 @@ from etils import epath
 
 from i2sb_jax import build
 from i2sb_jax import config as config_lib
-from i2sb_jax.config import map_paths
+from i2sb_jax.checkpoint import LATEST
+from i2sb_jax.config import Config, map_paths
 from i2sb_jax.config.checks import check_choice
 from i2sb_jax.data import scaling
 from i2sb_jax.files import is_remote, require_new_folder, write_atomically
@@ -24,7 +26,7 @@ from i2sb_jax.interop.provenance import (
     write_provenance,
 )
 from i2sb_jax.interop.safetensors_file import write_safetensors_file
-from i2sb_jax.interop.weights import read_model_folder, save_safetensors
+from i2sb_jax.interop.weights import find_checkpoint, read_model_folder, save_safetensors
 
 LAYOUTS = ("i2sb", "adm")
 CARD_FILE = "README.md"
@@ -40,6 +42,7 @@ def export_model(
     *,
     layout: str = "i2sb",
     address: str | None = None,
+    checkpoint: str | int = LATEST,
 ) -> Provenance | None:
     """Writes a run's averaged weights, its configuration and a model card into a new folder.
 
@@ -52,17 +55,21 @@ def export_model(
         layout: "i2sb" writes model.safetensors, a model folder like any; "adm" writes
             adm.safetensors, in guided-diffusion's names and layouts, for PyTorch.
         address: what the card calls the folder; the name of `output` if None.
+        checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a step.
 
     Returns:
         Where the weights come from, None where they began with the run.
 
     Raises:
-        ValueError: there is no run or model, `output` is not empty, or `layout` is unknown or
-            cannot express the network; one line. Nothing is written then.
+        ValueError: there is no run, model or such checkpoint, `output` is not empty, or `layout`
+            is unknown or cannot express the network; one line. Nothing is written then.
     """
     check_choice("format", layout, LAYOUTS)
     output, workdir = require_new_folder(output), epath.Path(local_folder(workdir))
-    config, params = read_model_folder(workdir)
+    config = config_lib.load(workdir)
+    # a number: of a run that goes on, the latest would soon be another
+    step = find_checkpoint(workdir, checkpoint)
+    _, params = read_model_folder(workdir, checkpoint=LATEST if step is None else step)
     if layout == "adm" and config.model.norm_groups != _ADM_GROUPS:
         raise ValueError(
             f"model.norm_groups={config.model.norm_groups}: guided-diffusion always has "
@@ -70,14 +77,15 @@ def export_model(
         )
     provenance, ranges = read_provenance(workdir), _value_ranges(workdir)
     unet = build.make_network(config).config
-    public = map_paths(config, lambda key, _: f"<{key}>")
+    public = _public(config)
     card = model_card(
         public,
         (unet.in_channels, unet.out_channels),
         layout=layout,
         address=address or _name(output),
         provenance=provenance,
-        metrics=_last_metrics(workdir),
+        step=step,
+        metrics=_metrics(workdir, step),
     )
     if layout == "i2sb":
         save_safetensors(output / MODEL_FILE, params)
@@ -91,6 +99,13 @@ def export_model(
     write_atomically(output / CARD_FILE, card.encode())
     config_lib.save(output, public)  # last: without it the folder is no model
     return provenance
+
+
+def _public(config: Config) -> Config:
+    """The configuration without what is of its owner's machine or account."""
+    training = dataclasses.replace(config.training, wandb_project="")
+    config = dataclasses.replace(config, training=training)
+    return map_paths(config, lambda key, _: f"<{key}>")
 
 
 def _name(folder: epath.Path) -> str:
@@ -118,8 +133,8 @@ def _metadata(provenance: Provenance | None, ranges: scaling.ValueRanges | None)
     return told
 
 
-def _last_metrics(workdir: epath.Path) -> dict[str, float]:
-    """The numbers in the last whole line of metrics.jsonl, if there is one."""
+def _metrics(workdir: epath.Path, step: int | None) -> dict[str, float]:
+    """The numbers in the last whole line of metrics.jsonl up to `step`, if there is one."""
     path = workdir / _METRICS_FILE
     lines = path.read_text().splitlines() if path.exists() else []
     for line in reversed(lines):
@@ -128,7 +143,9 @@ def _last_metrics(workdir: epath.Path) -> dict[str, float]:
         except (ValueError, RecursionError):  # a kill cut it short
             continue
         if isinstance(metrics, dict):
-            return {name: value for name, value in metrics.items() if _is_number(value)}
+            numbers = {name: value for name, value in metrics.items() if _is_number(value)}
+            if step is None or numbers.get("step", 0) <= step:
+                return numbers
     return {}
 
 

@@ -52,6 +52,7 @@ def model_card(
     layout: str,
     address: str,
     provenance: Provenance | None,
+    step: int | None,
     metrics: Mapping[str, float],
 ) -> str:
     """The card, in Markdown with the hub's header.
@@ -62,7 +63,8 @@ def model_card(
         layout: "i2sb" or "adm", what the weights are written as.
         address: where users find the model: a folder, or hf://OWNER/NAME.
         provenance: of the weights, None where they began with the run.
-        metrics: the last ones the run logged.
+        step: the updates after which the weights were saved; None where that is not known.
+        metrics: the last ones that the run had logged by then.
 
     Returns:
         The text.
@@ -84,7 +86,7 @@ repairs `{config.corruption}` on {config.image_size}² pixels.
 
 | | |
 |---|---|
-{_rows(_recipe(config) | _origin(config, provenance) | {"written by": versions})}
+{_rows(_recipe(config, step) | _origin(config, provenance) | {"written by": versions})}
 
 ## Metrics
 
@@ -101,13 +103,14 @@ def _hub_licence(provenance: Provenance | None) -> str:
     return "mit" if stated else "other"
 
 
-def _recipe(config: Config) -> dict[str, Any]:
+def _recipe(config: Config, step: int | None) -> dict[str, Any]:
     options, bridge, optimizer = config.training, config.bridge, config.optimizer
     data = config.data
+    count = f"up to {options.num_steps}" if step is None else step
     return {
         "bridge": f"{bridge.num_steps} steps, beta_max {bridge.beta_max:g}, "
         + ("OT-ODE" if bridge.deterministic else "SDE"),
-        "training": f"up to {options.num_steps} updates of {options.batch_size} pictures, learning "
+        "training": f"{count} updates of {options.batch_size} pictures, learning "
         f"rate {optimizer.learning_rate:g} ({optimizer.schedule}), averaged with "
         f"{options.ema_decay:g}",
         "data": f"{data.tfds_name or data.source}, cut by {data.crop}",
@@ -140,7 +143,7 @@ def _metrics(metrics: Mapping[str, float]) -> str:
     if not metrics:
         return "None were logged."
     shown = {name: json.dumps(value) for name, value in metrics.items()}
-    return f"The last that the run logged:\n\n| | |\n|---|---|\n{_rows(shown)}"
+    return f"The last that the run had logged:\n\n| | |\n|---|---|\n{_rows(shown)}"
 
 
 def _use(

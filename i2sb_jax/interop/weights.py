@@ -1,5 +1,6 @@
 """Our own weights as safetensors, and the model folder: weights with the configuration beside."""
 
+import hashlib
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ from etils import epath
 
 from i2sb_jax import build, sharding
 from i2sb_jax import config as config_lib
-from i2sb_jax.checkpoint import Checkpoints, abstract_like, check_shapes
+from i2sb_jax.checkpoint import BEST, LATEST, Checkpoints, abstract_like, check_name, check_shapes
 from i2sb_jax.config import Config, flatten
 from i2sb_jax.interop.hub import local_folder
 from i2sb_jax.interop.mapped import float_array
@@ -66,18 +67,21 @@ def save_model(
     config_lib.save(folder, config)
 
 
-def load_model_folder(path: epath.PathLike) -> tuple[Config, Params]:
+def load_model_folder(
+    path: epath.PathLike, *, checkpoint: str | int = LATEST
+) -> tuple[Config, Params]:
     """What restores: a run's or a model folder's configuration and (averaged) weights.
 
     Args:
         path: local, gs:// or hf://OWNER/NAME[@REVISION].
+        checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a step.
 
     Returns:
         The configuration and the parameters, on all devices.
 
     Raises:
-        ValueError: `path` holds no run, no weights, some of other shapes, or initial weights that
-            were never trained as a bridge.
+        ValueError: `path` holds no run, no weights, no such checkpoint, weights of other shapes,
+            or initial ones that were never trained as a bridge.
     """
     folder = local_folder(path)
     provenance = read_provenance(folder)
@@ -86,24 +90,54 @@ def load_model_folder(path: epath.PathLike) -> tuple[Config, Params]:
             f"{path} holds initial weights ({provenance.source}), which restore nothing: train "
             f"from them by --config.training.init_from={path}"
         )
-    return read_model_folder(folder)
+    return read_model_folder(folder, checkpoint=checkpoint)
 
 
-def read_model_folder(path: epath.PathLike) -> tuple[Config, Params]:
+def read_model_folder(
+    path: epath.PathLike, *, checkpoint: str | int = LATEST
+) -> tuple[Config, Params]:
     """As `load_model_folder`, initial weights too."""
     path = local_folder(path)
     config = config_lib.load(path)
     abstract = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
     everywhere = sharding.replicated(sharding.make_mesh())
-    return config, load_weights(path, abstract_like(abstract, everywhere))
+    weights = load_weights(path, abstract_like(abstract, everywhere), checkpoint=checkpoint)
+    return config, weights
 
 
-def load_weights(source: epath.PathLike, abstract: Params) -> Params:
+def find_checkpoint(source: epath.PathLike, checkpoint: str | int) -> int | None:
+    """The step of a run's checkpoint, as `load_weights` takes it; None for weights of no run.
+
+    Raises:
+        ValueError: there is none such.
+    """
+    source = local_folder(source)
+    if _weights_file(source) is not None:
+        if check_name(checkpoint) != LATEST:
+            raise ValueError(f"checkpoint={checkpoint!r} is for runs, and {source} is none")
+        return None
+    best_metric = config_lib.load(source).training.best_metric if checkpoint == BEST else ""
+    with Checkpoints(source, best_metric=best_metric, read_only=True) as checkpoints:
+        return checkpoints.find(checkpoint)
+
+
+def weights_digest(params: Params) -> str:
+    """What tells these parameters from others, wherever they lie: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.ascontiguousarray(jax.device_get(leaf)))
+    return digest.hexdigest()[:16]
+
+
+def load_weights(
+    source: epath.PathLike, abstract: Params, *, checkpoint: str | int = LATEST
+) -> Params:
     """Parameters from a run (its EMA weights), a model folder or a .safetensors file.
 
     Args:
         source: the run's folder, the model folder (also hf://OWNER/NAME[@REVISION]) or the file.
         abstract: `jax.ShapeDtypeStruct`s with shardings, the shapes that are wanted.
+        checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a step.
 
     Returns:
         The parameters, laid out as `abstract` says.
@@ -112,11 +146,11 @@ def load_weights(source: epath.PathLike, abstract: Params) -> Params:
         ValueError: nothing of the kind is there, or names or shapes differ.
     """
     source = local_folder(source)
-    check_weights(source, abstract)
-    path = _weights_file(source)
+    step, path = find_checkpoint(source, checkpoint), _weights_file(source)
     if path is None:
         with Checkpoints(source, read_only=True) as checkpoints:
-            return checkpoints.restore_field("ema_params", abstract)
+            return checkpoints.restore_field("ema_params", abstract, step=step)
+    check_weights(source, abstract)
     return jax.tree.map(
         lambda like, value: jax.device_put(value.astype(like.dtype), like.sharding),
         abstract,

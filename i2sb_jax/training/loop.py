@@ -79,7 +79,11 @@ def train(
     """
     check_start(config, workdir)
     mesh, options = _mesh(config), config.training
-    keep = {"keep": options.keep_checkpoints, "keep_every": options.keep_every}
+    keep = {
+        "keep": options.keep_checkpoints,
+        "keep_every": options.keep_every,
+        "best_metric": options.best_metric,
+    }
     with (
         jax.default_matmul_precision(config.matmul_precision),
         Claim(workdir) as claim,
@@ -137,6 +141,7 @@ def _run(
     # made on the devices: a key cannot be handed over to those of other processes
     root = jax.jit(lambda: jax.random.key(config.seed), out_shardings=sharding.replicated(mesh))()
     pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
+    values: list[dict[str, float]] = []  # and those that were looked at, and not logged yet
     for step in range(int(state.step) + 1, options.num_steps + 1):
         batch = sharding.global_batch(next(feed), mesh)
         with jax.transfer_guard("disallow"):  # a stray host array would cost every step
@@ -148,21 +153,24 @@ def _run(
         last, stop = step == options.num_steps, must_stop(step)
         log = last or step % options.log_every == 0
         save = last or stop or step % options.checkpoint_every == 0
-        draw = step % options.image_every == 0 or last
+        draw = last or (step % options.image_every == 0 and not stop)  # whoever stops is in a hurry
         if log or save or draw:
             claim.check()
             checkpoints.check_saves()
-            values = _finite_metrics(pending)
+            values += _finite_metrics(pending)
             pending.clear()
-            if log:
-                report.scalars(step, values, data_wait=feed.waiting())
+        if log:
+            report.scalars(step, values, data_wait=feed.waiting())
+            values.clear()
+        measured = None
+        if draw:
+            measured = report.pictures(step, state.ema_params)
+            claim.check()  # that took a while
         if save:
-            checkpoints.save(step, state)
+            checkpoints.save(step, state, metrics=measured)
         if stop and not last:
             checkpoints.wait()
             raise Preempted(step)
-        if draw:
-            report.pictures(step, state.ema_params)
     checkpoints.wait()
     return state
 

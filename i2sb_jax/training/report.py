@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from i2sb_jax import build, image_io, metrics, sharding
 from i2sb_jax.config import Config
+from i2sb_jax.data.view import degraded_view
 from i2sb_jax.progress import Progress
 from i2sb_jax.training.metrics_log import MetricsLog
 from i2sb_jax.types import Array, Batch, Params
@@ -65,6 +66,7 @@ class Report:
         keys = jax.jit(preview_keys, out_shardings=everywhere)()
         self._inputs = keys, *sharding.replicate(pictures, mesh)
         self._sample = jax.jit(sample_fn, out_shardings=everywhere)
+        self._quality = jax.jit(_quality)
 
     def __enter__(self) -> "Report":
         return self
@@ -99,33 +101,41 @@ class Report:
             line += f"  waiting for data {data_wait:.0%} of the time"
         self._progress.say(line)
 
-    def pictures(self, step: int, ema_params: Params) -> None:
-        """Restores the held-out batch; a sheet clean | degraded | restored, and its PSNR.
+    def pictures(self, step: int, ema_params: Params) -> dict[str, float]:
+        """Restores the held-out batch: a sheet clean | degraded | restored, its PSNR and SSIM.
 
-        Every process takes part in the computation, the first one writes.
+        Every process takes part in the computation, the first one writes. What is measured goes to
+        the writer alone: metrics.jsonl has one line a logged step, written before this.
+
+        Returns:
+            Means over the restored batch, the same on all processes: "psnr" in dB and, where the
+            pictures are large enough, "ssim".
         """
         keys, x1, mask, cond = self._inputs
         x0 = self._sample(keys, ema_params, x1, mask, cond).x0
-        if not self._primary:
-            return
-        clean, shown = np.asarray(self._batch.clean), _shown(self._batch)
+        clean, shown = np.asarray(self._batch.clean), degraded_view(self._batch)
         restored = np.clip(jax.device_get(x0), -1, 1)
-        scalars = {
-            "eval/psnr_degraded": float(jnp.mean(metrics.psnr(clean, shown))),
-            "eval/psnr_restored": float(jnp.mean(metrics.psnr(clean, restored))),
-        }
-        columns = [image_io.to_rgb(image_io.to_uint8(x)) for x in (clean, shown, restored)]
-        rows = np.concatenate(columns, axis=2)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        image_io.write_png(self._folder / f"step_{step:08d}.png", np.concatenate(rows, axis=0))
-        self._writer.write_images(step, {"clean | degraded | restored": rows})
-        self._writer.write_scalars(step, scalars)
-        self._progress.say("  ".join(f"{name} {value:.2f} dB" for name, value in scalars.items()))
+        before, after = (
+            {name: float(value) for name, value in self._quality(clean, pictures).items()}
+            for pictures in (shown, restored)
+        )
+        if self._primary:
+            columns = [image_io.to_rgb(image_io.to_uint8(x)) for x in (clean, shown, restored)]
+            rows = np.concatenate(columns, axis=2)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            image_io.write_png(self._folder / f"step_{step:08d}.png", np.concatenate(rows, axis=0))
+            self._writer.write_images(step, {"clean | degraded | restored": rows})
+            told = {f"eval/{name}_degraded": value for name, value in before.items()}
+            told |= {f"eval/{name}_restored": value for name, value in after.items()}
+            self._writer.write_scalars(step, told)
+            told = (f"{name} {before[name]:.4g} → {after[name]:.4g}" for name in after)
+            self._progress.say(f"held out: {', '.join(told)}")
+        return {name: sharding.agreed(value) for name, value in after.items()}
 
 
-def _shown(batch: Batch) -> np.ndarray:
-    """X_1 as a person would see it: holes in white, the condition without noise."""
-    # of a pair the condition may have channels that X_1 and X_0 have not
-    noisy = batch.cond is not None and batch.cond.shape == batch.degraded.shape
-    shown = batch.cond if noisy else batch.degraded
-    return np.asarray(shown if batch.mask is None else np.where(batch.mask > 0.5, 1.0, shown))
+def _quality(clean: Array, pictures: Array) -> dict[str, jax.Array]:
+    """Means over a batch in [-1, 1]: PSNR in dB and, where its window fits, SSIM."""
+    measures = {"psnr": metrics.psnr}
+    if min(clean.shape[1:3]) >= metrics.SSIM_SIDE:
+        measures["ssim"] = metrics.ssim
+    return {name: jnp.mean(measure(clean, pictures)) for name, measure in measures.items()}

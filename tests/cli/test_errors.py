@@ -40,6 +40,7 @@ def of_module(name, base=Exception):
         (MemoryError(), "error: not enough memory: restore with a smaller --tile"),
         (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), "not enough memory"),
         (ModuleNotFoundError("No module named 'clu'"), "pip install 'i2sb_jax[train]'\n"),
+        (ModuleNotFoundError("No module named 'wandb'"), "pip install 'i2sb_jax[wandb]'\n"),
         (ImportError("Please install gcsfs to access Google Storage"), "reaches gs://\n"),
         (ImportError("To use epath.Path with gs://, TensorFlow …"), "reaches gs://\n"),
         (ImportError("Install s3fs to access S3"), "error: Install s3fs to access S3\n"),

@@ -15,8 +15,8 @@ MIT = {"source": "a|b.pt", "sha256": "0" * 64, "licence": "MIT", "weights": "ema
 
 
 def card(config=None, **changes):
-    options = {"layout": "i2sb", "address": "out", "provenance": None, "metrics": {}, **changes}
-    return model_card(config or make_run(), (3, 3), **options)
+    options = {"layout": "i2sb", "address": "out", "provenance": None, "step": None, "metrics": {}}
+    return model_card(config or make_run(), (3, 3), **options | changes)
 
 
 def commands(text, program):

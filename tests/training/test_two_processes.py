@@ -41,7 +41,7 @@ def batches(start):
         yield batch
 
 preview = next(eval_batches(sources[1], **cut, batch_size=2))
-writer = make_writer(sys.argv[1], silent=True)
+writer = make_writer(config, sys.argv[1], silent=True)
 train(config, sys.argv[1], batches=batches, eval_batch=preview, writer=writer)
 told = {{"names": names[: {STEPS}], "pictures": len(sources[0])}}
 pathlib.Path(sys.argv[2], f"{{mine}}-of-{{count}}.json").write_text(json.dumps(told))
