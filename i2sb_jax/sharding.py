@@ -6,6 +6,7 @@ keeps a part, and a block's parameters are gathered where the block is computed 
 """
 
 import glob
+import hashlib
 import importlib.util
 import math
 import os
@@ -223,6 +224,30 @@ def agreed(answer: Answer) -> Answer:
         answer: yes or no, or a number of float32; only that of process 0 counts.
     """
     return type(answer)(multihost_utils.broadcast_one_to_all(np.array(answer)))
+
+
+def of_first_process(numbers: Sequence[int]) -> list[int]:
+    """Process 0's numbers, of any count, on every process: a listing may be newer here or there."""
+    if jax.process_count() == 1:
+        return list(numbers)
+    count = int(multihost_utils.broadcast_one_to_all(np.int32(len(numbers))))
+    padded = np.zeros(count, np.int32)
+    padded[: len(numbers)] = numbers[:count]
+    return multihost_utils.broadcast_one_to_all(padded).tolist()
+
+
+def check_same(what: str, value: str) -> None:
+    """Raises ValueError, on every process, where `value` is not the same text on all."""
+    if jax.process_count() == 1:
+        return
+    mine = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint8)
+    every = np.asarray(multihost_utils.process_allgather(mine)).reshape(-1, len(mine))
+    others = np.flatnonzero((every != every[0]).any(axis=1))
+    if len(others):
+        raise ValueError(
+            f"processes {', '.join(map(str, others))} do not have {what} that process 0 has: all "
+            "must see the same files"
+        )
 
 
 def barrier(what: str) -> None:

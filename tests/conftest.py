@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import jax
+import pytest
 
 # a silently broadcast [batch] against [batch, h, w, c] is the classic bug of this field
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -14,6 +15,13 @@ _CACHE = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.fspath(_CACHE))
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+# Small programs are compiled for far longer than they run, so the compiler does little; what is
+# tested of compiled programs themselves asks for all of it (`fully_optimized`). With 0 in the
+# environment, everything is tested as users run it.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+_LITTLE = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+jax.config.update("jax_disable_most_optimizations", _LITTLE)
 
 # minutes each, most of them spent on compiling or on tools that are started anew; the longest first
 _LONGEST = (
@@ -26,3 +34,13 @@ def pytest_collection_modifyitems(items):
     """The longest files first: two workers, each with a file at a time, then end together."""
     rank = {name: number for number, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(_LONGEST)))
+
+
+@pytest.fixture(scope="module")
+def fully_optimized():
+    """Programs as users compile them, in this process and in those that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+        jax.config.update("jax_disable_most_optimizations", False)
+        yield
+        jax.config.update("jax_disable_most_optimizations", _LITTLE)

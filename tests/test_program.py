@@ -8,6 +8,8 @@ import pytest
 
 from i2sb_jax.program import Collective, Memory, read_program
 
+pytestmark = pytest.mark.usefixtures("fully_optimized")
+
 
 def block(x, kernel, weights):
     """A convolution, a matrix product and something element-wise."""

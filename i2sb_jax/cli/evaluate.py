@@ -6,7 +6,6 @@
 Writes results.json, pictures.csv and report.html. The same command goes on where it was stopped.
 """
 
-import argparse
 import functools
 import sys
 from collections.abc import Callable
@@ -17,10 +16,10 @@ from etils import epath
 from i2sb_jax import config as config_lib
 from i2sb_jax import interop, processes, sharding
 from i2sb_jax.cli import evaluation_data, make_stats, startup
-from i2sb_jax.cli.evaluation_flags import parser, with_flags
+from i2sb_jax.cli.evaluation_flags import chosen_options, parser, with_flags
 from i2sb_jax.evaluation.job import evaluate_model
-from i2sb_jax.evaluation.options import Options, parse_nfes
 from i2sb_jax.evaluation.results import REPORT, Model, figure_table
+from i2sb_jax.files import require_apart
 
 
 def main() -> None:
@@ -37,17 +36,20 @@ def _main(arguments: list[str]) -> None:
         raise ValueError("--model is missing: name a run, or a model folder")
     folder = interop.local_folder(given.model)
     config = with_flags(config_lib.load(folder), given)
-    options = _options(given)
+    options = chosen_options(given)
     options.resolve(config)  # before anything is read
     if given.output is None and str(given.model).startswith("hf://"):
         raise ValueError(f"--output is missing: {given.model} is no place for results")
     output = epath.Path(given.output or epath.Path(given.model) / "evaluation")
+    for pictures in filter(None, (given.data, given.targets)):
+        require_apart(pictures, output, what="--output")
     processes.join(config.distributed)
     startup.prepare_jax()
     processes.check_shared(output, option="--output")
     _, params = interop.load_model_folder(folder, checkpoint=given.checkpoint)
-    name = given.model if given.checkpoint == "latest" else f"{given.model} ({given.checkpoint})"
-    model = Model(name, config, jax.device_get(params), interop.weights_digest(params))
+    name = given.model + f" ({given.checkpoint})" * (given.checkpoint != "latest")
+    digest = interop.weights_digest(params)
+    model = Model(name, config, jax.device_get(params), digest)
     first = jax.process_index() == 0
     warn = _once(speaks=first)
     data = evaluation_data.open_data(config, folder, given, warn=warn)
@@ -57,19 +59,13 @@ def _main(arguments: list[str]) -> None:
         print(f"see {output / REPORT}")
 
 
-def _options(given: argparse.Namespace) -> Options:
-    same = ("sampler", "seed", "clip", "dtype", "limit", "any_weights", "png")
-    nfes = parse_nfes(given.nfe) if given.nfe else ()
-    return Options(nfes=nfes, **{name: getattr(given, name) for name in same})
-
-
 def _once(*, speaks: bool) -> Callable[[str], None]:
     """A printer of warnings that says each of them once."""
 
     @functools.cache
     def warn(line: str) -> None:
         if speaks:
-            print(f"warning: {line}", file=sys.stderr, flush=True)
+            print("warning:", startup.printable(line), file=sys.stderr, flush=True)
 
     return warn
 

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
@@ -12,13 +11,12 @@ from etils import epath
 from i2sb_jax import build, data
 from i2sb_jax.config import Config
 from i2sb_jax.data import scaling
+from i2sb_jax.data.fingerprint import fingerprint, imagenet_labels
 from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.view import degraded_view
 from i2sb_jax.evaluation.results import Data
 from i2sb_jax.restoration.baselines import baseline_for
 from i2sb_jax.types import Batch
-
-_SLOW_TO_NAME = ("tfds",)  # where a name costs reading a picture
 
 
 def open_data(
@@ -37,13 +35,13 @@ def open_data(
     """
     if given.targets and not (config.has_pairs and given.data):
         raise ValueError(f"--targets {given.targets}: only of paired data, beside --data SOURCES")
+    if config.has_pairs and config.data.target_path and given.data and not given.targets:
+        raise ValueError(f"--targets is missing: the run has targets beside --data {given.data}")
     source, name = _source(config, folder, given, warn)
     if given.list:
         source = listed(source, read_name_list(given.list), origin=given.list)
         name += f", {given.list}"
-    names = () if config.data.source in _SLOW_TO_NAME and not given.data else source.names
-    listing = "\0".join(names).encode("utf-8", "surrogateescape")
-    digest = hashlib.sha256(listing).hexdigest()[:16] if names else ""
+    count = min(given.limit or len(source), len(source))
     corruption = build.make_corruption(config)
     # only now, when nothing is left to complain of: TensorFlow takes seconds
     from i2sb_jax.data.pipeline import eval_batches
@@ -57,7 +55,10 @@ def open_data(
     views = {}
     if given.baseline and not config.has_pairs and (base := baseline_for(corruption)):
         views[base.name] = lambda batch: base.repair(degraded_view(batch), batch.mask)
-    return Data(name, len(source), pictures, views, digest)
+    elif given.baseline:
+        warn(f"--baseline: {config.corruption} has no customary repair")
+    digest = fingerprint(source, count=count)
+    return Data(name, len(source), pictures, views, digest, imagenet_labels(source))
 
 
 def _source(config: Config, folder, given, warn) -> tuple[data.Source, str]:

@@ -6,6 +6,7 @@ import os
 
 from i2sb_jax.cli import startup
 from i2sb_jax.config import Config, EvaluationConfig
+from i2sb_jax.evaluation.options import Options, parse_nfes
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -55,3 +56,10 @@ def with_flags(config: Config, given: argparse.Namespace) -> Config:
     if given.masks is not None:
         changes["mask_file"] = given.masks
     return dataclasses.replace(config, **changes)
+
+
+def chosen_options(given: argparse.Namespace) -> Options:
+    """How pictures are restored and measured."""
+    same = ("sampler", "seed", "clip", "dtype", "limit", "any_weights", "png")
+    nfes = parse_nfes(given.nfe) if given.nfe else ()
+    return Options(nfes=nfes, **{name: getattr(given, name) for name in same})

@@ -1,16 +1,18 @@
 """i2sb-evaluate --make-stats: what sets of pictures are compared with."""
 
 import argparse
+import sys
 
 import jax
 from etils import epath
 
 from i2sb_jax import config as config_lib
-from i2sb_jax import data, files, interop, processes, sharding
+from i2sb_jax import data, interop, processes, sharding
 from i2sb_jax.cli import config_file, startup
 from i2sb_jax.cli.evaluation_flags import with_flags
 from i2sb_jax.cli.tasks import base_file
 from i2sb_jax.config import Config
+from i2sb_jax.data.fingerprint import fingerprint
 from i2sb_jax.evaluation.inception import features_from_params
 from i2sb_jax.evaluation.networks import INCEPTION, load_networks
 from i2sb_jax.evaluation.statistics import make_statistics
@@ -43,11 +45,12 @@ def main(given: argparse.Namespace) -> None:
     def batches(numbers):
         return eval_batches(
             source, undegraded, config.data, image_size=given.image_size, batch_size=rows,
-            numbers=numbers, leave_out=True, warn=lambda line: print(f"warning: {line}"),
+            numbers=numbers, leave_out=True, warn=_warn,
         )  # fmt: skip
 
     quiet = jax.process_index() != 0
-    key = f"{files.real_path(pictures)} {network.version} {given.image_size} {config.data.crop}"
+    key = f"{fingerprint(source, count=count)} {network.version} {given.image_size}"
+    key += f" {config.data.crop}"
     with Progress(-(-count // jax.process_count()), unit="picture", quiet=quiet) as progress:
 
         def done(number: int) -> None:
@@ -60,6 +63,10 @@ def main(given: argparse.Namespace) -> None:
         )  # fmt: skip
     if not quiet:
         print(f"mu and sigma of {moments.count} pictures of {pictures} written to {output}")
+
+
+def _warn(line: str) -> None:
+    print("warning:", startup.printable(line), file=sys.stderr, flush=True)
 
 
 def _config(given: argparse.Namespace) -> Config:

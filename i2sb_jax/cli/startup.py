@@ -36,10 +36,14 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         line = users_line(error)
         if line is None or os.environ.get(_TRACEBACK):
             raise
-        # names of files and texts of strangers are in it: none of them may move the cursor
-        print("error:", "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+        print("error:", printable(line), file=sys.stderr)
         leave(status=2)
         sys.exit(2)
+
+
+def printable(line: str) -> str:
+    """A line with names of files and texts of strangers, none of which may move the cursor."""
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def require(*packages: str) -> None:

@@ -28,12 +28,14 @@ class TfdsSource:
         prefix: starts the names of pictures whose builder gives them none.
         name_feature: which feature names a picture, if any.
         has_label: whether there is an integer feature "label".
+        num_classes: of that label, None where it does not say.
     """
 
     data: Sequence[Mapping[str, Any]]
     prefix: str
     name_feature: str | None
     has_label: bool
+    num_classes: int | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -87,7 +89,12 @@ def tfds_source(name: str, *, split: str, data_dir: str | None = None) -> TfdsSo
         prefix=f"{builder.name}-{split}",
         name_feature=next((key for key in _NAME_FEATURES if _is_text(features.get(key))), None),
         has_label="label" in features and np.issubdtype(features["label"].np_dtype, np.integer),
+        num_classes=_num_classes(features.get("label")),
     )
+
+
+def _num_classes(label: Any) -> int | None:
+    return label.num_classes if isinstance(label, tfds.features.ClassLabel) else None
 
 
 def _not_random_access(builder: tfds.core.DatasetBuilder, name: str, data_dir: str | None) -> str:

@@ -38,8 +38,8 @@ def mean_figure(values: np.ndarray, *, seed: int) -> Figure:
     """
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
-    if not len(values):
-        return NO_FIGURE
+    if len(values) < 2:
+        return Figure(float(values[0]), None, None, 1) if len(values) else NO_FIGURE
     means = np.concatenate([values[drawn].mean(axis=1) for drawn in _draws(len(values), seed)])
     low, high = np.percentile(means, (2.5, 97.5))
     return Figure(float(values.mean()), float(low), float(high), len(values))

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from i2sb_jax import image_io, sharding
@@ -53,6 +52,9 @@ def evaluate(
         seed: of the sampler's noise.
         mesh: all devices.
         on_batch: called after each batch.
+
+    Raises:
+        ValueError: a picture that could be read before cannot be read now.
     """
     restore = _restoring(sample_fn, mesh)
     in_bytes = functools.partial(_saved, store=store)
@@ -61,6 +63,7 @@ def evaluate(
     running = None
     for hand in hands:
         batch = next(batches)
+        _check_readable(store, hand, batch)
         inputs = batch.degraded, batch.mask, batch.cond
         hashes = np.array([name_hash(name) for name in _names(batch)], np.uint32)
         x0 = restore(params, np.uint32(seed), *_lay((hashes, *inputs), mesh))
@@ -94,8 +97,10 @@ def write_views(
     """
     clean = pictures_of(CLEAN)
     kinds = {pictures_of(method): view for method, view in views.items()}
-    missing = sorted({n for kind in (clean, *kinds) for n in store.missing(kind)})
-    hands = _hands(missing, mesh)
+    missing = {n for kind in (clean, *kinds) for n in store.missing(kind)}
+    # what could not be read then may be readable now
+    gaps = _with_gaps(store)
+    hands = _hands(sorted(missing | gaps), mesh)
     batches = pictures(_numbers(store, hands))
     for hand in hands:
         batch = next(batches)
@@ -106,7 +111,8 @@ def write_views(
                 there[i] = False
                 warn(f"{name} holds values that are not finite: left out")
         told = {"name": np.asarray(batch.name, np.bytes_), "label": batch.label, "there": there}
-        arrays = {clean: told | _saved({"image": batch.clean}, store=store)}
+        _remove_outdated(store, hand, there, gaps)
+        arrays = {clean: told | _saved({"image": batch.clean}, store=store, exact=True)}
         arrays |= {
             kind: _saved({"image": view(batch)}, store=store) for kind, view in kinds.items()
         }
@@ -243,13 +249,8 @@ def _hands(missing: Sequence[int], mesh: Mesh) -> list[list[tuple[int, bool]]]:
 
     All processes take part in every batch; where shards run out, the last is computed again.
     """
-    process, count = jax.process_index(), jax.process_count()
-    if count > 1:  # a listing may be newer here than there
-        length = multihost_utils.broadcast_one_to_all(np.int32(len(missing)))
-        padded = np.zeros(int(length), np.int32)
-        padded[: len(missing)] = missing[: int(length)]
-        missing = multihost_utils.broadcast_one_to_all(padded).tolist()
-    local = mesh.size // count
+    missing = sharding.of_first_process(missing)
+    process, local = jax.process_index(), mesh.size // jax.process_count()
     hands = []
     for start in range(process * local, len(missing) + process * local, mesh.size):
         mine = range(start, start + local)
@@ -277,12 +278,50 @@ def _lay(arrays: Sequence[Array | None], mesh: Mesh) -> list[jax.Array | None]:
     ]
 
 
-def _saved(arrays: Mapping[str, np.ndarray], *, store: ShardStore) -> dict[str, np.ndarray]:
-    """Pictures as they are saved, and whether all their values were finite."""
+def _check_readable(store: ShardStore, hand, batch: Batch) -> None:
+    """Raises ValueError for a picture of a batch that is gone since `write_views` read it."""
+    for place, (shard, _) in enumerate(hand):
+        there = store.read(pictures_of(CLEAN), shard, arrays=("there",))["there"]
+        names = batch.name[place * store.size :][: len(there)]
+        for number, was, name in zip(store.numbers(shard), there, names, strict=True):
+            if was and not name:
+                raise ValueError(
+                    f"picture {number} of the data could be read before and cannot be read now: "
+                    "bring it back, or choose another --output; the same command goes on"
+                )
+
+
+def _with_gaps(store: ShardStore) -> set[int]:
+    """Shards that hold pictures which could not be read."""
+    clean = pictures_of(CLEAN)
+    written = set(range(len(store))) - set(store.missing(clean))
+    return {n for n in written if not store.read(clean, n, arrays=("there",))["there"].all()}
+
+
+def _remove_outdated(store: ShardStore, hand, there: np.ndarray, gaps: set[int]) -> None:
+    """Removes what was made of a shard when other pictures of it could be read."""
+    for place, (shard, mine) in enumerate(hand):
+        if mine and shard in gaps:
+            before = store.read(pictures_of(CLEAN), shard, arrays=("there",))["there"]
+            now = there[place * store.size :][: len(before)]
+            if not np.array_equal(before, now):
+                store.remove(shard)
+
+
+def _saved(
+    arrays: Mapping[str, np.ndarray], *, store: ShardStore, exact: bool = False
+) -> dict[str, np.ndarray]:
+    """Pictures as they are saved, and whether all their values were finite.
+
+    What came as bytes is given back by rounding (`exact`); the protocol truncates all else.
+    """
     image = np.asarray(arrays["image"])
     finite = np.isfinite(image).all(axis=tuple(range(1, image.ndim)))
     image = np.clip(np.where(finite.reshape(-1, 1, 1, 1), image, 0), -1, 1)
-    image = image.astype(np.float32) if store.floats else image_io.to_uint8(image)
+    if store.floats:
+        image = image.astype(np.float32)
+    else:
+        image = image_io.to_pixels(image, np.uint8) if exact else image_io.to_uint8(image)
     return {"image": image, "finite": finite}
 
 
@@ -297,7 +336,7 @@ def _write(store, kind: str, hand, arrays: Mapping[str, Array], convert: Callabl
 
 def _read(store: ShardStore, kind: str, hand) -> np.ndarray:
     """Pictures of this process's shards, each padded by its last one."""
-    shards = [store.read(kind, shard)["image"] for shard, _ in hand]
+    shards = [store.read(kind, shard, arrays=("image",))["image"] for shard, _ in hand]
     padded = [
         np.concatenate([images, np.repeat(images[-1:], store.size - len(images), axis=0)])
         for images in shards

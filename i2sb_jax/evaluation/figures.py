@@ -62,12 +62,10 @@ class Pictures(NamedTuple):
 
 def read_pictures(store: ShardStore) -> Pictures:
     """What the store knows of the pictures; those that could not be read go by their number."""
-    shards = [store.read(pictures_of(CLEAN), shard) for shard in range(len(store))]
-    raw = [bytes(name).decode("utf-8", "replace") for each in shards for name in each["name"]]
-    there = np.concatenate([each["there"] for each in shards])
-    labels = np.concatenate([each["label"] for each in shards])
+    told = store.whole(pictures_of(CLEAN), arrays=("name", "label", "there"))
+    raw = [bytes(name).decode("utf-8", "replace") for name in told["name"]]
     names = [name or f"picture {number}" for number, name in enumerate(raw)]
-    return Pictures(names, labels, there)
+    return Pictures(names, told["label"], told["there"])
 
 
 def make_reference(
@@ -113,8 +111,7 @@ def summarise(
         Metric -> figure, and metric -> float64 [n], NaN where a picture has none.
     """
     scores = store.whole(scores_of(method))
-    finite = [store.read(pictures_of(method), shard)["finite"] for shard in range(len(store))]
-    valid = pictures.there & np.concatenate(finite)
+    valid = pictures.there & store.whole(pictures_of(method), arrays=("finite",))["finite"]
     each = {}
     for name in _TO_CLEAN if method != CLEAN else ():
         if name in arrays:

@@ -151,6 +151,11 @@ def load_statistics(path: epath.PathLike, *, dimensions: int = 2048) -> Statisti
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
         reason = getattr(error, "strerror", None) or "it is no .npz of statistics"
         raise ValueError(f"reference statistics {path} cannot be read: {reason}") from None
+    for key, array in arrays.items():
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise ValueError(
+                f"reference statistics {path}: {key} has values that are not finite numbers"
+            )
     features = arrays.get("feats")
     if features is not None and (features.ndim != 2 or features.shape[1] != dimensions):
         raise ValueError(
@@ -164,8 +169,6 @@ def load_statistics(path: epath.PathLike, *, dimensions: int = 2048) -> Statisti
         found = arrays[key].shape if key in arrays else "absent"
         if found != shape:
             raise ValueError(f"reference statistics {path}: {key} is {found}, must be {shape}")
-        if not np.isfinite(arrays[key]).all():
-            raise ValueError(f"reference statistics {path}: {key} has values that are not finite")
     return Statistics(
         mu=arrays["mu"].astype(np.float64), sigma=arrays["sigma"].astype(np.float64),
         features=features,

@@ -1,6 +1,8 @@
 """A whole evaluation: pictures restored, scored, summarised and reported."""
 
+import dataclasses
 import functools
+import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,11 +24,18 @@ from i2sb_jax.evaluation.evaluate import (
     write_views,
 )
 from i2sb_jax.evaluation.frechet import load_statistics
-from i2sb_jax.evaluation.networks import load_networks
+from i2sb_jax.evaluation.networks import file_sha256, load_networks
 from i2sb_jax.evaluation.options import Options
-from i2sb_jax.evaluation.results import Data, Measures, Model, method_of, write_results
+from i2sb_jax.evaluation.results import (
+    Data,
+    Measures,
+    Model,
+    method_of,
+    nfe_of_kind,
+    write_results,
+)
 from i2sb_jax.evaluation.scores import score_arrays
-from i2sb_jax.evaluation.store import ShardStore
+from i2sb_jax.evaluation.store import PICTURES, ShardStore, pictures_of
 from i2sb_jax.progress import Progress, duration
 
 
@@ -64,6 +73,9 @@ def evaluate_model(
     )
     measures = _measures(config, options, warn)
     settings = _settings(model, data, options, store)
+    measured = [sorted(measures.arrays.items()), sorted(measures.left_out)]
+    sharding.check_same("the pictures and settings", json.dumps(settings, sort_keys=True))
+    sharding.check_same("the weights for metrics", json.dumps(measured))
     store.check_settings(settings)
     sharding.barrier("an evaluation begins")
     if jax.process_index() == 0:
@@ -72,7 +84,8 @@ def evaluate_model(
     pictures = functools.partial(data.pictures, rows=rows)
     quiet = quiet or jax.process_index() != 0
     _restore(model, data, store, options, pictures, mesh=mesh, warn=warn, quiet=quiet)
-    methods = [CLEAN, DEGRADED, *data.views, *map(method_of, options.nfes)]
+    nfes = sharding.of_first_process(_restored(store))  # also those that were asked for before
+    methods = [CLEAN, DEGRADED, *data.views, *map(method_of, nfes)]
     for method in methods:
         if not quiet:
             print(f"measuring: {method}", file=sys.stderr, flush=True)
@@ -80,20 +93,29 @@ def evaluate_model(
     sharding.barrier("an evaluation is measured")
     results: dict[str, Any] = {}
     if jax.process_index() == 0:
+        options = dataclasses.replace(options, nfes=tuple(nfes))
         results = write_results(model, data, store, options, measures, methods, warn=warn)
     sharding.barrier("an evaluation is written")
     return results
 
 
+def _restored(store: ShardStore) -> list[int]:
+    """The evaluations of every method whose pictures are all there."""
+    found = [nfe_of_kind(path.name) for path in (store.folder / PICTURES).iterdir()]
+    nfes = sorted(nfe for nfe in found if nfe is not None)
+    return [nfe for nfe in nfes if not store.missing(pictures_of(method_of(nfe)))]
+
+
 def _measures(config: Config, options: Options, warn: Callable[[str], None]) -> Measures:
     networks, missing = load_networks(config.evaluation, any_weights=options.any_weights)
-    given = None
+    given, sha256 = None, ""
     metrics = {"inception": "FID and KID", "resnet50": "classifier accuracy", "lpips": "LPIPS"}
     left_out = {metrics[name]: reason for name, reason in missing.items()}
     if config.evaluation.reference_stats and "inception" in networks:
         try:
             given = load_statistics(config.evaluation.reference_stats)
-        except ValueError as error:  # other metrics need none of it
+            sha256 = file_sha256(epath.Path(config.evaluation.reference_stats).expanduser())
+        except (ValueError, OSError) as error:  # other metrics need none of it
             left_out[metrics["inception"]] = str(error)
             del networks["inception"]
     arrays = score_arrays(networks, side=config.image_size, channels=config.image_channels)
@@ -107,7 +129,7 @@ def _measures(config: Config, options: Options, warn: Callable[[str], None]) -> 
         left_out["SSIM"] = f"pictures of {config.image_size} pixels are smaller than its window"
     for name, reason in left_out.items():
         warn(f"{name} left out: {reason}")
-    return Measures(networks, arrays, given, left_out)
+    return Measures(networks, arrays, given, sha256, left_out)
 
 
 def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> None:
@@ -158,10 +180,14 @@ def _tell_plan(store: ShardStore, batches: Mapping[int, int], seconds: float, me
 def _settings(model: Model, data: Data, options: Options, store: ShardStore) -> dict[str, Any]:
     """What shapes the pictures in a store: not where things lie, nor what is measured of them."""
     config = model.config
+    masks = epath.Path(config.mask_file).expanduser() if config.mask_file else None
     return {
         "weights": model.digest,
         "corruption": config.corruption,
+        "masks": file_sha256(masks) if masks is not None and masks.is_file() else "",
         "image_size": config.image_size,
+        "crop": config.data.crop,
+        "bridge": dataclasses.asdict(config.bridge),
         "pictures": store.count,
         "data": data.digest or data.name,
         "batch_size": store.size,

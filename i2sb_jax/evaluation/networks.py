@@ -102,7 +102,7 @@ def load_networks(
     for name, (make, files) in wanted.items():
         try:
             networks[name] = _network(make, files, any_weights)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             left_out[name] = str(error)
     return networks, left_out
 
@@ -128,7 +128,10 @@ def _read(file: WeightFile, path: str, any_weights: bool) -> tuple[dict[str, np.
     where = epath.Path(path).expanduser()
     if not where.is_file():
         raise ValueError(f"evaluation.{file.key}={path!r} is not there: {told}")
-    sha256 = _sha256(where)
+    try:
+        sha256 = file_sha256(where)
+    except OSError as error:
+        raise ValueError(f"evaluation.{file.key}={path!r} cannot be read: {error}") from None
     if file.sha256 and not sha256.startswith(file.sha256) and not any_weights:
         raise ValueError(
             f"evaluation.{file.key}={path!r} has the SHA-256 {sha256[:8]}…, not "
@@ -140,7 +143,8 @@ def _read(file: WeightFile, path: str, any_weights: bool) -> tuple[dict[str, np.
     return tensors, sha256
 
 
-def _sha256(path: epath.Path) -> str:
+def file_sha256(path: epath.Path) -> str:
+    """Of a file's bytes, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -27,7 +27,7 @@ from i2sb_jax.types import Batch, Params
 
 RESULTS, TABLE, REPORT = "results.json", "pictures.csv", "report.html"
 _PACKAGES = ("i2sb_jax", "jax", "jaxlib", "flax", "numpy")
-_SHOWN, _EXTREMES = 8, 4  # of the first pictures, and of the best and of the worst
+_SHOWN, _EXTREMES = 12, 6  # pictures spread over the data, and of the best and of the worst
 _PATH_NFE, _PATH_STATES = 10, 6  # the longest walk that is shown, and its states
 _ACCURACY = "classifier accuracy"
 
@@ -57,7 +57,9 @@ class Data(NamedTuple):
         pictures: numbers -> batches, of so many pictures a process as asked for.
         views: method -> its picture of a batch, beside the degraded picture itself: classical
             repairs.
-        digest: what tells these pictures from others, "" if nothing does at a glance.
+        digest: what tells these pictures from others: their names and files, as far as they have
+            any.
+        labels: in place of those that the pictures come with, -1 where unknown; None: those.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Data(NamedTuple):
     pictures: Callable[..., Any]
     views: Mapping[str, View]
     digest: str
+    labels: Sequence[int] | None = None
 
 
 class Measures(NamedTuple):
@@ -74,12 +77,14 @@ class Measures(NamedTuple):
         networks: by name.
         arrays: score -> array of the store.
         given: the reference set's statistics; None: the clean pictures are the reference.
+        sha256: of the file of statistics, "" without one.
         left_out: metric -> reason, one line.
     """
 
     networks: Mapping[str, Network]
     arrays: Mapping[str, str]
     given: Statistics | None
+    sha256: str
     left_out: dict[str, str]
 
 
@@ -108,6 +113,8 @@ def write_results(
         What results.json holds.
     """
     pictures = figures_lib.read_pictures(store)
+    if data.labels is not None:  # a list may have got them since the pictures were restored
+        pictures = pictures._replace(labels=np.asarray(data.labels[: store.count]))
     reference = figures_lib.make_reference(store, measures.arrays, pictures, measures.given)
     found = {
         method: figures_lib.summarise(
@@ -136,7 +143,7 @@ def write_results(
         "metrics": {name: each for name, each in figures_lib.METRICS.items() if name in present},
         "figures": figures,
         "left_out": left_out,
-        "weights": _hashes(measures.networks),
+        "weights": _hashes(measures),
         "versions": _versions(),
         "config": config_lib.to_dict(model.config),
     }
@@ -164,6 +171,12 @@ def nfe_of(method: str) -> int | None:
     return int(number) if number != method else None
 
 
+def nfe_of_kind(kind: str) -> int | None:
+    """As `nfe_of`, of what a store calls the method."""
+    number = kind.removeprefix("nfe-")
+    return int(number) if number != kind and number.isdecimal() else None
+
+
 def _facts(model, data, store, options, pictures) -> dict[str, Any]:
     config, lost = model.config, int((~pictures.there).sum())
     return {
@@ -189,17 +202,18 @@ def _versions() -> dict[str, str]:
     return found | {"python": platform.python_version()}
 
 
-def _hashes(networks: Mapping[str, Network]) -> dict[str, str]:
-    """SHA-256 of every weight file, by the key that names it."""
-    files = [pair for network in networks.values() for pair in network.sha256.items()]
+def _hashes(measures: Measures) -> dict[str, str]:
+    """SHA-256 of every file that figures depend on, by the key that names it."""
+    files = [pair for network in measures.networks.values() for pair in network.sha256.items()]
+    files += [("reference_stats", measures.sha256)] if measures.sha256 else []
     return {f"evaluation.{key}": sha for key, sha in files}
 
 
 def _tell_losses(store, pictures, methods, warn) -> None:
     """A line for pictures of a method that are not finite."""
     for method in methods:
-        finite = [store.read(pictures_of(method), n)["finite"] for n in range(len(store))]
-        lost = np.flatnonzero(pictures.there & ~np.concatenate(finite))
+        finite = store.whole(pictures_of(method), arrays=("finite",))["finite"]
+        lost = np.flatnonzero(pictures.there & ~finite)
         if len(lost):
             named = ", ".join(pictures.names[i] for i in lost[:3])
             more = ", …" if len(lost) > 3 else ""
@@ -266,7 +280,7 @@ def _cell(figure: Mapping[str, Any] | None, digits: int) -> str:
 
 
 def _shown(model, data, store, options, pictures, scores, methods) -> list[Shown]:
-    """The first pictures, and the best and the worst ones, with their path."""
+    """Some of the pictures, and the best and the worst ones, with their path."""
     numbers = _worth_showing(pictures, scores, methods)
     if not numbers:
         return []
@@ -288,7 +302,8 @@ def _worth_showing(pictures, scores, methods) -> list[int]:
     values = scores[best[0]]["psnr"] if best else np.full(len(pictures.names), np.nan)
     usable = np.flatnonzero(np.isfinite(values) & pictures.there)
     order = usable[np.argsort(values[usable], kind="stable")]
-    chosen = [*usable[:_SHOWN], *order[:_EXTREMES], *order[len(order) - _EXTREMES :]]
+    spread = usable[np.linspace(0, len(usable) - 1, min(_SHOWN, len(usable))).astype(int)]
+    chosen = [*spread, *order[:_EXTREMES], *order[len(order) - _EXTREMES :]]
     return sorted({int(number) for number in chosen})
 
 

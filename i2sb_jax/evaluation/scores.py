@@ -16,6 +16,7 @@ from i2sb_jax.evaluation.lpips import lpips_from_params
 from i2sb_jax.evaluation.networks import INCEPTION, LPIPS, RESNET50, Network
 from i2sb_jax.types import Array
 
+_EXACT = 100.0  # dB, so that perfect pictures count
 _LPIPS_SIDE = 64  # below, its deepest layers see next to nothing
 
 
@@ -45,13 +46,13 @@ def make_score_fn(
 
     Returns:
         The function of pictures [batch, h, w, c], uint8 or float32 in [-1, 1]. It gives
-        float32 [batch] for psnr (dB), ssim and lpips; for inception the features [batch, 2048]; for
-        resnet50 the classes int32 [batch]; under the names in `arrays`.
+        float32 [batch] for psnr (dB, at most 100), ssim and lpips; for inception the features
+        [batch, 2048]; for resnet50 the classes int32 [batch]; under the names in `arrays`.
     """
 
     def score(params, restored, clean):
         x, y = _unit(restored), _unit(clean)
-        found = {"psnr": metrics.psnr(y, x)}
+        found = {"psnr": jnp.minimum(metrics.psnr(y, x), _EXACT)}
         if "ssim" in arrays:
             found["ssim"] = metrics.ssim(y, x)
         if LPIPS in arrays:

@@ -76,6 +76,9 @@ def make_statistics(
     sharding.barrier("statistics")
     merged = _merged(files)
     if merged is None or merged.count < 2:
+        sharding.barrier("there are no statistics")
+        if process == 0:  # they may be readable another time
+            folder.rmtree(missing_ok=True)
         found = 0 if merged is None else merged.count
         raise ValueError(f"{found} of {count} pictures can be read: statistics need at least 2")
     if process == 0:

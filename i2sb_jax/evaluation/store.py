@@ -17,6 +17,7 @@ from etils import epath
 
 from i2sb_jax.files import read_json, write_atomically
 
+PICTURES, SCORES = "pictures", "scores"
 _SETTINGS = "settings.json"
 _MOST_SHOWN = 3  # differences in a line
 
@@ -62,25 +63,34 @@ class ShardStore:
         np.savez(buffer, **{name: values[:rows] for name, values in arrays.items()})
         write_atomically(self.folder / kind / _file(shard), buffer.getvalue())
 
-    def read(self, kind: str, shard: int) -> dict[str, np.ndarray]:
-        """The arrays of a shard.
+    def remove(self, shard: int) -> None:
+        """Removes a shard of all kinds."""
+        for group in (PICTURES, SCORES):
+            if (self.folder / group).is_dir():
+                for kind in (self.folder / group).iterdir():
+                    (kind / _file(shard)).unlink(missing_ok=True)
+
+    def read(
+        self, kind: str, shard: int, *, arrays: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The arrays of a shard; only some of them, the rest unread, if they are named.
 
         Raises:
             ValueError: it cannot be read; one line that says what to do.
         """
         path = self.folder / kind / _file(shard)
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                return dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                return {name: file[name] for name in (file.files if arrays is None else arrays)}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             reason = getattr(error, "strerror", None) or "it is damaged"
             raise ValueError(
                 f"{path} cannot be read ({reason}): remove it, and the same command makes it anew"
             ) from error
 
-    def whole(self, kind: str) -> dict[str, np.ndarray]:
-        """The arrays of all shards, one after the other."""
-        shards = [self.read(kind, shard) for shard in range(len(self))]
+    def whole(self, kind: str, *, arrays: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """The arrays of all shards, one after the other; see `read`."""
+        shards = [self.read(kind, shard, arrays=arrays) for shard in range(len(self))]
         return {name: np.concatenate([each[name] for each in shards]) for name in shards[0]}
 
     def row(self, kind: str, number: int, name: str) -> np.ndarray:
@@ -134,12 +144,12 @@ class ShardStore:
 
 def pictures_of(method: str) -> str:
     """The kind under which the pictures of a method lie."""
-    return f"pictures/{_slug(method)}"
+    return f"{PICTURES}/{_slug(method)}"
 
 
 def scores_of(method: str) -> str:
     """The kind under which the scores of a method lie."""
-    return f"scores/{_slug(method)}"
+    return f"{SCORES}/{_slug(method)}"
 
 
 def _slug(method: str) -> str:

@@ -15,6 +15,8 @@ from i2sb_jax import build, sharding
 from i2sb_jax.training.dry_run import dry_run
 from tests.training.tiny import make_config
 
+pytestmark = pytest.mark.usefixtures("fully_optimized")
+
 pytest.importorskip("ml_collections")
 
 CONFIGS = pathlib.Path(__file__).parent.parent.parent / "configs"

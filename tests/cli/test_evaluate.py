@@ -116,6 +116,25 @@ def test_weights_that_will_not_do_leave_out_their_metric_alone(tool, root, tmp_p
     assert "web page" in err and "Traceback" not in err
 
 
+def test_other_pictures_of_the_same_names_are_not_taken_for_these(tool, root, tmp_path):
+    folder = tmp_path / "pictures"
+    evaluations.write_pictures(folder, 2)
+    common = ["--model", root / "model", "--data", folder, "--nfe", "1", "--output", tmp_path / "e"]
+    assert tool(*common)[0] == 0
+    before = (tmp_path / "e" / "results.json").read_bytes()
+    (folder / "01.png").write_bytes((root / "clean" / "05.png").read_bytes())
+    status, _, err = tool(*common)
+    assert status == 2 and "evaluation of other settings: data is" in err
+    assert (tmp_path / "e" / "results.json").read_bytes() == before
+
+
+def test_results_do_not_go_where_pictures_come_from(tool, root, tmp_path):
+    status, _, err = tool("--model", root / "model", "--data", root / "clean", "--nfe", "1",
+                          "--output", root / "clean" / "e")  # fmt: skip
+    assert status == 2 and err.startswith("error: --output: ") and "lies in" in err
+    assert not (root / "clean" / "e").exists()
+
+
 @pytest.mark.parametrize(
     "arguments, told",
     [

@@ -174,6 +174,7 @@ def test_a_sigterm_saves_the_step_and_the_run_goes_on_from_it(whole, tmp_path):
     assert finish(start(workdir))[0] == 0  # a finished run has nothing to do
 
 
+@pytest.mark.slow
 def test_two_processes_stop_at_the_same_step_also_while_they_evaluate(whole, tmp_path):
     workdir, port = tmp_path / "run", free_port()
     evaluates = {"training.image_every": 3, "sampling.nfe": 50}

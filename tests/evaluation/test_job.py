@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from i2sb_jax import metrics, sharding
-from i2sb_jax.evaluation import job
+from i2sb_jax.evaluation import job, scores
 from i2sb_jax.evaluation.frechet import FeatureMoments, frechet_distance
+from i2sb_jax.evaluation.networks import Network
 from i2sb_jax.evaluation.options import Options
 from i2sb_jax.evaluation.store import ShardStore
 from tests.evaluation.models import (
@@ -179,6 +180,70 @@ def test_results_of_other_settings_are_never_mixed(model, whole, options, told):
     with pytest.raises(ValueError, match=told):
         run(model, folder, options=options)
     assert (folder / "results.json").read_bytes() == before
+
+
+def test_other_evaluations_stay_when_new_ones_are_asked_for(model, tmp_path):
+    run(model, tmp_path / "e", options=Options(nfes=(3,)))
+    results, _ = run(model, tmp_path / "e", options=Options(nfes=(1,)))
+    assert list(results["figures"]) == ["degraded", "nfe 1", "nfe 3"]
+
+
+def test_labels_may_come_later(model, tmp_path, monkeypatch):
+    networks = {"resnet50": Network({}, {"resnet50": "cd"})}
+    classes = np.arange(7) % 2
+    monkeypatch.setattr(job, "load_networks", lambda *_, **__: (networks, {}))
+    monkeypatch.setattr(
+        scores.resnet, "logits_from_params", lambda params, x: jax.nn.one_hot(x[:, 0, 0, 0] % 2, 9)
+    )
+    data = make_data()._replace(labels=[-1] * 7)
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+
+    def accuracy(data):
+        told = []
+        results = job.evaluate_model(model, data, tmp_path / "e", Options(nfes=(1,)), mesh=mesh,
+                                     warn=told.append, quiet=True)  # fmt: skip
+        return results["figures"]["nfe 1"].get("accuracy"), told
+
+    found, told = accuracy(data)
+    assert found is None and "classifier accuracy left out: no picture has a label" in told[-1]
+    store = ShardStore(tmp_path / "e", count=7, size=2)
+    right = store.whole("pictures/nfe-1")["image"][:, 0, 0, 0] % 2
+    found, _ = accuracy(data._replace(labels=list(classes)))
+    assert found["value"] == pytest.approx(100 * np.mean(right == classes))
+    found, _ = accuracy(data._replace(labels=[-1, *right[1:]]))
+    assert (found["value"], found["pictures"]) == (100.0, 6)
+
+
+def test_a_picture_that_goes_missing_stops_the_job_and_costs_nothing(model, tmp_path):
+    run(model, tmp_path / "e", options=Options(nfes=(1,)))
+    with pytest.raises(ValueError, match="picture 3 of the data could be read before"):
+        run(model, tmp_path / "e", options=Options(nfes=(1, 2)), pictures=Pictures(broken=(3,)))
+    results, _ = run(model, tmp_path / "e", options=Options(nfes=(1, 2)))
+    assert results["figures"]["nfe 2"]["psnr"]["pictures"] == 7
+
+
+def test_a_picture_that_is_repaired_is_measured_after_all(model, whole, tmp_path, monkeypatch):
+    use_small_features(monkeypatch)
+    run(model, tmp_path / "e", pictures=Pictures(broken=(3,)))
+    pictures = Pictures()
+    results, _ = run(model, tmp_path / "e", pictures=pictures)
+    assert results["figures"] == whole[1]["figures"]
+    assert pictures.asked[0] == [2, 3]  # that shard alone
+
+
+def test_equal_pictures_count_a_hundred_decibels_and_clean_ones_are_exact(model, tmp_path):
+    options = Options(nfes=(1,), limit=3)
+    results, _ = run(model, tmp_path / "e", options=options, views={"same": lambda b: b.clean})
+    clean = ShardStore(tmp_path / "e", count=3, size=2).whole("pictures/clean")["image"]
+    (batch,) = Pictures()(range(3), rows=3)
+    np.testing.assert_allclose(clean / 127.5 - 1, batch.clean, atol=1e-6)
+    assert results["figures"]["same"]["psnr"]["value"] > 50  # truncated, a level off at most
+    figure = job_scores(clean)
+    assert float(figure[0]) == 100.0
+
+
+def job_scores(images):
+    return scores.make_score_fn({}, {"psnr": "psnr"})({}, images, images)["psnr"]
 
 
 def test_a_folder_of_something_else_is_left_alone(model, tmp_path):

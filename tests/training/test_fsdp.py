@@ -21,6 +21,8 @@ from i2sb_jax import sharding
 from i2sb_jax.training import loop
 from tests.training.tiny import make_batch, make_config
 
+pytestmark = pytest.mark.usefixtures("fully_optimized")
+
 NETWORK = {
     "model_channels": 16, "channel_mult": (1.0, 2.0), "attention_downsamples": (2,),
     "head_channels": 16,
