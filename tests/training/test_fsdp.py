@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("fully_optimized")
+
 # name -> devices along fsdp (of four), whether blocks are gathered, what is recomputed
 VARIANTS = {
     "replicated": (1, True, "none"),
@@ -20,8 +22,6 @@ import jax
 from i2sb_jax import sharding
 from i2sb_jax.training import loop
 from tests.training.tiny import make_batch, make_config
-
-pytestmark = pytest.mark.usefixtures("fully_optimized")
 
 NETWORK = {
     "model_channels": 16, "channel_mult": (1.0, 2.0), "attention_downsamples": (2,),
