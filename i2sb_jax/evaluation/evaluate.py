@@ -117,7 +117,7 @@ def write_views(
             kind: _saved({"image": view(batch)}, store=store) for kind, view in kinds.items()
         }
         for kind, values in arrays.items():
-            _write(store, kind, hand, values, lambda x: x)
+            _write(store, kind, hand, values)
 
 
 def score_pictures(
@@ -150,9 +150,9 @@ def score_pictures(
             both = [_read(store, kind, hand) for kind in (pictures_of(method), pictures_of(CLEAN))]
             found = score(params, *_lay(both, mesh))
             if running is not None:
-                _write(store, scores_of(method), *running, lambda x: x)
+                _write(store, scores_of(method), *running)
             running = hand, found
-    _write(store, scores_of(method), *running, lambda x: x)
+    _write(store, scores_of(method), *running)
 
 
 def batches_left(store: ShardStore, method: str, mesh: Mesh) -> int:
@@ -325,8 +325,10 @@ def _saved(
     return {"image": image, "finite": finite}
 
 
-def _write(store, kind: str, hand, arrays: Mapping[str, Array], convert: Callable) -> None:
-    """Writes this process's rows of a batch, shard by shard."""
+def _write(
+    store, kind: str, hand, arrays: Mapping[str, Array], convert: Callable[..., dict] = dict
+) -> None:
+    """Writes this process's rows of a batch, converted, shard by shard."""
     rows = convert({name: sharding.local_rows(values) for name, values in arrays.items()})
     for place, (shard, mine) in enumerate(hand):
         if mine:
