@@ -32,6 +32,8 @@ def _bridge() -> ml_collections.ConfigDict:
     bridge.num_steps = 1000  # N, even
     bridge.beta_max = 0.3  # nominal peak of N·β; 0.3 or 1.0 in the paper
     bridge.deterministic = False  # False: SDE; True: OT-ODE, no noise in training or sampling
+    bridge.prediction = "epsilon"  # what the network gives: epsilon (Eq. 12) | x0 | v
+    bridge.weighting = "epsilon"  # of its error: epsilon | x0 | v | snr | min_snr | truncated_snr
     return bridge
 
 
@@ -122,8 +124,10 @@ def _mesh() -> ml_collections.ConfigDict:
 
 def _sampling() -> ml_collections.ConfigDict:
     sampling = ml_collections.ConfigDict()
-    sampling.sampler = "ddpm"  # ddpm: SDE posterior; ode: OT-ODE
+    sampling.sampler = "ddpm"  # ddpm: SDE posterior | ode: OT-ODE | implicit, implicit2, implicit3
     sampling.nfe = 10  # network evaluations, 1 … num_steps - 1
+    sampling.spacing = "index"  # of the steps: evenly in index | sigma | lambda
+    sampling.eta = 0.0  # of implicit: 0 (ODE) … 1 (posterior)
     sampling.batch_size = 8  # pictures a device in one network call
     sampling.clip = False  # clip each predicted X_0 to [-1, 1]
     return sampling

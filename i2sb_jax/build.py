@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from i2sb_jax import bridge, corruptions, models
-from i2sb_jax.bridge.sampler import NormalFn
-from i2sb_jax.config import Config, check_nfe, check_sampler
+from i2sb_jax.bridge.walk import NormalFn
+from i2sb_jax.config import Config, SamplingConfig, check_nfe, check_sampler
 from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.types import Array, Params, PredictX0Fn, PRNGKey
 
@@ -86,12 +86,14 @@ def make_predict_x0(
     params: Params,
     *,
     cond: Array | None = None,
+    prediction: str = "epsilon",
     clip: bool = False,
     on_evaluation: Callable[[Any], None] | None = None,
 ) -> PredictX0Fn:
     """(xt [batch, h, w, c], step scalar or [batch]) -> X̂_0, what a sampler sees of a network.
 
-    `on_evaluation` is called on the host with the step, after each evaluation on each device.
+    `prediction` is what the network gives, as in `bridge.predict_x0`. `on_evaluation` is called on
+    the host with the step, after each evaluation on each device.
     """
 
     def predict_x0_fn(xt: Array, step: Array) -> jax.Array:
@@ -100,7 +102,7 @@ def make_predict_x0(
         output = network.apply({"params": params}, xt, noise_level, cond)
         if on_evaluation is not None:
             jax.debug.callback(on_evaluation, step)
-        return bridge.predict_x0(schedule, step, xt, output, clip=clip)
+        return bridge.predict_x0(schedule, step, xt, output, prediction=prediction, clip=clip)
 
     return predict_x0_fn
 
@@ -110,6 +112,8 @@ def make_sample_fn(
     *,
     nfe: int | None = None,
     sampler: str | None = None,
+    spacing: str | None = None,
+    eta: float | None = None,
     clip: bool | None = None,
     record: tuple[int, ...] = (),
     dtype: str | None = None,
@@ -124,7 +128,9 @@ def make_sample_fn(
     Args:
         config: the run; its `sampling` section gives what is None here.
         nfe: network evaluations.
-        sampler: "ddpm" (SDE) or "ode" (OT-ODE).
+        sampler: one of `bridge.SAMPLERS`.
+        spacing: of the grid of steps, one of `bridge.SPACINGS`.
+        eta: of sampler "implicit".
         clip: clip X̂_0 to [-1, 1] at each step.
         record: grid positions whose states are returned.
         dtype: compute type in place of the model's.
@@ -139,22 +145,25 @@ def make_sample_fn(
     Raises:
         ValueError: nfe out of range, or a sampler that does not suit the run.
     """
-    nfe, sampler, clip = _sampling_options(config, nfe, sampler, clip)
-    network, schedule = make_network(config, dtype=dtype, gather=gather), make_schedule(config)
-    walk = functools.partial(
-        bridge.sample,
-        steps=bridge.step_grid(config.bridge.num_steps, nfe),
-        deterministic=sampler == "ode",
-        record=record,
+    chosen: SamplingConfig = choose_sampling(
+        config, nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, clip=clip
     )
+    network, schedule = make_network(config, dtype=dtype, gather=gather), make_schedule(config)
+    steps = bridge.step_grid(
+        schedule.num_steps, chosen.nfe, spacing=chosen.spacing, schedule=schedule
+    )
+    sampler_fn = bridge.make_sampler(chosen.sampler, eta=chosen.eta)
+    predictor = functools.partial(
+        make_predict_x0, network, schedule, prediction=config.bridge.prediction,
+        clip=chosen.clip, on_evaluation=on_evaluation,
+    )  # fmt: skip
 
     def one(key, params, x1, mask, cond, origin):
         x1, mask, cond = (None if x is None else x[None] for x in (x1, mask, cond))
-        predict_x0_fn = make_predict_x0(
-            network, schedule, params, cond=cond, clip=clip, on_evaluation=on_evaluation
-        )
-        normal_fn = _normal_fn(origin)
-        samples = walk(key, schedule, predict_x0_fn, x1, mask=mask, normal_fn=normal_fn)
+        samples = sampler_fn(
+            key, schedule, predictor(params, cond=cond), x1, steps=steps, mask=mask,
+            record=record, normal_fn=_normal_fn(origin),
+        )  # fmt: skip
         return bridge.Samples(samples.x0[0], samples.xt_path[:, 0], samples.x0_path[:, 0])
 
     each = jax.vmap(one, in_axes=(0, None, 0, 0, 0, 0), out_axes=bridge.Samples(0, 1, 1))
@@ -171,13 +180,13 @@ def _normal_fn(origin: Array | None) -> NormalFn:
     return functools.partial(bridge.window_normal, origin=origin)
 
 
-def _sampling_options(
-    config: Config, nfe: int | None, sampler: str | None, clip: bool | None
-) -> tuple[int, str, bool]:
-    """The run's own choices for what is None; all of them checked."""
-    options = config.sampling
-    nfe = options.nfe if nfe is None else nfe
-    sampler = options.sampler if sampler is None else sampler
-    check_nfe(nfe, config.bridge.num_steps)
-    check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
-    return nfe, sampler, options.clip if clip is None else clip
+def choose_sampling(config: Config, **given: Any) -> SamplingConfig:
+    """The run's sampling with what is given and not None in its place; all of it checked.
+
+    Raises:
+        ValueError: nfe out of range, or a sampler that does not suit the run.
+    """
+    chosen = config.sampling.replaced(**given)
+    check_nfe(chosen.nfe, config.bridge.num_steps)
+    check_sampler(chosen.sampler, deterministic_bridge=config.bridge.deterministic)
+    return chosen

@@ -1,19 +1,21 @@
-"""The training loss (I²SB Algorithm 1)."""
+"""The training loss (I²SB Algorithm 1), for any Gaussian bridge, prediction and weighting."""
 
 import jax
 import jax.numpy as jnp
 
-from i2sb_jax.bridge import BridgeSchedule, q_sample, regression_target
+from i2sb_jax.bridge import Bridge, loss_weight, q_sample, regression_target
 from i2sb_jax.types import Batch, PredictFn, PRNGKey
 
 
 def bridge_loss(
     key: PRNGKey,
-    schedule: BridgeSchedule,
+    schedule: Bridge,
     predict_fn: PredictFn,
     batch: Batch,
     *,
     deterministic: bool = False,
+    prediction: str = "epsilon",
+    weighting: str = "epsilon",
 ) -> jax.Array:
     """E ‖ε_θ(X_n, n) - (X_n - X_0)/σ_n‖² with n uniform and X_n ~ q(X_n | X_0, X_1), Eq. (12).
 
@@ -26,21 +28,34 @@ def bridge_loss(
         predict_fn: (xt, step int32 [batch], cond) -> ε, [batch, ...].
         batch: clean, degraded, and where the task has them mask and cond.
         deterministic: OT-ODE: X_n is the mean of Eq. (11).
+        prediction: what predict_fn gives, "epsilon" (the paper's), "x0" or "v".
+        weighting: of X̂_0's squared error: "epsilon" (the paper's), "x0", "v", "snr", "min_snr" or
+            "truncated_snr"; `bridge.target` has their formulas. With one weighting, networks that
+            predict differently have the same loss.
 
     Returns:
         Scalar.
+
+    Raises:
+        ValueError: an unknown prediction or weighting.
     """
     keys = jax.random.split(key, batch.clean.shape[0])
-    return jnp.mean(bridge_losses(keys, schedule, predict_fn, batch, deterministic=deterministic))
+    losses = bridge_losses(
+        keys, schedule, predict_fn, batch, deterministic=deterministic, prediction=prediction,
+        weighting=weighting,
+    )  # fmt: skip
+    return jnp.mean(losses)
 
 
 def bridge_losses(
     keys: PRNGKey,
-    schedule: BridgeSchedule,
+    schedule: Bridge,
     predict_fn: PredictFn,
     batch: Batch,
     *,
     deterministic: bool = False,
+    prediction: str = "epsilon",
+    weighting: str = "epsilon",
 ) -> jax.Array:
     """The loss of each picture, [batch]; as `bridge_loss`, with a key a picture [batch].
 
@@ -54,7 +69,10 @@ def bridge_losses(
         return step, q_sample(key_noise, schedule, step, x0, x1, deterministic=deterministic)
 
     step, xt = jax.vmap(draw)(keys, batch.clean, batch.degraded)
-    error = predict_fn(xt, step, batch.cond) - regression_target(schedule, step, xt, batch.clean)
+    target = regression_target(schedule, step, xt, batch.clean, prediction=prediction)
+    error = predict_fn(xt, step, batch.cond) - target
     if batch.mask is not None:
         error = error * batch.mask
-    return jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))
+    losses = jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))
+    weights = loss_weight(schedule, prediction=prediction, weighting=weighting)
+    return losses if weights is None else losses * jnp.asarray(weights)[step]

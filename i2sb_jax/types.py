@@ -12,7 +12,7 @@ Params: TypeAlias = Any
 """A pytree of arrays: the parameters of a network."""
 
 PredictFn: TypeAlias = Callable[[Array, Array, Array | None], Array]
-"""(xt, step, cond) -> ε: a network under the bridge's step convention."""
+"""(xt, step, cond) -> ε, or what else is predicted: a network under the bridge's steps."""
 
 PredictX0Fn: TypeAlias = Callable[[Array, Array], Array]
 """(xt, step) -> x0: all that a sampler knows of a network."""

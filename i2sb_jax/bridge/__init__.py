@@ -1,35 +1,67 @@
-"""The Schrödinger bridge of I²SB as pure functions (arXiv 2302.05872).
+"""Diffusion bridges as pure functions: I²SB (arXiv 2302.05872) and its relatives.
 
-`schedule` holds the variances, `process` the Gaussian conditionals, `sampler` the way from X_1 to
-X_0, `noise` what it draws where it sees only a window of a picture. Nothing here knows of networks,
-devices or files.
+`schedule` holds I²SB's variances, `gaussian` a bridge by its coefficients and `families` those that
+are shipped; `process` the Gaussian conditionals, `target` what a network learns; `grid` the indices
+that a sampler visits, `walk` the one scan that every sampler is, `sampler` and `implicit` the ways
+from X_1 to X_0, `noise` what they draw where they see only a window of a picture. Nothing here
+knows of networks, devices or files.
 """
 
+from i2sb_jax.bridge.families import brownian_bridge, i2sb_bridge, ou_bridge, vp_bridge
+from i2sb_jax.bridge.gaussian import (
+    Bridge,
+    GaussianBridge,
+    diffusion_bridge,
+    make_gaussian_bridge,
+    signal_to_noise,
+)
+from i2sb_jax.bridge.grid import SPACINGS, step_grid
+from i2sb_jax.bridge.implicit import implicit_steps, sample_implicit
 from i2sb_jax.bridge.noise import window_normal
-from i2sb_jax.bridge.process import (
-    Moments,
-    marginal,
-    posterior,
-    posterior_sample,
+from i2sb_jax.bridge.process import Moments, marginal, posterior, posterior_sample, q_sample
+from i2sb_jax.bridge.sampler import SAMPLERS, make_sampler, posterior_steps, sample
+from i2sb_jax.bridge.schedule import BridgeSchedule, make_symmetric_schedule
+from i2sb_jax.bridge.target import (
+    PREDICTIONS,
+    WEIGHTINGS,
+    loss_weight,
     predict_x0,
-    q_sample,
     regression_target,
 )
-from i2sb_jax.bridge.sampler import Samples, sample
-from i2sb_jax.bridge.schedule import BridgeSchedule, make_symmetric_schedule, step_grid
+from i2sb_jax.bridge.walk import Samples, Steps, walk
 
 __all__ = [
+    "PREDICTIONS",
+    "SAMPLERS",
+    "SPACINGS",
+    "WEIGHTINGS",
+    "Bridge",
     "BridgeSchedule",
+    "GaussianBridge",
     "Moments",
     "Samples",
+    "Steps",
+    "brownian_bridge",
+    "diffusion_bridge",
+    "i2sb_bridge",
+    "implicit_steps",
+    "loss_weight",
+    "make_gaussian_bridge",
+    "make_sampler",
     "make_symmetric_schedule",
     "marginal",
+    "ou_bridge",
     "posterior",
     "posterior_sample",
+    "posterior_steps",
     "predict_x0",
     "q_sample",
     "regression_target",
     "sample",
+    "sample_implicit",
+    "signal_to_noise",
     "step_grid",
+    "vp_bridge",
+    "walk",
     "window_normal",
 ]

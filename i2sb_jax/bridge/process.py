@@ -2,14 +2,14 @@ r"""The bridge's Gaussian conditionals (I²SB sections 3.2 and 4.1).
 
 Marginal, Eq. (11):
     q(X_n | X_0, X_1) = N( σ̄²/(σ̄²+σ²)·X_0 + σ²/(σ̄²+σ²)·X_1 ,  σ²σ̄²/(σ̄²+σ²)·I )
-Regression target, Eq. (12):
-    ε = (X_n - X_0) / σ_n            so that  X̂_0 = X_n - σ_n·ε_θ(X_n, n)
 Posterior, Eq. (4), for m < n:
     p(X_m | X_0, X_n) = N( (1 - σ_m²/σ_n²)·X_0 + (σ_m²/σ_n²)·X_n ,  σ_m²·(1 - σ_m²/σ_n²)·I )
 OT-ODE, Eq. (13), the limit of vanishing β: the same means without noise (`deterministic=True`).
 
 Because σ and σ̄ both count β_n (see `schedule`), marginal and posterior agree with each other only
 to a relative variance of about 6e-4 at N = 1000. Published weights depend on this; it is kept.
+The marginal takes any bridge by its coefficients (`gaussian`); the posterior is I²SB's own, and
+`implicit` has that of any bridge.
 
 Steps are ints or int arrays [batch]; arrays are [batch, ...] of any rank, images or not.
 """
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from i2sb_jax.bridge.gaussian import Bridge
 from i2sb_jax.bridge.schedule import BridgeSchedule
 from i2sb_jax.types import Array, PRNGKey
 
@@ -41,13 +42,13 @@ def _expand(values: Array | int, like: Array) -> jax.Array:
     return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))
 
 
-def _at(values: Array, step: Array | int, like: Array) -> jax.Array:
-    """values[step] for each picture of `like` [batch, ...]."""
+def at_step(values: Array, step: Array | int, like: Array) -> jax.Array:
+    """values[step] for each picture of `like` [batch, ...], shaped to combine with it."""
     return _expand(jnp.asarray(values)[jnp.asarray(step)], like)
 
 
-def marginal(schedule: BridgeSchedule, step: Array | int, x0: Array, x1: Array) -> Moments:
-    """q(X_n | X_0, X_1), Eq. (11).
+def marginal(schedule: Bridge, step: Array | int, x0: Array, x1: Array) -> Moments:
+    """q(X_n | X_0, X_1), Eq. (11), or that of any bridge given by its coefficients.
 
     Args:
         schedule: the bridge.
@@ -58,16 +59,13 @@ def marginal(schedule: BridgeSchedule, step: Array | int, x0: Array, x1: Array) 
     Returns:
         Mean [batch, ...] and its standard deviation.
     """
-    var_fwd = _at(schedule.std_fwd, step, x0) ** 2
-    var_bwd = _at(schedule.std_bwd, step, x0) ** 2
-    total = var_fwd + var_bwd
-    mean = var_bwd / total * x0 + var_fwd / total * x1
-    return Moments(mean, jnp.sqrt(var_fwd * var_bwd / total))
+    a, b, c = (at_step(x, step, x0) for x in (schedule.a, schedule.b, schedule.c))
+    return Moments(b * x0 + a * x1, c)
 
 
 def q_sample(
     key: PRNGKey | None,
-    schedule: BridgeSchedule,
+    schedule: Bridge,
     step: Array | int,
     x0: Array,
     x1: Array,
@@ -82,21 +80,6 @@ def q_sample(
     if deterministic:
         return mean
     return mean + std * jax.random.normal(key, mean.shape, mean.dtype)
-
-
-def regression_target(
-    schedule: BridgeSchedule, step: Array | int, xt: Array, x0: Array
-) -> jax.Array:
-    """What the network is trained to output: ε = (X_n - X_0) / σ_n, Eq. (12); [batch, ...]."""
-    return (xt - x0) / _at(schedule.std_fwd, step, xt)
-
-
-def predict_x0(
-    schedule: BridgeSchedule, step: Array | int, xt: Array, output: Array, *, clip: bool = False
-) -> jax.Array:
-    """X̂_0 = X_n - σ_n·ε_θ, the inverse of Eq. (12); clipped to [-1, 1] if `clip`."""
-    x0 = xt - _at(schedule.std_fwd, step, xt) * output
-    return jnp.clip(x0, -1.0, 1.0) if clip else x0
 
 
 def posterior(
@@ -114,12 +97,13 @@ def posterior(
     Returns:
         Mean [batch, ...] and its standard deviation, which is zero at m = 0.
     """
-    var_prev = _at(schedule.std_fwd, step_prev, xt) ** 2
-    var = _at(schedule.std_fwd, step, xt) ** 2
-    weight_xt = var_prev / var
-    weight_x0 = (var - var_prev) / var
+    std_prev = at_step(schedule.std_fwd, step_prev, xt)
+    std_now = at_step(schedule.std_fwd, step, xt)
+    weight_xt = (std_prev / std_now) ** 2
+    # σ_n² - σ_m² as a product: neighbouring steps differ in few digits
+    weight_x0 = (std_now - std_prev) * (std_now + std_prev) / std_now**2
     # the last step adds no noise although σ_0 is not zero
-    std = jnp.where(_expand(step_prev, xt) == 0, 0.0, jnp.sqrt(var_prev * weight_x0))
+    std = jnp.where(_expand(step_prev, xt) == 0, 0.0, std_prev * jnp.sqrt(weight_x0))
     return Moments(weight_x0 * x0 + weight_xt * xt, std)
 
 

@@ -1,4 +1,4 @@
-r"""The symmetric noise schedule and the grids on which it is sampled.
+r"""The symmetric noise schedule.
 
 With β symmetric in time (I²SB section 4.1), the bridge needs two variances only,
 
@@ -6,7 +6,8 @@ With β symmetric in time (I²SB section 4.1), the bridge needs two variances on
     σ̄_n² = Σ_{k ≥ n} β_k        (noise still to come until X_1).            (2)
 
 Both sums include β_n: published weights were trained so. Hence σ_0 = √β_0 = 0.01 is not zero, and
-σ_n² + σ̄_n² = Σβ + β_n is not constant.
+σ_n² + σ̄_n² = Σβ + β_n is not constant. `families.i2sb_bridge` names both conventions, this one
+"inclusive" and the one without the second β_n "exact".
 """
 
 import dataclasses
@@ -36,6 +37,37 @@ class BridgeSchedule:
     std_bwd: Array
     noise_level: Array
     num_steps: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def a(self) -> Array:
+        """Weight of X_1 in the marginal, Eq. (11): σ²/(σ̄²+σ²), [num_steps]."""
+        var_fwd, var_bwd = self._variances()
+        return var_fwd / (var_fwd + var_bwd)
+
+    @property
+    def b(self) -> Array:
+        """Weight of X_0 in the marginal, Eq. (11): σ̄²/(σ̄²+σ²), [num_steps]."""
+        var_fwd, var_bwd = self._variances()
+        return var_bwd / (var_fwd + var_bwd)
+
+    @property
+    def c(self) -> Array:
+        """Standard deviation of the marginal, Eq. (11): σσ̄/√(σ̄²+σ²), [num_steps]."""
+        var_fwd, var_bwd = self._variances()
+        return (var_fwd * var_bwd / (var_fwd + var_bwd)) ** 0.5
+
+    @property
+    def scale(self) -> Array:
+        """What a network's output is in units of, Eq. (12): σ, [num_steps]."""
+        return _widen(self.std_fwd)
+
+    def _variances(self) -> tuple[Array, Array]:
+        return _widen(self.std_fwd) ** 2, _widen(self.std_bwd) ** 2
+
+
+def _widen(values: Array) -> Array:
+    """In float64 where that is at hand: of NumPy arrays, not of traced ones."""
+    return values.astype(np.float64) if isinstance(values, np.ndarray) else values
 
 
 def make_symmetric_schedule(*, num_steps: int, beta_max: float) -> BridgeSchedule:
@@ -68,50 +100,3 @@ def make_symmetric_schedule(*, num_steps: int, beta_max: float) -> BridgeSchedul
         noise_level=(np.linspace(1e-4, 1.0, num_steps) * num_steps).astype(np.float32),
         num_steps=num_steps,
     )
-
-
-def step_grid(
-    num_steps: int, nfe: int, *, spacing: str = "index", schedule: BridgeSchedule | None = None
-) -> tuple[int, ...]:
-    """The indices that a sampler of `nfe` network evaluations visits.
-
-    Args:
-        num_steps: N of the schedule.
-        nfe: network evaluations, 1 … num_steps - 1.
-        spacing: "index" spaces the indices evenly, accumulated in float and rounded half to even,
-            as the published results were sampled; "sigma" spaces σ evenly, which puts more steps
-            where β is small.
-        schedule: needed by "sigma".
-
-    Returns:
-        nfe + 1 ascending indices from 0 to num_steps - 1. The sampler walks them down.
-
-    Raises:
-        ValueError: nfe outside its range, an unknown spacing, or "sigma" without a schedule.
-    """
-    if not 1 <= nfe <= num_steps - 1:
-        raise ValueError(f"nfe={nfe} must lie in 1…{num_steps - 1} (num_steps - 1)")
-    if spacing == "index":
-        stride = (num_steps - 1) / nfe
-        position, steps = 0.0, []
-        for _ in range(nfe + 1):
-            steps.append(round(position))  # Python rounds half to even, as the reference did
-            position += stride
-        return tuple(steps)
-    if spacing == "sigma":
-        if schedule is None:
-            raise ValueError("spacing='sigma' needs the schedule")
-        return _sigma_grid(np.asarray(schedule.std_fwd, np.float64), nfe)
-    raise ValueError(f"spacing={spacing!r} is not known; choices: 'index', 'sigma'")
-
-
-def _sigma_grid(std_fwd: np.ndarray, nfe: int) -> tuple[int, ...]:
-    """Indices whose σ lie nearest to an even spacing, kept strictly ascending."""
-    last = len(std_fwd) - 1
-    targets = np.linspace(std_fwd[0], std_fwd[-1], nfe + 1)
-    steps = np.abs(std_fwd[None, :] - targets[:, None]).argmin(axis=1)
-    for i in range(1, nfe + 1):  # two targets may share a nearest index; each needs its own,
-        steps[i] = max(steps[i], steps[i - 1] + 1)
-    for i in range(nfe + 1):  # and room must be left for those that follow
-        steps[i] = min(steps[i], last - (nfe - i))
-    return tuple(int(step) for step in steps)

@@ -21,7 +21,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--list", type=path, help="file of names, a line each with a label or not: these pictures")
     add("--output", type=path, help="folder for results; default: evaluation/ in the run's folder")
     add("--nfe", help="network evaluations, such as 1,2,5,10,100; default: the run's")
-    add("--sampler", help="ddpm (SDE) or ode (OT-ODE); default: the run's")
+    add("--sampler", help="ddpm, ode, implicit, implicit2 or implicit3; default: the run's")
+    add("--spacing", help="of its steps: index, sigma or lambda; default: the run's")
+    add("--eta", type=float, help="of --sampler implicit, 0 (ODE) to 1 (posterior)")
     add("--seed", type=int, default=0, help="of all noise and of the intervals (default 0)")
     add("--limit", type=int, default=0, help="the first so many pictures; 0: all")
     add("--batch", type=int, help="pictures a device computes at once; default: the run's")
@@ -60,6 +62,6 @@ def with_flags(config: Config, given: argparse.Namespace) -> Config:
 
 def chosen_options(given: argparse.Namespace) -> Options:
     """How pictures are restored and measured."""
-    same = ("sampler", "seed", "clip", "dtype", "limit", "any_weights", "png")
+    same = ("sampler", "spacing", "eta", "seed", "clip", "dtype", "limit", "any_weights", "png")
     nfes = parse_nfes(given.nfe) if given.nfe else ()
     return Options(nfes=nfes, **{name: getattr(given, name) for name in same})

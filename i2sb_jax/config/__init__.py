@@ -10,24 +10,20 @@ from i2sb_jax.config.data import PAIRS, SOURCES, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
 from i2sb_jax.config.mapping import check_key, flatten, from_config_dict, map_paths, to_dict
 from i2sb_jax.config.run import check_same_run, load, save
+from i2sb_jax.config.sampling import SamplingConfig, check_nfe, check_sampler
 from i2sb_jax.config.sections import (
-    SAMPLERS,
     SCHEDULES,
     BridgeConfig,
     Config,
     MeshConfig,
     ModelConfig,
     OptimizerConfig,
-    SamplingConfig,
     TrainingConfig,
-    check_nfe,
-    check_sampler,
     check_seed,
 )
 
 __all__ = [
     "PAIRS",
-    "SAMPLERS",
     "SCHEDULES",
     "SOURCES",
     "BridgeConfig",

@@ -32,6 +32,8 @@ _MAY_CHANGE = {
     "training.wandb_project",
     "sampling.sampler",
     "sampling.nfe",
+    "sampling.spacing",
+    "sampling.eta",
     "sampling.batch_size",
     "sampling.clip",
     "evaluation.inception",

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from i2sb_jax.bridge import PREDICTIONS, WEIGHTINGS
 from i2sb_jax.config.checks import (
     check_at_least,
     check_at_most,
@@ -11,12 +12,12 @@ from i2sb_jax.config.checks import (
 )
 from i2sb_jax.config.data import PAIRS, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
+from i2sb_jax.config.sampling import SamplingConfig, check_nfe, check_sampler
 from i2sb_jax.corruptions import make_corruption
 from i2sb_jax.metrics import SSIM_SIDE
 from i2sb_jax.models import UNetConfig
 
 SCHEDULES = ("step", "cosine")
-SAMPLERS = ("ddpm", "ode")
 _SEEDS = 2**32  # without 64-bit mode JAX drops the bits above
 DISTRIBUTED = ("auto", "on", "off")
 MATMUL_PRECISIONS = ("default", "high", "highest")
@@ -27,16 +28,17 @@ BEST_METRICS = ("psnr", "ssim")  # the higher, the better
 _MAX_STEPS = 100_000  # of a bridge
 _MAX_SIDE = 2048  # pixels of a training picture
 _MAX_LEVELS, _MAX_BLOCKS, _MAX_WIDTH = 10, 16, 16_384  # of a network; ADM: 6, 2, 1024
-_MAX_BATCH = 4096  # pictures a device in one network call
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BridgeConfig:
-    """The Schrödinger bridge (I²SB section 3): its schedule, and SDE or OT-ODE."""
+    """The Schrödinger bridge (I²SB section 3): its schedule, SDE or OT-ODE, and what is learnt."""
 
     num_steps: int
     beta_max: float
     deterministic: bool
+    prediction: str
+    weighting: str
 
     def __post_init__(self):
         if self.num_steps < 2 or self.num_steps % 2:
@@ -48,6 +50,8 @@ class BridgeConfig:
         check_at_most("bridge.num_steps", self.num_steps, _MAX_STEPS, reason=reason)
         if not self.beta_max > 0:
             raise ValueError(f"bridge.beta_max={self.beta_max} must be positive")
+        check_choice("bridge.prediction", self.prediction, PREDICTIONS)
+        check_choice("bridge.weighting", self.weighting, WEIGHTINGS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,21 +196,6 @@ class MeshConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
-    """How pictures are restored, during training and by `i2sb-restore`."""
-
-    sampler: str
-    nfe: int
-    batch_size: int
-    clip: bool
-
-    def __post_init__(self):
-        check_at_least("sampling.batch_size", self.batch_size, 1)
-        reason = "a device computes so many pictures at once"
-        check_at_most("sampling.batch_size", self.batch_size, _MAX_BATCH, reason=reason)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that defines a run."""
 
@@ -281,19 +270,3 @@ def check_seed(key: str, seed: int) -> None:
     """Raises ValueError for a seed that random keys cannot be made of."""
     if not 0 <= seed < _SEEDS:
         raise ValueError(f"{key}={seed} must lie in 0…{_SEEDS - 1}")
-
-
-def check_nfe(nfe: int, num_steps: int, *, key: str = "nfe") -> None:
-    """Raises ValueError where a grid of `nfe` evaluations does not exist on `num_steps` steps."""
-    if not 1 <= nfe <= num_steps - 1:
-        raise ValueError(f"{key}={nfe} must lie in 1…{num_steps - 1} (num_steps - 1)")
-
-
-def check_sampler(sampler: str, *, deterministic_bridge: bool) -> None:
-    """Raises ValueError for an unknown sampler or one whose noise the network never saw."""
-    check_choice("sampler", sampler, SAMPLERS)
-    if sampler == "ddpm" and deterministic_bridge:
-        raise ValueError(
-            "sampler='ddpm' adds noise that a bridge trained with bridge.deterministic=True "
-            "never saw: use 'ode'"
-        )

@@ -138,10 +138,7 @@ def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> Non
     write_views(pictures, store, views, mesh=mesh, warn=warn)
     sharding.barrier("the pictures are there")
     config = model.config
-    make = functools.partial(
-        build.make_sample_fn, config, sampler=options.sampler, clip=options.clip,
-        dtype=options.dtype,
-    )  # fmt: skip
+    make = functools.partial(build.make_sample_fn, config, **options.sampling())
     params = sharding.replicate(model.params, mesh)
     batches = {nfe: batches_left(store, method_of(nfe), mesh) for nfe in options.nfes}
     total = sum(nfe * left for nfe, left in batches.items())

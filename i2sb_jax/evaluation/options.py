@@ -3,9 +3,11 @@
 import dataclasses
 from typing import Any
 
-from i2sb_jax.config import Config, check_nfe, check_sampler, check_seed
+from i2sb_jax import build
+from i2sb_jax.config import Config, check_seed
 
 _DTYPES = ("float32", "bfloat16")
+_SAMPLING = ("sampler", "spacing", "eta", "clip")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,7 +16,9 @@ class Options:
 
     Attributes:
         nfes: network evaluations, ascending, each its own row of figures.
-        sampler: "ddpm" (SDE) or "ode" (OT-ODE).
+        sampler: one of `bridge.SAMPLERS`.
+        spacing: of its steps, one of `bridge.SPACINGS`.
+        eta: of sampler "implicit", 0 … 1.
         seed: of all noise, and of the resampling behind intervals.
         clip: clip X̂_0 to [-1, 1] at each step.
         dtype: compute type, "float32" or "bfloat16".
@@ -25,6 +29,8 @@ class Options:
 
     nfes: tuple[int, ...] = ()
     sampler: str | None = None
+    spacing: str | None = None
+    eta: float | None = None
     seed: int = 0
     clip: bool | None = None
     dtype: str | None = None
@@ -45,21 +51,23 @@ class Options:
         if dtype not in _DTYPES:
             raise ValueError(f"dtype={dtype!r} must be {' or '.join(map(repr, _DTYPES))}")
         nfes = self.nfes or (config.sampling.nfe,)
+        given = {name: getattr(self, name) for name in _SAMPLING}
         for nfe in nfes:
-            check_nfe(nfe, config.bridge.num_steps)
-        sampler = config.sampling.sampler if self.sampler is None else self.sampler
-        check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
+            chosen = build.choose_sampling(config, nfe=nfe, **given)
         return dataclasses.replace(
             self,
             nfes=tuple(sorted(set(nfes))),
-            sampler=sampler,
-            clip=config.sampling.clip if self.clip is None else self.clip,
             dtype=dtype,
+            **{name: getattr(chosen, name) for name in _SAMPLING},
         )
 
     def settings(self) -> dict[str, Any]:
         """What of this shapes the pictures of one method, as JSON."""
-        return {name: getattr(self, name) for name in ("sampler", "seed", "clip", "dtype")}
+        return {name: getattr(self, name) for name in (*_SAMPLING, "seed", "dtype")}
+
+    def sampling(self) -> dict[str, Any]:
+        """What of this `build.make_sample_fn` takes, but for the evaluations."""
+        return {name: getattr(self, name) for name in (*_SAMPLING, "dtype")}
 
 
 def parse_nfes(text: str) -> tuple[int, ...]:

@@ -188,6 +188,8 @@ def _facts(model, data, store, options, pictures) -> dict[str, Any]:
         **({"unreadable": lost} if lost else {}),
         "image size": config.image_size,
         "sampler": options.sampler,
+        "spacing": options.spacing,
+        **({"eta": options.eta} if options.eta else {}),
         "seed": options.seed,
         "clip": options.clip,
         "compute type": options.dtype,
@@ -312,9 +314,8 @@ def _paths(model, data, store, options, numbers, *, nfe: int) -> np.ndarray:
     # X_1 itself lies at the position nfe, and is not recorded
     places = np.unique(np.linspace(nfe - 1, 0, _PATH_STATES - 1).round().astype(int))[::-1]
     sample_fn = build.make_sample_fn(
-        model.config, nfe=nfe, sampler=options.sampler, clip=options.clip, dtype=options.dtype,
-        record=tuple(int(place) for place in places),
-    )  # fmt: skip
+        model.config, nfe=nfe, record=tuple(int(place) for place in places), **options.sampling()
+    )
     device = jax.local_devices()[0]
     found = []
     for batch, rows in _batches(data, store, numbers):

@@ -136,6 +136,8 @@ class _Work:
         self._sampling = {
             "nfe": options.nfe,
             "sampler": options.sampler,
+            "spacing": options.spacing,
+            "eta": options.eta,
             "clip": options.clip,
             "record": _record(options),
         }

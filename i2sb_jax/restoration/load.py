@@ -41,7 +41,9 @@ def load_model(
 
     def predict(params: Params, xt: Array, step: Array, cond: Array | None = None) -> jax.Array:
         network = build.make_network(config)
-        predict_x0_fn = build.make_predict_x0(network, schedule, params, cond=cond)
+        predict_x0_fn = build.make_predict_x0(
+            network, schedule, params, cond=cond, prediction=config.bridge.prediction
+        )
         with jax.default_matmul_precision(config.matmul_precision):
             return predict_x0_fn(jnp.asarray(xt), step)
 

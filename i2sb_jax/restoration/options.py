@@ -4,9 +4,10 @@ import dataclasses
 import math
 from typing import Any
 
+from i2sb_jax import build
 from i2sb_jax.bridge.noise import BLOCK
 from i2sb_jax.checkpoint import LATEST, check_name
-from i2sb_jax.config import Config, check_nfe, check_sampler, check_seed
+from i2sb_jax.config import Config, check_seed
 from i2sb_jax.files import real_path
 
 
@@ -17,7 +18,9 @@ class Options:
     Attributes:
         checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a step.
         nfe: network evaluations.
-        sampler: "ddpm" (SDE) or "ode" (OT-ODE).
+        sampler: one of `bridge.SAMPLERS`.
+        spacing: of its steps, one of `bridge.SPACINGS`.
+        eta: of sampler "implicit", 0 … 1.
         seed: of all noise.
         clip: clip X̂_0 to [-1, 1] at each step.
         dtype: compute type, "float32" or "bfloat16".
@@ -39,6 +42,8 @@ class Options:
     checkpoint: str | int = LATEST
     nfe: int | None = None
     sampler: str | None = None
+    spacing: str | None = None
+    eta: float | None = None
     seed: int = 0
     clip: bool | None = None
     dtype: str | None = None
@@ -77,12 +82,11 @@ class Options:
         if tile < unit or tile % unit:
             right = max(unit, round(tile / unit) * unit)
             raise ValueError(f"tile={tile} must be a multiple of {unit}, e.g. {right}")
-        sampler = config.sampling.sampler if self.sampler is None else self.sampler
+        names = ("nfe", "sampler", "spacing", "eta", "clip")
+        chosen = build.choose_sampling(config, **{name: getattr(self, name) for name in names})
         resolved = dataclasses.replace(
             self,
-            nfe=config.sampling.nfe if self.nfe is None else self.nfe,
-            sampler=sampler,
-            clip=config.sampling.clip if self.clip is None else self.clip,
+            **{name: getattr(chosen, name) for name in names},
             dtype=config.model.dtype if self.dtype is None else self.dtype,
             tile=tile,
             overlap=tile // 4 // BLOCK * BLOCK if self.overlap is None else self.overlap,
@@ -92,9 +96,7 @@ class Options:
                 "side_by_side is for runs that learnt from sources and targets side by side in one "
                 "picture, which this is not"
             )
-        check_nfe(resolved.nfe, config.bridge.num_steps)
-        check_sampler(sampler, deterministic_bridge=config.bridge.deterministic)
-        if self.samples > 1 and sampler == "ode":
+        if self.samples > 1 and resolved.sampler == "ode":
             reason = "the run is an OT-ODE" if config.bridge.deterministic else "sampler='ode'"
             raise ValueError(
                 f"samples={self.samples} need noise, and {reason}, which draws none: all samples "

@@ -113,6 +113,8 @@ class Restorer:
         *,
         nfe: int | None = None,
         sampler: str | None = None,
+        spacing: str | None = None,
+        eta: float | None = None,
         seed: int = 0,
         mask: Array | None = None,
         names: Sequence[str] | None = None,
@@ -125,7 +127,9 @@ class Restorer:
             images: float32 [batch, h, w, 3] in [-1, 1], any size; of paired data the source, with
                 as many channels as it has.
             nfe: network evaluations, 1 … num_steps - 1; the run's choice if None.
-            sampler: "ddpm" or "ode"; the run's choice if None.
+            sampler: one of `bridge.SAMPLERS`; the run's choice if None.
+            spacing: of its steps, one of `bridge.SPACINGS`; the run's choice if None.
+            eta: of sampler "implicit"; the run's choice if None.
             seed: of all noise.
             mask: [batch, h, w, 1], 1 = hole; for inpainting runs, and only for them.
             names: one a picture; its number in the batch if None. Names decide the noise.
@@ -161,8 +165,8 @@ class Restorer:
         elif self.corruption.has_cond:
             x1, cond = images + self._noise(images, seed, names), images
         samples = self.from_x1(
-            x1, nfe=nfe, sampler=sampler, seed=seed, mask=mask, cond=cond, names=names, clip=clip,
-            record=record,
+            x1, nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, seed=seed, mask=mask,
+            cond=cond, names=names, clip=clip, record=record,
         )  # fmt: skip
         if record:
             return samples
@@ -175,6 +179,8 @@ class Restorer:
         *,
         nfe: int | None = None,
         sampler: str | None = None,
+        spacing: str | None = None,
+        eta: float | None = None,
         seed: int = 0,
         mask: Array | None = None,
         cond: Array | None = None,
@@ -191,7 +197,10 @@ class Restorer:
             parts = (None if x is None else x[i] for x in images)
             return Window(picture_key(seed, names[i]), *parts)
 
-        options = {"nfe": nfe, "sampler": sampler, "clip": clip, "record": record}
+        options = {
+            "nfe": nfe, "sampler": sampler, "spacing": spacing, "eta": eta, "clip": clip,
+            "record": record,
+        }  # fmt: skip
         results = list(self.stream(map(window, range(count)), **options))
         x0, *paths = (np.stack(field) for field in zip(*results, strict=True))
         whole = [path.swapaxes(0, 1)[:, :, :height, :width] for path in paths]
@@ -203,6 +212,8 @@ class Restorer:
         *,
         nfe: int | None = None,
         sampler: str | None = None,
+        spacing: str | None = None,
+        eta: float | None = None,
         clip: bool | None = None,
         record: tuple[int, ...] = (),
     ) -> Iterator[bridge.Samples]:
@@ -213,6 +224,8 @@ class Restorer:
                 before it go without waiting for a full batch.
             nfe: as in a call, like the rest.
             sampler: see there.
+            spacing: see there.
+            eta: see there.
             clip: see there.
             record: see there.
 
@@ -223,7 +236,10 @@ class Restorer:
         Raises:
             ValueError: nfe out of range, or a sampler that does not suit the run.
         """
-        options = {"nfe": nfe, "sampler": sampler, "clip": clip, "record": record}
+        options = {
+            "nfe": nfe, "sampler": sampler, "spacing": spacing, "eta": eta, "clip": clip,
+            "record": record,
+        }  # fmt: skip
         remaining, running = iter(windows), None
         while chunk := _next_batch(remaining, self.batch_size):
             # the next batch is made ready and handed over before the last one is waited for

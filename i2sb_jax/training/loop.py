@@ -199,6 +199,8 @@ def keyed_step(config: Config, *, gather: build.Gather | None = None) -> TrainSt
         deterministic=config.bridge.deterministic,
         accumulation_steps=config.training.accumulation_steps,
         skip_norm=config.optimizer.skip_norm,
+        prediction=config.bridge.prediction,
+        weighting=config.bridge.weighting,
     )
 
     def keyed(state: TrainState, batch: Batch, root: jax.Array):

@@ -1,5 +1,6 @@
 """One update as a pure function; `loop` is what jits it."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from i2sb_jax.bridge import BridgeSchedule
+from i2sb_jax.bridge import Bridge
 from i2sb_jax.losses import bridge_losses
 from i2sb_jax.training.state import TrainState, ema_decay_at
 from i2sb_jax.types import Batch, Params, PRNGKey
@@ -19,11 +20,13 @@ def make_train_step(
     *,
     apply_fn: Callable[..., jax.Array],
     tx: optax.GradientTransformation,
-    schedule: BridgeSchedule,
+    schedule: Bridge,
     ema_decay: float,
     deterministic: bool = False,
     accumulation_steps: int = 1,
     skip_norm: float = 0.0,
+    prediction: str = "epsilon",
+    weighting: str = "epsilon",
 ) -> TrainStep:
     """Builds (state, batch, key) -> (state, metrics).
 
@@ -36,12 +39,17 @@ def make_train_step(
         accumulation_steps: the batch is cut into so many micro-batches whose gradients are
             averaged before the one update; their sizes are equal.
         skip_norm: with a gradient longer than this, nothing but the step changes; 0: no limit.
+        prediction: what the network gives, as in `losses.bridge_loss`.
+        weighting: of its error, as there.
 
     Returns:
         The step. It folds nothing into `key`: the caller passes a fresh one a step. Metrics are
         float32 scalars: loss (mean over the batch), grad_norm (before any clipping) and, with
         skip_norm, skipped (1 for an update that was not made, else 0).
     """
+    losses_fn = functools.partial(
+        bridge_losses, deterministic=deterministic, prediction=prediction, weighting=weighting
+    )
 
     def loss_fn(params: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey) -> jax.Array:
         def predict_fn(xt, step, cond):
@@ -49,8 +57,7 @@ def make_train_step(
             rngs = {"dropout": dropout_key}
             return apply_fn({"params": params}, xt, noise_level, cond, train=True, rngs=rngs)
 
-        losses = bridge_losses(keys, schedule, predict_fn, batch, deterministic=deterministic)
-        return jnp.mean(losses)
+        return jnp.mean(losses_fn(keys, schedule, predict_fn, batch))
 
     def train_step(state: TrainState, batch: Batch, key: PRNGKey):
         batch = batch._replace(name=None, label=None)  # the loss needs neither

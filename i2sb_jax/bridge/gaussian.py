@@ -1,0 +1,140 @@
+r"""A Gaussian bridge by its coefficients: all that the loss and the implicit samplers know of one.
+
+Pinned at x_0 and x_T, a bridge is at index t (DBIM, arXiv 2405.15885, section 3)
+
+    q(x_t | x_0, x_T) = N( a_t·x_T + b_t·x_0 ,  c_t²·I ),                              (1)
+    λ_t = log(b_t / c_t),     SNR_t = e^{2λ_t}.                                        (2)
+
+If it is the bridge of a diffusion x_t | x_0 ~ N(α_t·x_0, σ_t²) with ρ_t = (α_t/σ_t)² pinned at T
+(DDBM, arXiv 2309.16948, section 4), then
+
+    a_t = (α_t/α_T)·ρ_T/ρ_t,    b_t = α_t·(1 - ρ_T/ρ_t),    c_t² = σ_t²·(1 - ρ_T/ρ_t).  (3)
+
+A network's output stands for (x_t - x_0) / s_t, with a scale s_t that belongs to the bridge.
+"""
+
+import dataclasses
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from i2sb_jax.bridge.schedule import BridgeSchedule
+from i2sb_jax.types import Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class GaussianBridge:
+    """Coefficients of a bridge at its discrete indices; a pytree, made by `make_gaussian_bridge`.
+
+    Index num_steps - 1 is T, where sampling starts at x_T = X_1; index 0 is where it ends.
+
+    Attributes:
+        a: weight of x_T, [num_steps], Eq. (1); 1 at T.
+        b: weight of x_0, [num_steps]; 0 at T, positive below.
+        c: standard deviation, [num_steps]; 0 at T, positive below (index 0 may be 0 as well).
+        scale: s, of what the network is trained on, [num_steps], positive.
+        noise_level: what the network is told of an index, [num_steps].
+        num_steps: N, static.
+    """
+
+    a: Array
+    b: Array
+    c: Array
+    scale: Array
+    noise_level: Array
+    num_steps: int = dataclasses.field(metadata={"static": True})
+
+
+Bridge: TypeAlias = BridgeSchedule | GaussianBridge
+"""What has a, b, c, scale and noise_level: a bridge by its coefficients, or I²SB's by its σ."""
+
+
+def make_gaussian_bridge(
+    *, a: Array, b: Array, c: Array, scale: Array, noise_level: Array | None = None
+) -> GaussianBridge:
+    """A bridge from its coefficients, Eq. (1).
+
+    Args:
+        a: weight of x_T at each index, [num_steps].
+        b: weight of x_0.
+        c: standard deviation.
+        scale: s_t, of the network's output.
+        noise_level: what the network is told; None: evenly from 1e-4·N to N, as I²SB does.
+
+    Returns:
+        The bridge, with float64 NumPy leaves: samplers compute their steps from them on the host.
+
+    Raises:
+        ValueError: lengths differ, a value is not finite, has the wrong sign, or λ does not fall
+            from each index to the next; the line names the first such index.
+    """
+    arrays = {"a": a, "b": b, "c": c, "scale": scale}
+    arrays = {name: np.asarray(values, np.float64) for name, values in arrays.items()}
+    num_steps = len(arrays["a"])
+    if noise_level is None:
+        noise_level = np.linspace(1e-4, 1.0, num_steps) * num_steps
+    arrays["noise_level"] = np.asarray(noise_level, np.float64)
+    for name, values in arrays.items():
+        if values.shape != (num_steps,) or num_steps < 2:
+            raise ValueError(
+                f"{name} has shape {values.shape}, must be [num_steps] as all others, at least 2 "
+                f"(a has {arrays['a'].shape})"
+            )
+        _refuse(~np.isfinite(values), name, values, "be finite")
+    below = np.arange(num_steps) < num_steps - 1
+    b, c = arrays["b"], arrays["c"]
+    _refuse((b < 0) | (below & (b == 0)), "b", b, "be positive below T")
+    _refuse((c < 0) | (below & (c == 0) & (np.arange(num_steps) > 0)), "c", c, "be positive")
+    _refuse(arrays["scale"] <= 0, "scale", arrays["scale"], "be positive")
+    rising = np.append(b[1:] * c[:-1] >= b[:-1] * c[1:], False)
+    # at T both are zero: the ratio has only a limit there
+    rising[-2] &= c[-1] > 0
+    _refuse(rising, "b/c", b / np.maximum(c, 1e-300), "fall from each index to the next")
+    return GaussianBridge(**arrays, num_steps=num_steps)
+
+
+def _refuse(wrong: np.ndarray, name: str, values: np.ndarray, rule: str) -> None:
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        raise ValueError(f"{name}[{index}]={values[index]:g} must {rule}")
+
+
+def diffusion_bridge(
+    *, alpha: Array, std: Array, scale: Array | None = None, noise_level: Array | None = None
+) -> GaussianBridge:
+    """The bridge of the diffusion x_t | x_0 ~ N(α_t·x_0, σ_t²), pinned at its last index, Eq. (3).
+
+    Args:
+        alpha: α, [num_steps].
+        std: σ, [num_steps].
+        scale: of the network's output; None: σ, as in I²SB's Eq. (12).
+        noise_level: as for `make_gaussian_bridge`.
+
+    Returns:
+        The bridge.
+
+    Raises:
+        ValueError: as `make_gaussian_bridge`.
+    """
+    alpha, std = np.asarray(alpha, np.float64), np.asarray(std, np.float64)
+    # σ² / α² grows with t; where it is 0 the bridge is at x_0
+    inverse_snr = (std / alpha) ** 2
+    share = inverse_snr / inverse_snr[-1]  # ρ_T / ρ_t
+    return make_gaussian_bridge(
+        a=alpha / alpha[-1] * share,
+        b=alpha * (1 - share),
+        c=std * np.sqrt(1 - share),
+        scale=std if scale is None else scale,
+        noise_level=noise_level,
+    )
+
+
+def signal_to_noise(bridge: Bridge) -> Array:
+    """SNR_t = b_t²/c_t² of Eq. (2), [num_steps]; 0 at T, where b goes to zero faster than c."""
+    xp = np if isinstance(bridge.b, np.ndarray) else jnp
+    c = xp.where(bridge.c > 0, bridge.c, 1.0)
+    at_end = (bridge.c == 0) & (bridge.b > 0)
+    return xp.where(at_end, xp.inf, (bridge.b / c) ** 2)

@@ -1,0 +1,60 @@
+"""How pictures are restored: the `sampling` section, and what a caller chooses in its place."""
+
+import dataclasses
+from typing import Any
+
+from i2sb_jax.bridge import SAMPLERS, SPACINGS, make_sampler
+from i2sb_jax.config.checks import check_at_least, check_at_most, check_choice
+
+_MAX_BATCH = 4096  # pictures a device in one network call
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How pictures are restored, during training, by `i2sb-restore` and by `i2sb-evaluate`."""
+
+    sampler: str
+    nfe: int
+    spacing: str
+    eta: float
+    batch_size: int
+    clip: bool
+
+    def __post_init__(self):
+        check_at_least("sampling.batch_size", self.batch_size, 1)
+        reason = "a device computes so many pictures at once"
+        check_at_most("sampling.batch_size", self.batch_size, _MAX_BATCH, reason=reason)
+        check_choice("sampler", self.sampler, SAMPLERS)
+        check_choice("spacing", self.spacing, SPACINGS)
+        make_sampler(self.sampler, eta=self.eta)  # checks that they go together
+
+    def replaced(self, **given: Any) -> "SamplingConfig":
+        """With what a caller chose, where that is not None.
+
+        An eta is of the sampler that it was chosen for: another sampler begins at 0.
+
+        Raises:
+            ValueError: a value that does not fit; one line.
+        """
+        changes = {name: value for name, value in given.items() if value is not None}
+        if changes.get("sampler", self.sampler) != self.sampler:
+            changes.setdefault("eta", 0.0)
+        return dataclasses.replace(self, **changes)
+
+
+def check_nfe(nfe: int, num_steps: int, *, key: str = "nfe") -> None:
+    """Raises ValueError where a grid of `nfe` evaluations does not exist on `num_steps` steps."""
+    if not 1 <= nfe <= num_steps - 1:
+        raise ValueError(f"{key}={nfe} must lie in 1…{num_steps - 1} (num_steps - 1)")
+
+
+def check_sampler(sampler: str, *, deterministic_bridge: bool) -> None:
+    """Raises ValueError for an unknown sampler or one whose noise the network never saw."""
+    check_choice("sampler", sampler, SAMPLERS)
+    if sampler == "ode" or not deterministic_bridge:
+        return
+    noise = "adds noise" if sampler == "ddpm" else "starts with a step of noise (booting)"
+    raise ValueError(
+        f"sampler={sampler!r} {noise} that a bridge trained with bridge.deterministic=True never "
+        "saw: use 'ode'"
+    )
