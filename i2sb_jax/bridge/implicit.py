@@ -109,53 +109,50 @@ def implicit_steps(
     xp = np if isinstance(bridge.c, np.ndarray) else jnp
     down = np.asarray(steps)[::-1]
     a, b, c = (xp.asarray(x)[down] for x in (bridge.a, bridge.b, bridge.c))
-    rows = [_boot(a[1], b[1], c[1], order)]
-    for i in range(1, len(down) - 1):
-        # the nodes before s = down[i] that have a finite λ: down[1] … down[i - 1]
-        usable = 1 if i == len(down) - 2 else min(order, i)
-        if usable == 1:
-            rows.append(_first_order(a, b, c, i, eta, order))
+    # Eq. (2) for all steps after booting, with κ and ω free of the difference c_t² - ω²
+    decay = b[1:-1] * c[2:] / (b[2:] * c[1:-1])  # e^{-h}
+    kappa = c[2:] / c[1:-1] * (1 - eta**2 * (1 - decay**2)) ** 0.5
+    omega = eta * c[2:] * (1 - decay**2) ** 0.5
+    newest = xp.concatenate([b[1:2], b[2:] - kappa * b[1:-1]])
+    older = xp.zeros((len(down) - 1, order - 1), newest.dtype)
+    noisy = np.arange(len(down) - 1) < len(down) - 2  # all but the last step
+    return Steps(
+        xt=xp.concatenate([xp.zeros_like(b[:1]), kappa]),
+        x0=xp.concatenate([newest[:, None], older], axis=1) + _corrections(xp, b, c, order),
+        x1=xp.concatenate([a[1:2], a[2:] - kappa * a[1:-1]]),
+        std=xp.where(noisy, xp.concatenate([c[1:2], omega]), 0.0),
+        known_std=xp.where(noisy, c[1:], 0.0),
+    )
+
+
+def _corrections(xp, b: Array, c: Array, order: int) -> Array:
+    """What Eq. (3) adds to the first order's weights of X̂_s, X̂_u, X̂_w, [nfe, order].
+
+    With p the slope of X̂_0 in λ between u and s, q that between w and u, the bracket's D₁ and D₂
+    are sums of p and q, and these are differences of predictions.
+    """
+    nfe = len(b) - 1
+    found = xp.zeros((nfe, order), b.dtype)
+    # λ of the nodes 1 … nfe - 1 of the walk: infinite at T, perhaps at the end
+    log_snr = xp.log(b[1:-1]) - xp.log(c[1:-1])
+    for usable in range(2, order + 1):
+        # the third step may look back to two predictions, all later ones to three
+        first, last = usable, (nfe - 1 if usable == order else min(usable + 1, nfe - 1))
+        if first >= last:
+            continue
+        h, h1, h2 = (
+            log_snr[first - k : last - k] - log_snr[first - k - 1 : last - k - 1]
+            for k in (0, 1, min(2, usable - 1))
+        )
+        one, two = xp.expm1(-h) + h, h**2 / 2 - h - xp.expm1(-h)
+        if usable == 2:
+            slope_p, slope_q = one, xp.zeros_like(one)
         else:
-            rows.append(_multistep(xp, a, b, c, i, usable, order))
-    columns = [xp.asarray([row[k] for row in rows]) for k in range(4)]
-    last = np.arange(len(rows)) == len(rows) - 1
-    return Steps(*columns[:3], xp.where(last, 0.0, columns[3]), xp.where(last, 0.0, c[1:]))
-
-
-def _boot(a_t, b_t, c_t, order: int) -> tuple:
-    """Eq. (1)."""
-    return (0.0 * a_t, _padded([b_t], order), a_t, c_t)
-
-
-def _first_order(a, b, c, i: int, eta: float, order: int) -> tuple:
-    """Eq. (2) from node i to node i + 1 of the walk, with κ and ω free of c_t² - ω²."""
-    s, t = i, i + 1
-    decay = (b[s] * c[t] / (b[t] * c[s])) ** 2  # e^{-2h}
-    kappa = c[t] / c[s] * (1 - eta**2 * (1 - decay)) ** 0.5
-    omega = eta * c[t] * (1 - decay) ** 0.5
-    return (kappa, _padded([b[t] - kappa * b[s]], order), a[t] - kappa * a[s], omega)
-
-
-def _multistep(xp, a, b, c, i: int, usable: int, order: int) -> tuple:
-    """Eq. (3) from node i to node i + 1 of the walk, with `usable` predictions."""
-    s, t = i, i + 1
-    log_snr = [xp.log(b[k] / c[k]) for k in range(i - usable + 1, i + 2)]
-    h = log_snr[-1] - log_snr[-2]
-    h1 = log_snr[-2] - log_snr[-3]
-    kappa = c[t] / c[s]
-    decay = xp.exp(-h)
-    first, second = decay + h - 1, h**2 / 2 - h + 1 - decay
-    if usable == 2:
-        weights = [1 - decay + first / h1, -first / h1]
-    else:
-        h2 = log_snr[-3] - log_snr[-4]
-        # D₁ and D₂ in the slopes p between s and u, q between u and the node before it
-        slope_p = (first * (2 * h1 + h2) + 2 * second) / (h1 + h2)
-        slope_q = -(first * h1 + 2 * second) / (h1 + h2)
-        weights = [1 - decay + slope_p / h1, slope_q / h2 - slope_p / h1, -slope_q / h2]
-    x0 = _padded([b[t] * weight for weight in weights], order)
-    return (kappa, x0, a[t] - kappa * a[s], 0.0 * kappa)
-
-
-def _padded(weights: list, order: int) -> list:
-    return [*weights, *[0.0 * weights[0]] * (order - len(weights))]
+            slope_p = (one * (2 * h1 + h2) + 2 * two) / (h1 + h2)
+            slope_q = -(one * h1 + 2 * two) / (h1 + h2)
+        weights = [slope_p / h1, slope_q / h2 - slope_p / h1, -slope_q / h2]
+        block = b[first + 1 : last + 1, None] * xp.stack(weights[:usable], axis=1)
+        rows = xp.concatenate([block, xp.zeros((len(h), order - usable), b.dtype)], axis=1)
+        before, after = xp.zeros((first, order), b.dtype), xp.zeros((nfe - last, order), b.dtype)
+        found = found + xp.concatenate([before, rows, after])
+    return found

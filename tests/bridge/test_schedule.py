@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from i2sb_jax.bridge import make_symmetric_schedule, step_grid
+from i2sb_jax.bridge import diffusion_bridge, i2sb_bridge, make_symmetric_schedule, step_grid
 from tests.golden import load
 
 CASES = [(1000, 0.3), (1000, 1.0), (100, 0.3), (50, 1.0)]
@@ -74,3 +74,43 @@ def test_bad_arguments():
         step_grid(10, 2, spacing="cosine")
     with pytest.raises(ValueError, match="needs the schedule"):
         step_grid(10, 2, spacing="sigma")
+
+
+# --- grids even in λ ------------------------------------------------------------------------------
+
+SCHEDULE = make_symmetric_schedule(num_steps=1000, beta_max=0.3)
+
+
+@pytest.mark.parametrize("nfe", [1, 2, 3, 10, 50, 999])
+def test_lambda_grid_is_even_below_the_end(nfe):
+    steps = step_grid(1000, nfe, spacing="lambda", schedule=SCHEDULE)
+    assert steps[0] == 0 and steps[-1] == 999 and len(steps) == nfe + 1
+    assert all(low < high for low, high in itertools.pairwise(steps))
+    if 2 <= nfe <= 10:
+        exact = i2sb_bridge(SCHEDULE)
+        log_snr = np.log(exact.b[:-1] / exact.c[:-1])
+        even = np.linspace(log_snr[0], log_snr[-1], nfe)
+        # the nearest index may be half of the largest step of λ away
+        worst = np.abs(np.diff(log_snr)).max() / 2
+        assert np.abs(log_snr[list(steps[:-1])] - even).max() <= worst
+        uneven = log_snr[list(step_grid(1000, nfe)[:-1])]
+        assert nfe == 2 or np.abs(uneven - even).max() > 3 * worst
+
+
+def test_lambda_grid_of_a_bridge_without_noise_at_its_end():
+    """λ is infinite at index 0, so the even part begins at index 1."""
+    time = np.linspace(0, 1, 21)
+    silent = diffusion_bridge(alpha=np.ones(21), std=np.sqrt(time), scale=np.ones(21))
+    for nfe in (1, 2, 3, 5, 20):
+        steps = step_grid(21, nfe, spacing="lambda", schedule=silent)
+        assert steps[0] == 0 and steps[-1] == 20 and len(steps) == nfe + 1
+        assert all(low < high for low, high in itertools.pairwise(steps))
+
+
+def test_grids_refuse_what_they_cannot_space():
+    with pytest.raises(ValueError, match=r"spacing='lambda' needs the schedule, of num_steps=10"):
+        step_grid(10, 2, spacing="lambda")
+    with pytest.raises(ValueError, match=r"needs the schedule, of num_steps=10"):
+        step_grid(10, 2, spacing="lambda", schedule=SCHEDULE)
+    with pytest.raises(ValueError, match=r"spacing='sigma' needs I²SB's schedule"):
+        step_grid(1000, 2, spacing="sigma", schedule=i2sb_bridge(SCHEDULE))
