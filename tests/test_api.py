@@ -24,14 +24,19 @@ SIGNATURES = {
     "bridge.make_symmetric_schedule": "* num_steps beta_max",
     "bridge.marginal": "schedule step x0 x1",
     "bridge.q_sample": "key schedule step x0 x1 * deterministic=",
-    "bridge.regression_target": "schedule step xt x0",
-    "bridge.predict_x0": "schedule step xt output * clip=",
+    "bridge.regression_target": "schedule step xt x0 * prediction=",
+    "bridge.predict_x0": "schedule step xt output * prediction= clip=",
     "bridge.posterior": "schedule step_prev step xt x0",
     "bridge.posterior_sample": "key schedule step_prev step xt x0 * deterministic=",
     "bridge.step_grid": "num_steps nfe * spacing= schedule=",
     "bridge.sample": (
         "key schedule predict_x0_fn x1 * steps mask= deterministic= record= normal_fn="
     ),
+    "bridge.sample_implicit": (
+        "key schedule predict_x0_fn x1 * steps mask= eta= order= record= normal_fn="
+    ),
+    "bridge.make_sampler": "name * eta=",
+    "bridge.make_gaussian_bridge": "* a b c scale noise_level=",
     "models.UNetConfig": (
         "* model_channels channel_mult num_res_blocks attention_downsamples head_channels "
         "in_channels= out_channels= norm_groups= dropout= dtype= remat="
@@ -44,16 +49,20 @@ SIGNATURES = {
     "interop.params_from_state_dict": "state_dict config",
     "interop.load_model_folder": "path * checkpoint=",
     "interop.load_weights": "source abstract * checkpoint=",
-    "losses.bridge_loss": "key schedule predict_fn batch * deterministic=",
-    "losses.bridge_losses": "keys schedule predict_fn batch * deterministic=",
+    "losses.bridge_loss": (
+        "key schedule predict_fn batch * deterministic= prediction= weighting="
+    ),
+    "losses.bridge_losses": (
+        "keys schedule predict_fn batch * deterministic= prediction= weighting="
+    ),
     "training.make_train_step": (
         "* apply_fn tx schedule ema_decay deterministic= accumulation_steps= "
-        "skip_norm="
+        "skip_norm= prediction= weighting="
     ),
     "restoration.Restorer.from_workdir": "path * checkpoint= dtype= on_evaluation=",
     "restoration.load_model": "path * checkpoint=",
     "restoration.Restorer.__call__": (
-        "self images * nfe= sampler= seed= mask= names= clip= record="
+        "self images * nfe= sampler= spacing= eta= seed= mask= names= clip= record="
     ),
     "metrics.psnr": "a b * data_range=",
     "metrics.ssim": "a b * data_range=",
@@ -65,7 +74,9 @@ def exported():
     for package in PACKAGES:
         module = importlib.import_module(f"i2sb_jax.{package}")
         for name in module.__all__:
-            yield name, getattr(module, name)
+            value = getattr(module, name)
+            if inspect.isfunction(value) or inspect.isclass(value):  # no alias, no tuple of names
+                yield name, value
     for module in MODULES:
         module = importlib.import_module(f"i2sb_jax.{module}")
         for name, value in vars(module).items():

@@ -4,9 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import build
+from i2sb_jax import bridge, build
 from i2sb_jax.data.channels import PairedDegradation
-from tests.training.tiny import make_config
+from i2sb_jax.losses import bridge_loss
+from i2sb_jax.training import create_state, loop, make_optimizer
+from tests.training.tiny import make_batch, make_config
 
 pytest.importorskip("ml_collections")
 
@@ -45,3 +47,38 @@ def test_channels(changes, inputs, outputs):
     sample = build.make_sample_fn(config)
     restored = jax.eval_shape(lambda params: sample(keys, params, x1, None, cond), params)
     assert restored.x0.shape == shapes[0]
+
+
+@pytest.mark.parametrize("prediction", bridge.PREDICTIONS)
+def test_what_the_run_predicts_reaches_loss_and_sampler(monkeypatch, prediction):
+    """A network that always gives 0.25: one evaluation ends near the X̂_0 that this stands for."""
+    config = make_config(
+        bridge={"prediction": prediction, "weighting": "x0"}, sampling={"sampler": "ode"}
+    )
+    schedule = build.make_schedule(config)
+
+    class Constant:
+        def apply(self, variables, x, noise_level, cond=None, **options):
+            return 0.25 + variables["params"] * x
+
+    monkeypatch.setattr(build, "make_network", lambda config, **_: Constant())
+    x1 = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
+    keys = jax.random.split(jax.random.key(0), 2)
+    samples = build.make_sample_fn(config, nfe=1, record=(0,))(keys, 0.0, x1, None, None)
+    expected = bridge.predict_x0(schedule, 999, x1, np.full_like(x1, 0.25), prediction=prediction)
+    np.testing.assert_allclose(samples.x0_path[0], expected, atol=1e-6)
+    others = [name for name in bridge.PREDICTIONS if name != prediction]
+    for other in others:
+        wrong = bridge.predict_x0(schedule, 999, x1, np.full_like(x1, 0.25), prediction=other)
+        assert np.abs(np.asarray(wrong - expected)).max() > 0.01
+
+    batch, root = make_batch(4), jax.random.key(0)
+    tx = make_optimizer(config.optimizer, num_steps=config.training.num_steps)
+    _, metrics = loop.keyed_step(config)(create_state(np.float32(0), tx), batch, root)
+
+    def predict_fn(xt, step, cond):
+        return np.float32(0.25) + 0 * xt
+
+    key = jax.random.split(jax.random.fold_in(root, 0))[0]
+    expected = bridge_loss(key, schedule, predict_fn, batch, prediction=prediction, weighting="x0")
+    assert float(metrics["loss"]) == pytest.approx(float(expected), rel=1e-5)

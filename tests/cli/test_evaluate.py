@@ -71,9 +71,12 @@ def test_restored_pictures_are_those_of_i2sb_restore(tool, root, tmp_path, monke
     from i2sb_jax.restoration.options import Options
 
     status, _, _ = tool("--model", root / "model", "--data", root / "clean", "--nfe", "3",
+                        "--sampler", "implicit2", "--spacing", "lambda",
                         "--limit", "2", "--png", "--output", tmp_path / "e")  # fmt: skip
     assert status == 0
-    options = Options(nfe=3, degrade=True)
+    facts = json.loads((tmp_path / "e" / "results.json").read_text())["facts"]
+    assert (facts["sampler"], facts["spacing"]) == ("implicit2", "lambda")
+    options = Options(nfe=3, sampler="implicit2", spacing="lambda", degrade=True)
     restore_folder(root / "model", root / "clean", tmp_path / "r", options, quiet=True)
     for number in range(2):
         ours = tmp_path / "e" / "png" / "nfe-3" / f"{number:06d}_{number:02d}.png.png"
@@ -149,6 +152,8 @@ def test_results_do_not_go_where_pictures_come_from(tool, root, tmp_path):
         (["--data", "CLEAN", "--checkpoint", "best"], "best"),
         (["--data", "CLEAN", "--stampler", "ode"], "unrecognized arguments: --stampler"),
         (["--data", "CLEAN", "--sampler", "euler"], "sampler='euler' is not known"),
+        (["--data", "CLEAN", "--spacing", "even"], "spacing='even' is not known"),
+        (["--data", "CLEAN", "--eta", "0.5"], "eta=0.5 is of sampler='implicit'"),
         (["--make-stats", "CLEAN", "out.npz"], "evaluation.inception names no file"),
     ],
 )

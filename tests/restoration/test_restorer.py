@@ -1,10 +1,13 @@
 """A bridge as a function on pictures: sizes, company, noise, holes."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 from i2sb_jax import bridge, build, interop
+from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.restoration import Restorer
 from tests.training.tiny import make_config
 
@@ -61,6 +64,31 @@ def test_it_is_the_samplers_result(restorer):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
     restored = restorer(image, nfe=3, sampler="ode")
     np.testing.assert_allclose(restored, np.clip(expected.x0, -1, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampler": "ddpm", "spacing": "sigma"},
+        {"sampler": "implicit", "spacing": "lambda", "eta": 0.5},
+        {"sampler": "implicit3", "spacing": "lambda"},
+    ],
+    ids=str,
+)
+def test_every_sampler_and_grid_is_taken(restorer, options):
+    config, image = restorer.config, pictures(1)
+    schedule, network = build.make_schedule(config), build.make_network(config)
+    sampler = bridge.make_sampler(options["sampler"], eta=options.get("eta", 0.0))
+    expected = sampler(
+        jax.random.wrap_key_data(picture_key(0, "a")), schedule,
+        build.make_predict_x0(network, schedule, restorer._params), image,
+        steps=bridge.step_grid(1000, 4, spacing=options["spacing"], schedule=schedule),
+        normal_fn=functools.partial(bridge.window_normal, origin=np.zeros(2, np.int32)),
+    )  # fmt: skip
+    restored = restorer(image, nfe=4, names=["a"], **options)
+    np.testing.assert_allclose(restored, np.clip(expected.x0, -1, 1), atol=2e-5)
+    plain = restorer(image, nfe=4, names=["a"])
+    assert np.abs(restored - plain).max() > 1e-3
 
 
 @pytest.mark.parametrize("size", [(16, 16), (15, 33), (1, 1), (50, 8)])
@@ -145,6 +173,13 @@ def test_clear_errors(restorer, inpainter):
         inpainter(image)
     with pytest.raises(ValueError, match="never saw"):
         inpainter(image, sampler="ddpm", mask=np.ones((1, 16, 16, 1)))
+    for sampler in ("implicit", "implicit2", "implicit3"):
+        with pytest.raises(ValueError, match=f"sampler='{sampler}' starts with a step of noise"):
+            inpainter(image, sampler=sampler, mask=np.ones((1, 16, 16, 1)))
+    with pytest.raises(ValueError, match=r"eta=0\.5 is of sampler='implicit'"):
+        restorer(image, eta=0.5)
+    with pytest.raises(ValueError, match="spacing='even' is not known"):
+        restorer(image, spacing="even")
     with pytest.raises(ValueError, match="sampler='euler' is not known"):
         restorer(image, sampler="euler")
     with pytest.raises(ValueError, match=r"must be \[batch, h, w, 3\]"):

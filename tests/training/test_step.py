@@ -21,18 +21,21 @@ def make_step(tx, **options):
     return make_train_step(apply_fn=linear_apply, tx=tx, schedule=SCHEDULE, **options)
 
 
-def test_step_descends_along_the_loss_gradient():
+@pytest.mark.parametrize(
+    "learnt", [{}, {"prediction": "x0"}, {"prediction": "v", "weighting": "min_snr"}], ids=str
+)
+def test_step_descends_along_the_loss_gradient(learnt):
     tx = optax.sgd(0.1)
     state = create_state(linear_params(), tx)
     batch = make_batch(4)
-    new, metrics = make_step(tx)(state, batch, KEY)
+    new, metrics = make_step(tx, **learnt)(state, batch, KEY)
 
     def loss(params):
         def predict_fn(xt, step, cond):
             level = jnp.asarray(SCHEDULE.noise_level)[step]
             return linear_apply({"params": params}, xt, level, cond)
 
-        return bridge_loss(jax.random.split(KEY)[0], SCHEDULE, predict_fn, batch)
+        return bridge_loss(jax.random.split(KEY)[0], SCHEDULE, predict_fn, batch, **learnt)
 
     value, grads = jax.value_and_grad(loss)(state.params)
     assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-6)
