@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
 
-.PHONY: quickstart evaluate test test-slow lint clean
+.PHONY: quickstart evaluate docs test test-slow lint clean
 
 quickstart: $(VENV)/.quickstart
 	$(BIN)/i2sb-train --config configs/quickstart.py --workdir $(RUN)
@@ -15,6 +15,9 @@ quickstart: $(VENV)/.quickstart
 evaluate: $(VENV)/.quickstart
 	$(BIN)/python -m experiments.quickstart.held_out $(RUN)/windows --windows 64
 	$(BIN)/i2sb-evaluate --model $(RUN) --data $(RUN)/windows --nfe 1,2,5,10,20,50 --baseline
+
+docs: $(VENV)/.test
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -27,7 +30,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs docs/_build
 
 # An environment a folder, made once; a stamp names what was installed into it.
 $(BIN)/python:

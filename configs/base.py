@@ -29,8 +29,9 @@ def get_config() -> ml_collections.ConfigDict:
 
 def _bridge() -> ml_collections.ConfigDict:
     bridge = ml_collections.ConfigDict()
+    bridge.name = "i2sb"  # i2sb (published weights) | i2sb-exact | brownian | vp | ou
     bridge.num_steps = 1000  # N, even
-    bridge.beta_max = 0.3  # nominal peak of N·β; 0.3 or 1.0 in the paper
+    bridge.beta_max = 0.3  # of i2sb: nominal peak of N·β; 0.3 or 1.0 in the paper
     bridge.deterministic = False  # False: SDE; True: OT-ODE, no noise in training or sampling
     bridge.prediction = "epsilon"  # what the network gives: epsilon (Eq. 12) | x0 | v
     bridge.weighting = "epsilon"  # of its error: epsilon | x0 | v | snr | min_snr | truncated_snr

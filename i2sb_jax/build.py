@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from i2sb_jax import bridge, corruptions, models
 from i2sb_jax.bridge.walk import NormalFn
-from i2sb_jax.config import Config, SamplingConfig, check_nfe, check_sampler
+from i2sb_jax.config import Config, SamplingConfig, check_nfe, check_sampler, check_spacing
 from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.types import Array, Params, PredictX0Fn, PRNGKey
 
@@ -20,10 +20,10 @@ SampleFn = Callable[..., bridge.Samples]
 Gather = Callable[[Params], Params]
 
 
-def make_schedule(config: Config) -> bridge.BridgeSchedule:
-    """The bridge's schedule."""
-    return bridge.make_symmetric_schedule(
-        num_steps=config.bridge.num_steps, beta_max=config.bridge.beta_max
+def make_schedule(config: Config) -> bridge.Bridge:
+    """The bridge: I²SB's schedule, or one by its coefficients."""
+    return bridge.make_bridge(
+        config.bridge.name, num_steps=config.bridge.num_steps, beta_max=config.bridge.beta_max
     )
 
 
@@ -82,7 +82,7 @@ def init_params(key: PRNGKey, config: Config) -> Params:
 
 def make_predict_x0(
     network: models.UNet,
-    schedule: bridge.BridgeSchedule,
+    schedule: bridge.Bridge,
     params: Params,
     *,
     cond: Array | None = None,
@@ -189,4 +189,5 @@ def choose_sampling(config: Config, **given: Any) -> SamplingConfig:
     chosen = config.sampling.replaced(**given)
     check_nfe(chosen.nfe, config.bridge.num_steps)
     check_sampler(chosen.sampler, deterministic_bridge=config.bridge.deterministic)
+    check_spacing(chosen.spacing, bridge_name=config.bridge.name)
     return chosen

@@ -1,6 +1,7 @@
 """What a configuration builds: the network's channels follow from corruption and data."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -47,6 +48,33 @@ def test_channels(changes, inputs, outputs):
     sample = build.make_sample_fn(config)
     restored = jax.eval_shape(lambda params: sample(keys, params, x1, None, cond), params)
     assert restored.x0.shape == shapes[0]
+
+
+@pytest.mark.parametrize("name", bridge.BRIDGES)
+def test_a_bridge_by_its_name_reaches_loss_and_sampler(monkeypatch, name):
+    """A network that always gives 0.1 and every sampler: X̂_0 is by the bridge's own scale."""
+    config = make_config(bridge={"name": name, "num_steps": 50})
+    made = bridge.make_bridge(name, num_steps=50, beta_max=0.3)
+
+    class Constant:
+        def apply(self, variables, x, noise_level, cond=None, **options):
+            return jnp.full_like(x, 0.1) + 0 * variables["params"]
+
+    monkeypatch.setattr(build, "make_network", lambda config, **_: Constant())
+    x1, keys = np.zeros((2, 16, 16, 3), np.float32), jax.random.split(jax.random.key(0), 2)
+    for sampler in bridge.SAMPLERS:
+        sample_fn = build.make_sample_fn(config, nfe=4, sampler=sampler, spacing="lambda",
+                                         record=(3,))  # fmt: skip
+        samples = sample_fn(keys, 0.0, x1, None, None)
+        np.testing.assert_allclose(samples.x0_path, -0.1 * made.scale[-1], rtol=1e-5)
+        assert np.isfinite(samples.x0).all()
+
+    batch, tx = make_batch(4), make_optimizer(config.optimizer, num_steps=1)
+    state = create_state(np.float32(0), tx)
+    _, metrics = loop.keyed_step(config)(state, batch, jax.random.key(0))
+    key = jax.random.split(jax.random.fold_in(jax.random.key(0), 0))[0]
+    expected = bridge_loss(key, made, lambda xt, *_: jnp.full_like(xt, 0.1), batch)
+    assert float(metrics["loss"]) == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("prediction", bridge.PREDICTIONS)

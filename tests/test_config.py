@@ -197,6 +197,8 @@ def test_no_key_may_be_missing(key):
             {"bridge.deterministic": True, "sampling.sampler": "implicit"},
             ("sampler='implicit'", "booting", "'ode'"),
         ),
+        ({"bridge.name": "vpp"}, ("bridge.name='vpp'", "did you mean 'vp'")),
+        ({"bridge.name": "ou", "sampling.spacing": "sigma"}, ("'sigma'", "'ou'", "'lambda'")),
         ({"bridge.prediction": "noise"}, ("bridge.prediction='noise'", "epsilon, x0, v")),
         ({"bridge.weighting": "snr2"}, ("bridge.weighting='snr2'", "did you mean 'snr'")),
         ({"sampling.nfe": 0}, ("sampling.nfe=0", "1…999")),

@@ -125,6 +125,7 @@ OTHER = {
     "matmul_precision": "highest",
     "bridge.num_steps": 500,
     "bridge.deterministic": True,
+    "bridge.name": "vp",
     "bridge.prediction": "v",
     "bridge.weighting": "min_snr",
     "model.model_channels": 128,

@@ -7,7 +7,14 @@ from X_1 to X_0, `noise` what they draw where they see only a window of a pictur
 knows of networks, devices or files.
 """
 
-from i2sb_jax.bridge.families import brownian_bridge, i2sb_bridge, ou_bridge, vp_bridge
+from i2sb_jax.bridge.families import (
+    BRIDGES,
+    brownian_bridge,
+    i2sb_bridge,
+    make_bridge,
+    ou_bridge,
+    vp_bridge,
+)
 from i2sb_jax.bridge.gaussian import (
     Bridge,
     GaussianBridge,
@@ -31,6 +38,7 @@ from i2sb_jax.bridge.target import (
 from i2sb_jax.bridge.walk import Samples, Steps, walk
 
 __all__ = [
+    "BRIDGES",
     "PREDICTIONS",
     "SAMPLERS",
     "SPACINGS",
@@ -46,6 +54,7 @@ __all__ = [
     "i2sb_bridge",
     "implicit_steps",
     "loss_weight",
+    "make_bridge",
     "make_gaussian_bridge",
     "make_sampler",
     "make_symmetric_schedule",

@@ -7,14 +7,43 @@ r"""The bridges that are shipped, by their coefficients.
 | `brownian_bridge` | Brownian bridge, BBDM | arXiv 2205.07680, section 3 |
 | `vp_bridge` | variance-preserving bridge of DDBM | arXiv 2309.16948, section 4 |
 | `ou_bridge` | Ornstein-Uhlenbeck bridge, GOUB | arXiv 2312.10299, section 3 |
+
+`make_bridge` makes each by its name in a configuration.
 """
 
 import numpy as np
 
-from i2sb_jax.bridge.gaussian import GaussianBridge, diffusion_bridge, make_gaussian_bridge
-from i2sb_jax.bridge.schedule import BridgeSchedule
+from i2sb_jax.bridge.gaussian import (
+    Bridge,
+    GaussianBridge,
+    diffusion_bridge,
+    make_gaussian_bridge,
+)
+from i2sb_jax.bridge.schedule import BridgeSchedule, make_symmetric_schedule
 
 CONVENTIONS = ("exact", "inclusive")
+BRIDGES = ("i2sb", "i2sb-exact", "brownian", "vp", "ou")
+
+
+def make_bridge(name: str, *, num_steps: int, beta_max: float) -> Bridge:
+    """A bridge by its name.
+
+    Args:
+        name: "i2sb", the schedule as published weights were trained; "i2sb-exact", its exact
+            convention in training too; "brownian", "vp" or "ou", with their papers' parameters.
+        num_steps: N; even for I²SB's.
+        beta_max: of I²SB's schedule; others take none.
+
+    Raises:
+        ValueError: another name, or as the function that makes it.
+    """
+    if name not in BRIDGES:
+        raise ValueError(f"bridge={name!r} is not known: choose of {', '.join(BRIDGES)}")
+    if name in ("i2sb", "i2sb-exact"):
+        schedule = make_symmetric_schedule(num_steps=num_steps, beta_max=beta_max)
+        return schedule if name == "i2sb" else i2sb_bridge(schedule)
+    makers = {"brownian": brownian_bridge, "vp": vp_bridge, "ou": ou_bridge}
+    return makers[name](num_steps=num_steps)
 
 
 def i2sb_bridge(schedule: BridgeSchedule, *, convention: str = "exact") -> GaussianBridge:

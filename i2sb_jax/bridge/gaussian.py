@@ -23,6 +23,8 @@ import numpy as np
 from i2sb_jax.bridge.schedule import BridgeSchedule
 from i2sb_jax.types import Array
 
+_PINNED = 1e-6  # how far a, b, c may be from 1, 0, 0 at T
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,8 +70,9 @@ def make_gaussian_bridge(
         The bridge, with float64 NumPy leaves: samplers compute their steps from them on the host.
 
     Raises:
-        ValueError: lengths differ, a value is not finite, has the wrong sign, or λ does not fall
-            from each index to the next; the line names the first such index.
+        ValueError: lengths differ, a value is not finite or has the wrong sign, the last index is
+            not x_T itself, or λ does not fall from each index to the next; the line names the
+            first such index.
     """
     arrays = {"a": a, "b": b, "c": c, "scale": scale}
     arrays = {name: np.asarray(values, np.float64) for name, values in arrays.items()}
@@ -89,9 +92,11 @@ def make_gaussian_bridge(
     _refuse((b < 0) | (below & (b == 0)), "b", b, "be positive below T")
     _refuse((c < 0) | (below & (c == 0) & (np.arange(num_steps) > 0)), "c", c, "be positive")
     _refuse(arrays["scale"] <= 0, "scale", arrays["scale"], "be positive")
-    rising = np.append(b[1:] * c[:-1] >= b[:-1] * c[1:], False)
-    # at T both are zero: the ratio has only a limit there
-    rising[-2] &= c[-1] > 0
+    for name, end in (("a", 1.0), ("b", 0.0), ("c", 0.0)):
+        loose = ~below & (abs(arrays[name] - end) > _PINNED)
+        _refuse(loose, name, arrays[name], f"be {end:g}: sampling starts at x_T itself")
+    # the ratio at T, 0/0, has only a limit
+    rising = np.append(b[1:-1] * c[:-2] >= b[:-2] * c[1:-1], [False, False])
     _refuse(rising, "b/c", b / np.maximum(c, 1e-300), "fall from each index to the next")
     return GaussianBridge(**arrays, num_steps=num_steps)
 

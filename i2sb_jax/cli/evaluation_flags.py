@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 
+from i2sb_jax.bridge import SAMPLERS, SPACINGS
 from i2sb_jax.cli import startup
 from i2sb_jax.config import Config, EvaluationConfig
 from i2sb_jax.evaluation.options import Options, parse_nfes
@@ -21,8 +22,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--list", type=path, help="file of names, a line each with a label or not: these pictures")
     add("--output", type=path, help="folder for results; default: evaluation/ in the run's folder")
     add("--nfe", help="network evaluations, such as 1,2,5,10,100; default: the run's")
-    add("--sampler", help="ddpm, ode, implicit, implicit2 or implicit3; default: the run's")
-    add("--spacing", help="of its steps: index, sigma or lambda; default: the run's")
+    add("--sampler", help=f"{', '.join(SAMPLERS)}; default: the run's")
+    add("--spacing", help=f"of its steps: {', '.join(SPACINGS)}; default: the run's")
     add("--eta", type=float, help="of --sampler implicit, 0 (ODE) to 1 (posterior)")
     add("--seed", type=int, default=0, help="of all noise and of the intervals (default 0)")
     add("--limit", type=int, default=0, help="the first so many pictures; 0: all")

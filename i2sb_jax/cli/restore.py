@@ -6,6 +6,7 @@ i2sb-restore --workdir RUN --input PICTURES --output OUT [--nfe K] [--preview] â
 import argparse
 import dataclasses
 
+from i2sb_jax.bridge import SAMPLERS, SPACINGS
 from i2sb_jax.cli import startup
 from i2sb_jax.restoration.folder import Outcome, restore_folder
 from i2sb_jax.restoration.options import Options
@@ -35,8 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", required=True, help="folder for results of the same names")
     add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
     add("--nfe", type=int, help="network evaluations; default: the run's")
-    add("--sampler", help="ddpm, ode, implicit, implicit2 or implicit3; default: the run's")
-    add("--spacing", help="of its steps: index, sigma or lambda; default: the run's")
+    add("--sampler", help=f"{', '.join(SAMPLERS)}; default: the run's")
+    add("--spacing", help=f"of its steps: {', '.join(SPACINGS)}; default: the run's")
     add("--eta", type=float, help="of --sampler implicit, 0 (ODE) to 1 (posterior)")
     add("--seed", type=int, default=0, help="of all noise (default 0)")
     add("--clip", action="store_const", const=True, help="clip every predicted X_0 to [-1, 1]")

@@ -10,7 +10,7 @@ from i2sb_jax.config.data import PAIRS, SOURCES, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
 from i2sb_jax.config.mapping import check_key, flatten, from_config_dict, map_paths, to_dict
 from i2sb_jax.config.run import check_same_run, load, save
-from i2sb_jax.config.sampling import SamplingConfig, check_nfe, check_sampler
+from i2sb_jax.config.sampling import SamplingConfig, check_nfe, check_sampler, check_spacing
 from i2sb_jax.config.sections import (
     SCHEDULES,
     BridgeConfig,
@@ -40,6 +40,7 @@ __all__ = [
     "check_same_run",
     "check_sampler",
     "check_seed",
+    "check_spacing",
     "flatten",
     "from_config_dict",
     "load",

@@ -48,6 +48,15 @@ def check_nfe(nfe: int, num_steps: int, *, key: str = "nfe") -> None:
         raise ValueError(f"{key}={nfe} must lie in 1…{num_steps - 1} (num_steps - 1)")
 
 
+def check_spacing(spacing: str, *, bridge_name: str) -> None:
+    """Raises ValueError for a spacing by σ of a bridge that has none."""
+    if spacing == "sigma" and bridge_name != "i2sb":
+        raise ValueError(
+            f"spacing='sigma' does not go with bridge.name={bridge_name!r}: only 'i2sb' has σ; use "
+            "'lambda' or 'index'"
+        )
+
+
 def check_sampler(sampler: str, *, deterministic_bridge: bool) -> None:
     """Raises ValueError for an unknown sampler or one whose noise the network never saw."""
     check_choice("sampler", sampler, SAMPLERS)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from i2sb_jax.bridge import PREDICTIONS, WEIGHTINGS
+from i2sb_jax.bridge import BRIDGES, PREDICTIONS, WEIGHTINGS
 from i2sb_jax.config.checks import (
     check_at_least,
     check_at_most,
@@ -12,7 +12,7 @@ from i2sb_jax.config.checks import (
 )
 from i2sb_jax.config.data import PAIRS, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
-from i2sb_jax.config.sampling import SamplingConfig, check_nfe, check_sampler
+from i2sb_jax.config.sampling import SamplingConfig, check_nfe, check_sampler, check_spacing
 from i2sb_jax.corruptions import make_corruption
 from i2sb_jax.metrics import SSIM_SIDE
 from i2sb_jax.models import UNetConfig
@@ -32,8 +32,9 @@ _MAX_LEVELS, _MAX_BLOCKS, _MAX_WIDTH = 10, 16, 16_384  # of a network; ADM: 6, 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BridgeConfig:
-    """The Schrödinger bridge (I²SB section 3): its schedule, SDE or OT-ODE, and what is learnt."""
+    """The bridge (I²SB section 3): which one, its schedule, SDE or OT-ODE, and what is learnt."""
 
+    name: str
     num_steps: int
     beta_max: float
     deterministic: bool
@@ -50,6 +51,7 @@ class BridgeConfig:
         check_at_most("bridge.num_steps", self.num_steps, _MAX_STEPS, reason=reason)
         if not self.beta_max > 0:
             raise ValueError(f"bridge.beta_max={self.beta_max} must be positive")
+        check_choice("bridge.name", self.name, BRIDGES)
         check_choice("bridge.prediction", self.prediction, PREDICTIONS)
         check_choice("bridge.weighting", self.weighting, WEIGHTINGS)
 
@@ -236,6 +238,7 @@ class Config:
             )
         check_nfe(self.sampling.nfe, self.bridge.num_steps, key="sampling.nfe")
         check_sampler(self.sampling.sampler, deterministic_bridge=self.bridge.deterministic)
+        check_spacing(self.sampling.spacing, bridge_name=self.bridge.name)
 
     @property
     def has_pairs(self) -> bool:

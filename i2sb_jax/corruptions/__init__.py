@@ -15,7 +15,13 @@
 | `colorize` | grey + noise, conditioned on the grey image |
 """
 
-from i2sb_jax.corruptions.corruption import Corrupted, Corruption
+from i2sb_jax.corruptions.corruption import Corrupted, Corruption, DeterministicCorruption
 from i2sb_jax.corruptions.factory import corruption_names, make_corruption
 
-__all__ = ["Corrupted", "Corruption", "corruption_names", "make_corruption"]
+__all__ = [
+    "Corrupted",
+    "Corruption",
+    "DeterministicCorruption",
+    "corruption_names",
+    "make_corruption",
+]

@@ -124,10 +124,12 @@ class DeterministicCorruption(Corruption):
     """A corruption without randomness, mask or condition: X_1 is the degraded image itself."""
 
     def corrupt(self, xp, keys, images, index):
+        """The degraded images, without mask or condition."""
         del keys, index
         return Corrupted(self.transform(xp, images))
 
     def show(self, xp, images, mask, index):
+        """The same, for there is nothing random to leave out."""
         del mask, index
         return self.transform(xp, images)
 

@@ -108,8 +108,9 @@ def _recipe(config: Config, step: int | None) -> dict[str, Any]:
     data = config.data
     count = f"up to {options.num_steps}" if step is None else step
     return {
-        "bridge": f"{bridge.num_steps} steps, beta_max {bridge.beta_max:g}, "
-        + ("OT-ODE" if bridge.deterministic else "SDE"),
+        "bridge": f"{bridge.name}, {bridge.num_steps} steps, beta_max {bridge.beta_max:g}, "
+        + ("OT-ODE" if bridge.deterministic else "SDE")
+        + f", predicts {bridge.prediction}",
         "training": f"{count} updates of {options.batch_size} pictures, learning "
         f"rate {optimizer.learning_rate:g} ({optimizer.schedule}), averaged with "
         f"{options.ema_decay:g}",

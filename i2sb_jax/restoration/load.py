@@ -12,7 +12,7 @@ from i2sb_jax.types import Array, Params, PredictX0Fn
 
 def load_model(
     path: epath.PathLike, *, checkpoint: str | int = LATEST
-) -> tuple[PredictX0Fn, bridge.BridgeSchedule, Config]:
+) -> tuple[PredictX0Fn, bridge.Bridge, Config]:
     """Loads a run or a model folder as what `bridge.sample` takes.
 
         predict_x0_fn, schedule, config = load_model(path)

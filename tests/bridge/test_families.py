@@ -218,6 +218,15 @@ def constant_predictor(xt, step):
     return jnp.broadcast_to(jnp.asarray(M0, xt.dtype), xt.shape)
 
 
+def test_names():
+    made = {name: bridge.make_bridge(name, num_steps=N, beta_max=1.0) for name in bridge.BRIDGES}
+    assert isinstance(made["i2sb"], bridge.BridgeSchedule)
+    for name, ours in (("i2sb", "i2sb-inclusive"), ("i2sb-exact", "i2sb"), ("vp", "vp")):
+        np.testing.assert_allclose(made[name].c, BRIDGES[ours].c)
+    with pytest.raises(ValueError, match="num_steps=9 must be even"):
+        bridge.make_bridge("i2sb", num_steps=9, beta_max=1.0)
+
+
 # --- making one -----------------------------------------------------------------------------------
 
 FEW = {"a": [0.1, 0.5, 1.0], "b": [0.9, 0.5, 0.0], "c": [0.1, 0.3, 0.0], "scale": [1.0, 1.0, 1.0]}
@@ -240,6 +249,8 @@ def test_make_gaussian_bridge():
         ({"c": [0.1, 0.0, 0.0]}, r"c\[1\]=0 must be positive"),
         ({"scale": [1.0, 0.0, 1.0]}, r"scale\[1\]=0 must be positive"),
         ({"a": [0.1, np.nan, 1.0]}, r"a\[1\]=nan must be finite"),
+        ({"a": [0.1, 0.5, 0.9]}, r"a\[2\]=0.9 must be 1: sampling starts at x_T itself"),
+        ({"c": [0.1, 0.3, 0.1]}, r"c\[2\]=0.1 must be 0: sampling starts"),
         ({"c": [0.9, 0.3, 0.0]}, r"b/c\[0\]=1 must fall from each index to the next"),
     ],
 )
@@ -251,6 +262,7 @@ def test_what_is_no_bridge_is_refused(change, words):
 @pytest.mark.parametrize(
     "make, words",
     [
+        (lambda: bridge.make_bridge("ve", num_steps=8, beta_max=1), "'ve' is not known: choose of"),
         (lambda: bridge.i2sb_bridge(SCHEDULE, convention="paper"), "'paper' is not known: exact"),
         (lambda: bridge.brownian_bridge(num_steps=1), "num_steps=1 must be at least 2"),
         (lambda: bridge.brownian_bridge(num_steps=9, variance=0), "variance=0 must be positive"),
