@@ -97,7 +97,7 @@ def make_predict_x0(
     """
 
     def predict_x0_fn(xt: Array, step: Array) -> jax.Array:
-        noise_level = jnp.asarray(schedule.noise_level)[step]
+        noise_level = jnp.asarray(schedule.noise_level, jnp.float32)[step]
         noise_level = jnp.broadcast_to(noise_level, xt.shape[:1])
         output = network.apply({"params": params}, xt, noise_level, cond)
         if on_evaluation is not None:

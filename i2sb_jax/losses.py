@@ -75,4 +75,4 @@ def bridge_losses(
         error = error * batch.mask
     losses = jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))
     weights = loss_weight(schedule, prediction=prediction, weighting=weighting)
-    return losses if weights is None else losses * jnp.asarray(weights)[step]
+    return losses if weights is None else losses * jnp.asarray(weights, losses.dtype)[step]

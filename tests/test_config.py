@@ -192,7 +192,7 @@ def test_no_key_may_be_missing(key):
         ({"sampling.spacing": "even"}, ("spacing='even'", "index, sigma, lambda")),
         ({"sampling.eta": 0.5}, ("eta=0.5", "sampler='implicit'", "'ddpm'")),
         ({"sampling.sampler": "implicit", "sampling.eta": 2.0}, ("eta=2.0", "0…1")),
-        ({"sampling.sampler": "implicit2", "sampling.eta": 1.0}, ("eta=1.0", "order=1")),
+        ({"sampling.sampler": "implicit2", "sampling.eta": 1.0}, ("eta=1.0", "'implicit2' takes")),
         (
             {"bridge.deterministic": True, "sampling.sampler": "implicit"},
             ("sampler='implicit'", "booting", "'ode'"),

@@ -11,6 +11,7 @@ r"""The bridges that are shipped, by their coefficients.
 `make_bridge` makes each by its name in a configuration.
 """
 
+import jax.numpy as jnp
 import numpy as np
 
 from i2sb_jax.bridge.gaussian import (
@@ -30,7 +31,8 @@ def make_bridge(name: str, *, num_steps: int, beta_max: float) -> Bridge:
 
     Args:
         name: "i2sb", the schedule as published weights were trained; "i2sb-exact", its exact
-            convention in training too; "brownian", "vp" or "ou", with their papers' parameters.
+            convention in training too; "brownian", "vp" or "ou", with the defaults of their
+            functions.
         num_steps: N; even for I²SB's.
         beta_max: of I²SB's schedule; others take none.
 
@@ -61,10 +63,12 @@ def i2sb_bridge(schedule: BridgeSchedule, *, convention: str = "exact") -> Gauss
     if convention not in CONVENTIONS:
         raise ValueError(f"convention={convention!r} is not known: {' or '.join(CONVENTIONS)}")
     a, b, c, std = schedule.a, schedule.b, schedule.c, schedule.scale
+    xp = np if isinstance(std, np.ndarray) else jnp
     if convention == "exact":
         last = std[-1]
         a, b = (std / last) ** 2, (last - std) * (last + std) / last**2
-        c = std * b**0.5
+        # at T, b = 0; a root there would have no derivative
+        c = std * xp.where(b > 0, xp.where(b > 0, b, 1.0) ** 0.5, 0.0)
     return GaussianBridge(
         a=a, b=b, c=c, scale=std, noise_level=schedule.noise_level, num_steps=schedule.num_steps
     )
@@ -109,7 +113,7 @@ def vp_bridge(
 
 
 def ou_bridge(
-    *, num_steps: int, stationary_std: float = 0.25, remainder: float = 0.005
+    *, num_steps: int, stationary_std: float = 60 / 255, remainder: float = 0.005
 ) -> GaussianBridge:
     """GOUB: dx = θ_t·(x_T - x) dt + g_t dw with g² = 2·λ²·θ, pinned at x_T.
 
@@ -119,8 +123,8 @@ def ou_bridge(
 
     Args:
         num_steps: indices.
-        stationary_std: λ, the noise that the process would settle to. The paper's 30/255 of
-            pictures in [0, 1] is 0.235 in [-1, 1].
+        stationary_std: λ, the noise that the process would settle to. The default is 30/255 of
+            pictures in [0, 1], in [-1, 1].
         remainder: e^{-θ̄_T}, what would be left of x_0 at the end were the process not pinned.
 
     Raises:

@@ -76,7 +76,7 @@ def make_gaussian_bridge(
     """
     arrays = {"a": a, "b": b, "c": c, "scale": scale}
     arrays = {name: np.asarray(values, np.float64) for name, values in arrays.items()}
-    num_steps = len(arrays["a"])
+    num_steps = arrays["a"].size
     if noise_level is None:
         noise_level = np.linspace(1e-4, 1.0, num_steps) * num_steps
     arrays["noise_level"] = np.asarray(noise_level, np.float64)
@@ -95,6 +95,7 @@ def make_gaussian_bridge(
     for name, end in (("a", 1.0), ("b", 0.0), ("c", 0.0)):
         loose = ~below & (abs(arrays[name] - end) > _PINNED)
         _refuse(loose, name, arrays[name], f"be {end:g}: sampling starts at x_T itself")
+        arrays[name] = np.where(below, arrays[name], end)  # without what rounding left
     # the ratio at T, 0/0, has only a limit
     rising = np.append(b[1:-1] * c[:-2] >= b[:-2] * c[1:-1], [False, False])
     _refuse(rising, "b/c", b / np.maximum(c, 1e-300), "fall from each index to the next")
@@ -125,6 +126,12 @@ def diffusion_bridge(
         ValueError: as `make_gaussian_bridge`.
     """
     alpha, std = np.asarray(alpha, np.float64), np.asarray(std, np.float64)
+    if alpha.shape != std.shape or alpha.ndim != 1 or len(alpha) < 2:
+        raise ValueError(
+            f"alpha has shape {alpha.shape} and std {std.shape}, must both be [num_steps], at "
+            "least 2"
+        )
+    _refuse(~(alpha > 0), "alpha", alpha, "be positive")
     # σ² / α² grows with t; where it is 0 the bridge is at x_0
     inverse_snr = (std / alpha) ** 2
     share = inverse_snr / inverse_snr[-1]  # ρ_T / ρ_t
@@ -138,8 +145,12 @@ def diffusion_bridge(
 
 
 def signal_to_noise(bridge: Bridge) -> Array:
-    """SNR_t = b_t²/c_t² of Eq. (2), [num_steps]; 0 at T, where b goes to zero faster than c."""
+    """SNR_t = b_t²/c_t² of Eq. (2), [num_steps].
+
+    It is 0 at T, where b goes to zero faster than c (small, where I²SB's inclusive convention
+    leaves a step's variance there), and infinite at index 0 of a bridge without noise there.
+    """
     xp = np if isinstance(bridge.b, np.ndarray) else jnp
     c = xp.where(bridge.c > 0, bridge.c, 1.0)
-    at_end = (bridge.c == 0) & (bridge.b > 0)
+    at_end = (bridge.c == 0) & (np.arange(bridge.num_steps) == 0)
     return xp.where(at_end, xp.inf, (bridge.b / c) ** 2)

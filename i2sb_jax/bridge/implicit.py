@@ -17,7 +17,7 @@ with D₁, D₂ the first and second derivative of X̂_0 in λ, by divided diffe
 η = 1 is the bridge's own posterior: for I²SB, whose c_t·√(1 - e^{-2h}) is σ_t·√(1 - σ_t²/σ_s²), it
 is Eq. (4) of I²SB, without weight on x_T. η = 0 is an ODE, deterministic after the booting noise.
 The first step after booting is of first order and the next one of second at most, for want of
-nodes; the last one is of first order and draws no noise.
+nodes; the last one is of first order, and no noise is drawn at index 0.
 
 The booting noise is why this is for bridges trained with noise only: a network trained on the
 OT-ODE (`deterministic=True`) never saw a state that has any. Such a network is sampled by `sample`.
@@ -52,7 +52,7 @@ def sample_implicit(
     """Samples X_0 given X_1 in few steps, Eq. (1) to (3) of this module.
 
     With a mask, known pixels are put back after every step to X_1 + c_t·z, where z is the booting
-    noise at η = 0 and fresh otherwise; at the end they are X_1.
+    noise at η = 0 and fresh otherwise; at index 0 they are X_1.
 
     Args:
         key: random key; at η = 0 it decides the booting noise alone.
@@ -111,11 +111,13 @@ def implicit_steps(
     a, b, c = (xp.asarray(x)[down] for x in (bridge.a, bridge.b, bridge.c))
     # Eq. (2) for all steps after booting, with κ and ω free of the difference c_t² - ω²
     decay = b[1:-1] * c[2:] / (b[2:] * c[1:-1])  # e^{-h}
-    kappa = c[2:] / c[1:-1] * (1 - eta**2 * (1 - decay**2)) ** 0.5
+    # a root of 0, where c_0 = 0, would have no derivative
+    root = decay if eta == 1 else (1 - eta**2 * (1 - decay**2)) ** 0.5
+    kappa = c[2:] / c[1:-1] * root
     omega = eta * c[2:] * (1 - decay**2) ** 0.5
     newest = xp.concatenate([b[1:2], b[2:] - kappa * b[1:-1]])
     older = xp.zeros((len(down) - 1, order - 1), newest.dtype)
-    noisy = np.arange(len(down) - 1) < len(down) - 2  # all but the last step
+    noisy = down[1:] != 0
     return Steps(
         xt=xp.concatenate([xp.zeros_like(b[:1]), kappa]),
         x0=xp.concatenate([newest[:, None], older], axis=1) + _corrections(xp, b, c, order),

@@ -42,9 +42,15 @@ def _expand(values: Array | int, like: Array) -> jax.Array:
     return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))
 
 
+def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
+    """In what a bridge computes with arrays of this type."""
+    return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
+
+
 def at_step(values: Array, step: Array | int, like: Array) -> jax.Array:
-    """values[step] for each picture of `like` [batch, ...], shaped to combine with it."""
-    return _expand(jnp.asarray(values)[jnp.asarray(step)], like)
+    """values[step] for each picture of `like` [batch, ...], shaped and typed to combine with it."""
+    values = jnp.asarray(values, at_least_float32(like.dtype))
+    return _expand(values[jnp.asarray(step)], like)
 
 
 def marginal(schedule: Bridge, step: Array | int, x0: Array, x1: Array) -> Moments:
@@ -96,7 +102,15 @@ def posterior(
 
     Returns:
         Mean [batch, ...] and its standard deviation, which is zero at m = 0.
+
+    Raises:
+        ValueError: the bridge is given by its coefficients.
     """
+    if not isinstance(schedule, BridgeSchedule):
+        raise ValueError(
+            "the posterior of Eq. (4) is of I²SB's BridgeSchedule; of a bridge given by its "
+            "coefficients, implicit_steps(bridge, steps, eta=1.0) has it"
+        )
     std_prev = at_step(schedule.std_fwd, step_prev, xt)
     std_now = at_step(schedule.std_fwd, step, xt)
     weight_xt = (std_prev / std_now) ** 2

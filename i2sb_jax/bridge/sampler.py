@@ -42,11 +42,11 @@ def make_sampler(name: str, *, eta: float = 0.0) -> Sampler:
     """
     if name not in SAMPLERS:
         raise ValueError(f"sampler={name!r} is not known: choose of {', '.join(SAMPLERS)}")
+    if eta and name != "implicit":
+        raise ValueError(f"eta={eta} is of sampler='implicit'; {name!r} takes none")
     if name in _ORDER:
         check_implicit(eta=eta, order=_ORDER[name])
         return functools.partial(sample_implicit, eta=eta, order=_ORDER[name])
-    if eta:
-        raise ValueError(f"eta={eta} is of sampler='implicit'; {name!r} takes none")
     return functools.partial(sample, deterministic=name == "ode")
 
 
@@ -71,7 +71,7 @@ def sample(
     Args:
         key: random key; not used, and may be None, if `deterministic`.
         schedule: the bridge; of one given by its coefficients the posterior is `sample_implicit`'s
-            with η = 1.
+            with η = 1, and known pixels are X_1 at index 0.
         predict_x0_fn: (xt [batch, ...], step int32 scalar) -> X̂_0 [batch, ...].
         x1: degraded end, [batch, ...].
         steps: ascending indices, as `step_grid` returns; len(steps) - 1 evaluations are made.

@@ -16,8 +16,8 @@ and any of these, or of the bridge's own signal-to-noise ratio SNR_t = b_t²/c_t
 
     "snr" SNR_t      "min_snr" min(SNR_t, 5), arXiv 2303.09556      "truncated_snr" max(SNR_t, 1)
                                                                                         (5)
-may weight the loss, whatever the network predicts. At T, SNR is 0; where c_0 is 0 it is infinite,
-and "snr" and "truncated_snr" are refused.
+may weight the loss, whatever the network predicts. Where c_0 is 0, SNR is infinite, and "snr" and
+"truncated_snr" are refused.
 """
 
 import jax

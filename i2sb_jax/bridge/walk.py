@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from i2sb_jax.bridge.process import at_least_float32
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
 
 NormalFn = Callable[..., jax.Array]
@@ -93,14 +94,19 @@ def walk(
 
     Returns:
         Samples.
+
+    Raises:
+        ValueError: another word for noise.
     """
+    if noise not in (NEVER, ONCE, FRESH):
+        raise ValueError(f"noise={noise!r} is not known: choose of {NEVER}, {ONCE}, {FRESH}")
     start = jnp.asarray(x1)
-    dtype = jnp.promote_types(start.dtype, jnp.float32)
+    dtype = at_least_float32(start.dtype)
     rows = Steps(*(jnp.asarray(column, dtype) for column in weights))
     keys = jax.random.split(key, len(steps) - 1) if noise == FRESH else None
     once = normal_fn(key, start.shape, start.dtype) if noise == ONCE else None
     paths = (jnp.zeros((len(record), *start.shape), start.dtype),) * 2
-    older = (jnp.zeros_like(start),) * (weights.x0.shape[1] - 1)
+    older = (jnp.zeros(start.shape, dtype),) * (weights.x0.shape[1] - 1)
 
     def step_fn(carry, scanned):
         xt, older, (xt_path, x0_path) = carry
@@ -111,7 +117,7 @@ def walk(
                 return once
             return normal_fn(jax.random.split(key)[use], start.shape, start.dtype)
 
-        x0 = predict_x0_fn(xt, now)
+        x0 = predict_x0_fn(xt, now).astype(dtype)
         seen = (x0, *older)
         terms = [row.xt * xt, row.x1 * start, *(row.x0[k] * x for k, x in enumerate(seen))]
         if noise != NEVER:
@@ -137,7 +143,7 @@ def _indices(steps: Sequence[int], record: tuple[int, ...]) -> tuple[jax.Array, 
 
 def _keep(path: jax.Array, slot: jax.Array, state: jax.Array) -> jax.Array:
     """Writes a state into its slot; one beyond the end is a state that nobody asked for."""
-    return path.at[slot].set(state, mode="drop") if len(path) else path
+    return path.at[slot].set(state.astype(path.dtype), mode="drop") if len(path) else path
 
 
 def check_grid(num_steps: int, steps: Sequence[int], record: tuple[int, ...]) -> None:

@@ -3,17 +3,22 @@
 import importlib.metadata
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from i2sb_jax import build
-from i2sb_jax.config import Config
+from i2sb_jax.config import BridgeConfig, Config
 from i2sb_jax.interop.provenance import ADM_FILE, Provenance
 
 _PACKAGES = ("i2sb_jax", "jax", "flax", "numpy")
 _UNSTATED = "not stated: ask whoever trained the model"
 _HUB = "hf://"
 _ENLARGING = ("sr4x-pool", "sr4x-bicubic")
+_OUTPUTS = {
+    "epsilon": "ε = (X_t - X_0)/s_t, for I²SB Eq. (12) of the paper",
+    "x0": "X_0 itself",
+    "v": "v = (ε - s_t·X_0)/√(1 + s_t²) with ε = (X_t - X_0)/s_t",
+}
 _PYTHON = """\
 ```python
 from i2sb_jax.restoration import Restorer
@@ -39,7 +44,7 @@ model = UNetModel(
 model.load_state_dict(load_file("adm.safetensors"))
 ```
 
-The output is ε of the paper's Eq. (12), {out_channels} channels and no variance; the time step is
+The output is {output}, {out_channels} channels and no variance; the time step is
 the bridge's noise level, {lowest:g} to {highest:g}. `i2sb-import` brings the weights back, bit by
 bit, as a model folder MODEL:
 """
@@ -103,14 +108,21 @@ def _hub_licence(provenance: Provenance | None) -> str:
     return "mit" if stated else "other"
 
 
+def _bridge(bridge: BridgeConfig) -> Iterator[str]:
+    yield bridge.name
+    yield f"{bridge.num_steps} steps"
+    if bridge.name in ("i2sb", "i2sb-exact"):  # others have no such parameter
+        yield f"beta_max {bridge.beta_max:g}"
+    yield "OT-ODE" if bridge.deterministic else "SDE"
+    yield f"predicts {bridge.prediction}, weighted by {bridge.weighting}"
+
+
 def _recipe(config: Config, step: int | None) -> dict[str, Any]:
     options, bridge, optimizer = config.training, config.bridge, config.optimizer
     data = config.data
     count = f"up to {options.num_steps}" if step is None else step
     return {
-        "bridge": f"{bridge.name}, {bridge.num_steps} steps, beta_max {bridge.beta_max:g}, "
-        + ("OT-ODE" if bridge.deterministic else "SDE")
-        + f", predicts {bridge.prediction}",
+        "bridge": ", ".join(_bridge(bridge)),
         "training": f"{count} updates of {options.batch_size} pictures, learning "
         f"rate {optimizer.learning_rate:g} ({optimizer.schedule}), averaged with "
         f"{options.ema_decay:g}",
@@ -214,6 +226,7 @@ def _adm(config: Config, channels: tuple[int, int]) -> str:
         attention_downsamples=model.attention_downsamples,
         channel_mult=model.channel_mult,
         head_channels=model.head_channels,
+        output=_OUTPUTS[config.bridge.prediction],
         lowest=1e-4 * steps,
         highest=steps,
     )

@@ -161,7 +161,8 @@ class _Work:
         print(
             f"{line}, {self._tiles} tiles of {self._pictures.side}×{self._pictures.side}, "
             f"nfe {options.nfe} each: {self._batches * options.nfe} network calls of "
-            f"{self._restorer.batch_size} tiles; {options.sampler}, {options.dtype}, "
+            f"{self._restorer.batch_size} tiles; {options.sampler} on a grid "
+            f"even in {options.spacing}, {options.dtype}, "
             f"matmul precision {config.matmul_precision}",
             file=sys.stderr,
         )

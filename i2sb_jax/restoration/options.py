@@ -96,6 +96,11 @@ class Options:
                 "side_by_side is for runs that learnt from sources and targets side by side in one "
                 "picture, which this is not"
             )
+        if self.samples > 1 and resolved.nfe == 1 and not _starts_with_noise(config):
+            raise ValueError(
+                f"samples={self.samples} need noise, and a single evaluation (nfe=1) draws none: "
+                "all samples of a picture would be the same"
+            )
         if self.samples > 1 and resolved.sampler == "ode":
             reason = "the run is an OT-ODE" if config.bridge.deterministic else "sampler='ode'"
             raise ValueError(
@@ -112,3 +117,9 @@ class Options:
         if self.masks is not None:
             chosen["masks"] = real_path(self.masks)
         return chosen
+
+
+def _starts_with_noise(config: Config) -> bool:
+    """Whether X_1 itself has some, in holes or over its condition."""
+    corruption = build.make_corruption(config, read_masks=False)
+    return corruption.has_mask or (corruption.has_cond and not config.has_pairs)

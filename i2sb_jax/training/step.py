@@ -53,7 +53,7 @@ def make_train_step(
 
     def loss_fn(params: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey) -> jax.Array:
         def predict_fn(xt, step, cond):
-            noise_level = jnp.asarray(schedule.noise_level)[step]
+            noise_level = jnp.asarray(schedule.noise_level, jnp.float32)[step]
             rngs = {"dropout": dropout_key}
             return apply_fn({"params": params}, xt, noise_level, cond, train=True, rngs=rngs)
 

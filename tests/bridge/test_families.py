@@ -19,6 +19,7 @@ BRIDGES = {
     "vp": bridge.vp_bridge(num_steps=N),
     "ou": bridge.ou_bridge(num_steps=N),
 }
+ONE = np.ones((1, 1), np.float32)
 PAIRS = [(0, 1), (3, 90), (40, 41), (100, 170), (120, N - 2), (5, N - 1)]
 
 
@@ -39,7 +40,7 @@ def pinned_chain(name):
         return np.exp(-integral / 2), 1 - np.exp(-integral), False
     theta = np.sin(np.pi / 2 * np.arange(1, N + 1) / N) ** 2
     theta *= np.log(200) / theta.sum()
-    return np.exp(-theta), 0.25**2 * (1 - np.exp(-2 * theta)), True
+    return np.exp(-theta), (60 / 255) ** 2 * (1 - np.exp(-2 * theta)), True
 
 
 def conditioned(name):
@@ -98,30 +99,46 @@ def test_coefficients_are_those_of_the_process(name):
     assert not np.allclose(made.c, wrong["c"], rtol=limit, atol=limit)
 
 
+def chain_posterior(name, m, n):
+    """κ and ω² of p(x_m | x_n, x_0, x_T), by conditioning the chain of x_0 on x_n alone.
+
+    Past and future are independent given x_n, so x_T adds nothing: Kalman's smoother, one step.
+    """
+    factor, noise, _ = pinned_chain(name)
+    var = np.zeros(N)  # given x_0
+    last = 0.0
+    for k in range(N):
+        last = factor[k] ** 2 * last + noise[k]
+        var[k] = last
+    onward = np.prod(factor[m + 1 : n + 1])
+    kappa = onward * var[m] / var[n]
+    return kappa, var[m] - kappa * onward * var[m]
+
+
 @pytest.mark.parametrize("name", BRIDGES)
 @pytest.mark.parametrize("m, n", PAIRS)
 def test_marginal_and_posterior_are_consistent(name, m, n):
-    """q(x_m | x_0, x_T) = ∫ p(x_m | x_n, x_0, x_T) q(x_n | x_0, x_T), for the bridge's own p.
+    """Var(x_m | x_0, x_T) = κ²·Var(x_n | x_0, x_T) + ω², with the chain's own κ and ω.
 
-    p comes from the chain (I²SB's from Eq. (4)), q from the library; one and only one p is Markov.
+    Of I²SB both come from Eq. (4) through the library's own posterior.
     """
     made = BRIDGES[name]
-    _, b, c = conditioned(name)
-    if name.startswith("i2sb"):  # Eq. (4), through the library's own posterior
+    kappa, var = chain_posterior(name, m, n)
+    if name.startswith("i2sb"):
         zero, one = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
         own = bridge.posterior(SCHEDULE, m, n, one, zero)
-        kappa, omega = float(own.mean[0, 0]), float(own.std[0, 0])
-        if m == 0:
-            omega = float(SCHEDULE.std_fwd[0]) * (1 - kappa) ** 0.5  # it leaves out the last noise
-    else:
-        kappa = (b[n] / b[m]) * (c[m] / c[n]) ** 2 if n < N - 1 else 0.0
-        omega = np.sqrt(c[m] ** 2 - (kappa * c[n]) ** 2) if n < N - 1 else c[m]
-    variance = kappa**2 * made.c[n] ** 2 + omega**2
-    limit = max(tolerance(name), 3e-5)  # float32 of the posterior
-    assert variance == pytest.approx(made.c[m] ** 2, rel=limit)
-    assert abs(variance * 1.05 / made.c[m] ** 2 - 1) > limit
-    if name.startswith("i2sb"):
-        assert kappa * made.a[n] == pytest.approx(made.a[m], rel=limit)
+        assert float(own.mean[0, 0]) == pytest.approx(kappa, rel=1e-5)
+        # it leaves out the noise at index 0
+        assert float(own.std[0, 0]) ** 2 == pytest.approx(var if m else 0.0, rel=1e-4)
+        # and neither I²SB nor any other bridge without drift weighs x_T
+        assert kappa * made.a[n] == pytest.approx(made.a[m], rel=max(tolerance(name), 1e-6))
+    limit = max(tolerance(name), 1e-6)
+    assert kappa**2 * made.c[n] ** 2 + var == pytest.approx(made.c[m] ** 2, rel=limit)
+    if n < N - 1:  # at T nothing of x_n is left to weigh
+        wrong = (1.1 * kappa * made.c[n]) ** 2 + var
+        share = (kappa * made.c[n] / made.c[m]) ** 2
+        assert abs(wrong / made.c[m] ** 2 - 1) == pytest.approx(0.21 * share, abs=limit)
+        assert m or share < 0.6 or abs(wrong / made.c[m] ** 2 - 1) > limit
 
 
 @pytest.mark.parametrize("name", BRIDGES)
@@ -219,6 +236,8 @@ def constant_predictor(xt, step):
 
 
 def test_names():
+    assert {"i2sb", "i2sb-inclusive", "brownian", "vp", "ou"} == set(BRIDGES)  # all are conformed
+    assert len(bridge.BRIDGES) == len(BRIDGES)
     made = {name: bridge.make_bridge(name, num_steps=N, beta_max=1.0) for name in bridge.BRIDGES}
     assert isinstance(made["i2sb"], bridge.BridgeSchedule)
     for name, ours in (("i2sb", "i2sb-inclusive"), ("i2sb-exact", "i2sb"), ("vp", "vp")):
@@ -240,9 +259,21 @@ def test_make_gaussian_bridge():
     assert dataclasses.replace(made, c=np.zeros(3)).c[1] == 0
 
 
+def test_what_rounding_leaves_at_the_end_is_cut_off():
+    time = np.arange(1, 51) / 50
+    made = bridge.make_gaussian_bridge(
+        a=np.sin(np.pi / 2 * time) ** 2, b=np.cos(np.pi / 2 * time), c=0.3 * np.sin(np.pi * time),
+        scale=np.ones(50),
+    )  # fmt: skip
+    assert (made.a[-1], made.b[-1], made.c[-1]) == (1, 0, 0)
+    snr = bridge.signal_to_noise(made)
+    assert snr[-1] == 0 and (np.diff(snr) < 0).all()
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
+        ({"a": 1.0}, r"a has shape \(\), must be \[num_steps\]"),
         ({"c": [0.1, 0.3]}, r"c has shape \(2,\), must be \[num_steps\]"),
         ({"b": [0.9, -0.5, 0.0]}, r"b\[1\]=-0.5 must be positive below T"),
         ({"b": [0.9, 0.0, 0.0]}, r"b\[1\]=0 must be positive below T"),
@@ -268,6 +299,10 @@ def test_what_is_no_bridge_is_refused(change, words):
         (lambda: bridge.brownian_bridge(num_steps=9, variance=0), "variance=0 must be positive"),
         (lambda: bridge.vp_bridge(num_steps=9, beta_min=-1), "beta_min=-1 must be positive"),
         (lambda: bridge.ou_bridge(num_steps=9, remainder=1), "remainder=1 must be below 1"),
+        (lambda: bridge.diffusion_bridge(alpha=[], std=[]), r"alpha has shape \(0,\) and std"),
+        (lambda: bridge.diffusion_bridge(alpha=[1, 1], std=[1, 2, 3]), r"std \(3,\), must both"),
+        (lambda: bridge.diffusion_bridge(alpha=[1, 0], std=[1, 2]), r"alpha\[1\]=0 must be posi"),
+        (lambda: bridge.posterior(BRIDGES["vp"], 0, 9, ONE, ONE), "is of I²SB's BridgeSchedule"),
     ],
 )
 def test_bad_parameters(make, words):

@@ -67,7 +67,7 @@ def test_the_card_tells_task_recipe_data_metrics_and_licence(tmp_path, run):
     assert card.startswith("---\n") and "license: other\n" in card
     for words in (
         "# I²SB: sr4x-pool",
-        "i2sb, 1000 steps, beta_max 0.3, SDE, predicts epsilon",
+        "i2sb, 1000 steps, beta_max 0.3, SDE, predicts epsilon, weighted by epsilon",
         "folder, cut by window",
         "| loss | 0.25 |",
         "| licence of the source weights | non-commercial |",
