@@ -1,0 +1,1 @@
+"""Which sampler needs how many network evaluations: PSNR, SSIM and a kernel distance."""
