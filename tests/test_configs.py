@@ -41,14 +41,14 @@ def config_modules():
 
 MODULES = list(config_modules())
 TASKS = [name for name in MODULES if name.startswith("configs.imagenet256.")]
-# those that train through the same code as another, only with other operators and numbers
+# those of the same network and code as another, only with other operators and numbers: slow
 ALIKE = {
     *("configs.imagenet256.jpeg10", "configs.imagenet256.sr4x_pool"),
     *("configs.imagenet256.sr4x_bicubic", "configs.imagenet256.blur_uni"),
     *("configs.imagenet256.blur_gauss", "configs.imagenet256.inpaint_freeform1020"),
     *("configs.imagenet256.inpaint_freeform2030", "configs.translation.day2night"),
 }
-SLOW_IF_ALIKE = {name: [pytest.mark.slow] * (name in ALIKE) for name in MODULES}
+ALL_BUT_ALIKE = [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in MODULES]
 
 
 def load(name, **overrides):
@@ -105,7 +105,7 @@ def test_the_recipe_is_the_papers(name):
     assert (config.optimizer.learning_rate, config.optimizer.decay_rate) == (5e-5, 0.99)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", ALL_BUT_ALIKE)
 def test_its_training_step_has_the_right_shapes(name):
     config = load(name)
     network, size = build.make_network(config).config, config.image_size
@@ -130,7 +130,7 @@ def write_pairs(folder, config):
     }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW_IF_ALIKE[n]) for n in MODULES])
+@pytest.mark.parametrize("name", ALL_BUT_ALIKE)
 def test_two_steps_of_it_train_at_a_tiny_size(name, tmp_path):
     from i2sb_jax.data.pipeline import eval_batches, train_batches
 

@@ -96,16 +96,16 @@ class Options:
                 "side_by_side is for runs that learnt from sources and targets side by side in one "
                 "picture, which this is not"
             )
-        if self.samples > 1 and resolved.nfe == 1 and not _starts_with_noise(config):
-            raise ValueError(
-                f"samples={self.samples} need noise, and a single evaluation (nfe=1) draws none: "
-                "all samples of a picture would be the same"
-            )
         if self.samples > 1 and resolved.sampler == "ode":
             reason = "the run is an OT-ODE" if config.bridge.deterministic else "sampler='ode'"
             raise ValueError(
                 f"samples={self.samples} need noise, and {reason}, which draws none: all samples "
                 "of a picture would be the same"
+            )
+        if self.samples > 1 and resolved.nfe == 1 and not _starts_with_noise(config):
+            raise ValueError(
+                f"samples={self.samples} need noise, and a single evaluation (nfe=1) draws none: "
+                "all samples of a picture would be the same"
             )
         return resolved
 

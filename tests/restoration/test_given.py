@@ -14,6 +14,7 @@ from i2sb_jax.restoration.output_folder import PREVIEW
 from i2sb_jax.restoration.restorer import Restorer
 from tests.pictures import pillow
 from tests.restoration.models import identity_model, photo
+from tests.training.tiny import make_config
 
 ONCE = Options(nfe=1)
 
@@ -211,6 +212,12 @@ def test_a_trajectory_is_a_strip_of_states(models, tmp_path):
 def test_samples_are_refused_without_noise(models, tmp_path):
     with pytest.raises(ValueError, match="OT-ODE, which draws none"):
         restore(models("jpeg-10"), tmp_path, Options(nfe=1, samples=4), **{"a.png": photo(9, 9)})
+    sde = make_config(corruption="jpeg-10")
+    with pytest.raises(ValueError, match=r"a single evaluation \(nfe=1\) draws none"):
+        Options(nfe=1, samples=4).resolve(sde, side_unit=1)
+    # but where X_1 has noise, or a second evaluation draws some
+    Options(nfe=1, samples=4).resolve(make_config(corruption="colorize"), side_unit=1)
+    Options(nfe=2, samples=4, sampler="implicit").resolve(sde, side_unit=1)
 
 
 @pytest.mark.parametrize(

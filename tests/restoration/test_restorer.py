@@ -69,8 +69,7 @@ def test_it_is_the_samplers_result(restorer):
 @pytest.mark.parametrize(
     "options",
     [
-        {"sampler": "ddpm", "spacing": "sigma"},
-        {"sampler": "implicit", "spacing": "lambda", "eta": 0.5},
+        {"sampler": "implicit", "spacing": "sigma", "eta": 0.5},
         {"sampler": "implicit3", "spacing": "lambda"},
     ],
     ids=str,

@@ -24,6 +24,10 @@ from tests.training.tiny import (
 )
 
 
+def in_slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """An uninterrupted run: its folder and its last state."""
@@ -39,7 +43,7 @@ def assert_same(left, right):
     jax.tree.map(np.testing.assert_array_equal, left, right)
 
 
-@pytest.mark.parametrize("stop_at", [3, 5, 11])
+@pytest.mark.parametrize("stop_at", [in_slow(3), 5, in_slow(11)])
 def test_restarted_run_is_bit_identical(whole, tmp_path, stop_at):
     workdir, last = whole
     with pytest.raises(Killed):
@@ -105,7 +109,7 @@ def spoilt_at(bad):
     return batches
 
 
-@pytest.mark.parametrize("log_every", [1, 5])
+@pytest.mark.parametrize("log_every", [in_slow(1), 5])
 def test_a_non_finite_loss_stops_and_saves_nothing(tmp_path, log_every):
     config = make_config(training={"log_every": log_every})
     with pytest.raises(loop.NonFiniteError, match="loss is nan at step 6"):
