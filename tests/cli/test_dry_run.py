@@ -43,6 +43,7 @@ def number(pattern, out):
     return float(re.search(pattern, out)[1].replace(",", ""))
 
 
+@pytest.mark.slow
 def test_the_account_of_a_cut_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fsdp = {"mesh.fsdp": 4, "mesh.fsdp_min_bytes": 4096}

@@ -85,6 +85,7 @@ def edges(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_edges_to_photographs(edges):
     workdir = edges.parent / "run"
     changes = {"image_size": 32, "data.path": edges, "training.num_steps": 30}
