@@ -10,21 +10,14 @@ import csv
 import io
 import pathlib
 from collections.abc import Sequence
-from typing import NoReturn
 
 from experiments.toy_2d import errors, figures
 from experiments.toy_2d.problems import NUM_STEPS, make_problems, make_schedule
+from i2sb_jax.cli import startup
 from i2sb_jax.files import write_atomically
 
 _NFE = (2, 3, 5, 10, 20, 50, 100, 200)
 _CLOUD = 1000  # points of a panel of the picture, at most
-
-
-class _Parser(argparse.ArgumentParser):
-    """One whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,8 +63,8 @@ def _table(rows: Sequence[errors.Row]) -> bytes:
     return text.getvalue().encode()
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="toy_2d", description=__doc__.partition("\n")[0])
+def _parser() -> startup.Parser:
+    parser = startup.Parser(prog="toy_2d", description=__doc__.partition("\n")[0])
     parser.add_argument("--output", required=True, help="folder for the tables and pictures")
     parser.add_argument(
         "--nfe", type=_evaluations, default=_NFE, help=f"as in 2,5,10; each 1…{NUM_STEPS - 1}"

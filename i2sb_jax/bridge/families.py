@@ -11,16 +11,16 @@ r"""The bridges that are shipped, by their coefficients.
 `make_bridge` makes each by its name in a configuration.
 """
 
-import jax.numpy as jnp
 import numpy as np
 
+from i2sb_jax.bridge.choices import check_choice
 from i2sb_jax.bridge.gaussian import (
     Bridge,
     GaussianBridge,
     diffusion_bridge,
     make_gaussian_bridge,
 )
-from i2sb_jax.bridge.schedule import BridgeSchedule, make_symmetric_schedule
+from i2sb_jax.bridge.schedule import BridgeSchedule, array_module, make_symmetric_schedule
 
 CONVENTIONS = ("exact", "inclusive")
 BRIDGES = ("i2sb", "i2sb-exact", "brownian", "vp", "ou")
@@ -39,8 +39,7 @@ def make_bridge(name: str, *, num_steps: int, beta_max: float) -> Bridge:
     Raises:
         ValueError: another name, or as the function that makes it.
     """
-    if name not in BRIDGES:
-        raise ValueError(f"bridge={name!r} is not known: choose of {', '.join(BRIDGES)}")
+    check_choice("bridge", name, BRIDGES)
     if name in ("i2sb", "i2sb-exact"):
         schedule = make_symmetric_schedule(num_steps=num_steps, beta_max=beta_max)
         return schedule if name == "i2sb" else i2sb_bridge(schedule)
@@ -63,7 +62,7 @@ def i2sb_bridge(schedule: BridgeSchedule, *, convention: str = "exact") -> Gauss
     if convention not in CONVENTIONS:
         raise ValueError(f"convention={convention!r} is not known: {' or '.join(CONVENTIONS)}")
     a, b, c, std = schedule.a, schedule.b, schedule.c, schedule.scale
-    xp = np if isinstance(std, np.ndarray) else jnp
+    xp = array_module(std)
     if convention == "exact":
         last = std[-1]
         a, b = (std / last) ** 2, (last - std) * (last + std) / last**2
@@ -72,6 +71,11 @@ def i2sb_bridge(schedule: BridgeSchedule, *, convention: str = "exact") -> Gauss
     return GaussianBridge(
         a=a, b=b, c=c, scale=std, noise_level=schedule.noise_level, num_steps=schedule.num_steps
     )
+
+
+def pinned(schedule: Bridge) -> GaussianBridge:
+    """The coefficients that λ and implicit samplers need: of I²SB's schedule the exact ones."""
+    return i2sb_bridge(schedule) if isinstance(schedule, BridgeSchedule) else schedule
 
 
 def brownian_bridge(*, num_steps: int, variance: float = 1.0) -> GaussianBridge:

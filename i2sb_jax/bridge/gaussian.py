@@ -17,10 +17,9 @@ import dataclasses
 from typing import TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from i2sb_jax.bridge.schedule import BridgeSchedule
+from i2sb_jax.bridge.schedule import BridgeSchedule, array_module, even_noise_level
 from i2sb_jax.types import Array
 
 _PINNED = 1e-6  # how far a, b, c may be from 1, 0, 0 at T
@@ -78,7 +77,7 @@ def make_gaussian_bridge(
     arrays = {name: np.asarray(values, np.float64) for name, values in arrays.items()}
     num_steps = arrays["a"].size
     if noise_level is None:
-        noise_level = np.linspace(1e-4, 1.0, num_steps) * num_steps
+        noise_level = even_noise_level(num_steps)
     arrays["noise_level"] = np.asarray(noise_level, np.float64)
     for name, values in arrays.items():
         if values.shape != (num_steps,) or num_steps < 2:
@@ -150,7 +149,7 @@ def signal_to_noise(bridge: Bridge) -> Array:
     It is 0 at T, where b goes to zero faster than c (small, where I²SB's inclusive convention
     leaves a step's variance there), and infinite at index 0 of a bridge without noise there.
     """
-    xp = np if isinstance(bridge.b, np.ndarray) else jnp
+    xp = array_module(bridge.b)
     c = xp.where(bridge.c > 0, bridge.c, 1.0)
     at_end = (bridge.c == 0) & (np.arange(bridge.num_steps) == 0)
     return xp.where(at_end, xp.inf, (bridge.b / c) ** 2)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from i2sb_jax.bridge.families import i2sb_bridge
+from i2sb_jax.bridge.families import pinned
 from i2sb_jax.bridge.gaussian import Bridge
 from i2sb_jax.bridge.schedule import BridgeSchedule
 
@@ -53,7 +53,7 @@ def step_grid(
 
 def _lambda_grid(schedule: Bridge, nfe: int) -> tuple[int, ...]:
     """T, and below it `nfe` indices evenly spaced in λ, which is -∞ at T; at c_0 = 0 it is ∞."""
-    exact = i2sb_bridge(schedule) if isinstance(schedule, BridgeSchedule) else schedule
+    exact = pinned(schedule)
     b, c = (np.asarray(x, np.float64) for x in (exact.b, exact.c))
     last = exact.num_steps - 1
     first = 0 if c[0] > 0 else 1

@@ -26,12 +26,11 @@ OT-ODE (`deterministic=True`) never saw a state that has any. Such a network is 
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from i2sb_jax.bridge.families import i2sb_bridge
+from i2sb_jax.bridge.families import pinned
 from i2sb_jax.bridge.gaussian import Bridge
-from i2sb_jax.bridge.schedule import BridgeSchedule
+from i2sb_jax.bridge.schedule import array_module
 from i2sb_jax.bridge.walk import FRESH, ONCE, NormalFn, Samples, Steps, check_grid, walk
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
 
@@ -76,9 +75,9 @@ def sample_implicit(
     """
     check_implicit(eta=eta, order=order)
     check_grid(schedule.num_steps, steps, record)
-    bridge = i2sb_bridge(schedule) if isinstance(schedule, BridgeSchedule) else schedule
+    weights = implicit_steps(pinned(schedule), steps, eta=eta, order=order)
     return walk(
-        key, implicit_steps(bridge, steps, eta=eta, order=order), predict_x0_fn, x1, steps=steps,
+        key, weights, predict_x0_fn, x1, steps=steps,
         noise=FRESH if eta else ONCE, mask=mask, record=record, normal_fn=normal_fn,
     )  # fmt: skip
 
@@ -106,7 +105,7 @@ def implicit_steps(
         eta: η of Eq. (2).
         order: 1, 2 or 3.
     """
-    xp = np if isinstance(bridge.c, np.ndarray) else jnp
+    xp = array_module(bridge.c)
     down = np.asarray(steps)[::-1]
     a, b, c = (xp.asarray(x)[down] for x in (bridge.a, bridge.b, bridge.c))
     # Eq. (2) for all steps after booting, with κ and ω free of the difference c_t² - ω²

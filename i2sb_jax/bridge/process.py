@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from i2sb_jax.bridge.gaussian import Bridge
-from i2sb_jax.bridge.schedule import BridgeSchedule
+from i2sb_jax.bridge.schedule import BridgeSchedule, array_module
 from i2sb_jax.types import Array, PRNGKey
 
 
@@ -113,12 +113,18 @@ def posterior(
         )
     std_prev = at_step(schedule.std_fwd, step_prev, xt)
     std_now = at_step(schedule.std_fwd, step, xt)
+    weight_xt, weight_x0, noise = posterior_weights(std_prev, std_now)
+    # the last step adds no noise although σ_0 is not zero
+    std = jnp.where(_expand(step_prev, xt) == 0, 0.0, noise)
+    return Moments(weight_x0 * x0 + weight_xt * xt, std)
+
+
+def posterior_weights(std_prev: Array, std_now: Array) -> tuple[Array, Array, Array]:
+    """Eq. (4) from σ_m and σ_n: the weights of X_n and X_0, and the standard deviation."""
     weight_xt = (std_prev / std_now) ** 2
     # σ_n² - σ_m² as a product: neighbouring steps differ in few digits
     weight_x0 = (std_now - std_prev) * (std_now + std_prev) / std_now**2
-    # the last step adds no noise although σ_0 is not zero
-    std = jnp.where(_expand(step_prev, xt) == 0, 0.0, std_prev * jnp.sqrt(weight_x0))
-    return Moments(weight_x0 * x0 + weight_xt * xt, std)
+    return weight_xt, weight_x0, std_prev * array_module(weight_x0).sqrt(weight_x0)
 
 
 def posterior_sample(

@@ -4,12 +4,13 @@ import functools
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from i2sb_jax.bridge.choices import check_choice
 from i2sb_jax.bridge.gaussian import Bridge
 from i2sb_jax.bridge.implicit import check_implicit, implicit_steps, sample_implicit
-from i2sb_jax.bridge.schedule import BridgeSchedule
+from i2sb_jax.bridge.process import posterior_weights
+from i2sb_jax.bridge.schedule import BridgeSchedule, array_module
 from i2sb_jax.bridge.walk import FRESH, NEVER, NormalFn, Samples, Steps, check_grid, walk
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
 
@@ -40,8 +41,7 @@ def make_sampler(name: str, *, eta: float = 0.0) -> Sampler:
     Raises:
         ValueError: another name, or an eta that it does not take.
     """
-    if name not in SAMPLERS:
-        raise ValueError(f"sampler={name!r} is not known: choose of {', '.join(SAMPLERS)}")
+    check_choice("sampler", name, SAMPLERS)
     if eta and name != "implicit":
         raise ValueError(f"eta={eta} is of sampler='implicit'; {name!r} takes none")
     if name in _ORDER:
@@ -101,11 +101,14 @@ def sample(
 
 def posterior_steps(schedule: BridgeSchedule, steps: Sequence[int]) -> Steps:
     """The weights of I²SB's posterior, Eq. (4), on a grid, [nfe] each; none at index 0 is noisy."""
-    xp = np if isinstance(schedule.std_fwd, np.ndarray) else jnp
     down = np.asarray(steps)[::-1]
     std = schedule.scale[down]
-    now, prev = std[:-1], std[1:]
-    weight_x0 = (now - prev) * (now + prev) / now**2
-    noise = xp.where(down[1:] == 0, 0.0, prev * weight_x0**0.5)
-    known = schedule.c[down[1:]]
-    return Steps((prev / now) ** 2, weight_x0[:, None], xp.zeros_like(now), noise, known)
+    xp = array_module(std)
+    weight_xt, weight_x0, noise = posterior_weights(std[1:], std[:-1])
+    return Steps(
+        xt=weight_xt,
+        x0=weight_x0[:, None],
+        x1=xp.zeros_like(weight_xt),
+        std=xp.where(down[1:] == 0, 0.0, noise),
+        known_std=schedule.c[down[1:]],
+    )

@@ -11,8 +11,10 @@ Both sums include β_n: published weights were trained so. Hence σ_0 = √β_0 
 """
 
 import dataclasses
+from types import ModuleType
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from i2sb_jax.types import Array
@@ -65,6 +67,16 @@ class BridgeSchedule:
         return _widen(self.std_fwd) ** 2, _widen(self.std_bwd) ** 2
 
 
+def even_noise_level(num_steps: int) -> np.ndarray:
+    """What a network is told of each step, evenly from 1e-4·N to N, float64 [num_steps]."""
+    return np.linspace(1e-4, 1.0, num_steps) * num_steps
+
+
+def array_module(values: Array) -> ModuleType:
+    """NumPy for NumPy arrays, which stay on the host in float64; jax.numpy for all others."""
+    return np if isinstance(values, np.ndarray) else jnp
+
+
 def _widen(values: Array) -> Array:
     """In float64 where that is at hand: of NumPy arrays, not of traced ones."""
     return values.astype(np.float64) if isinstance(values, np.ndarray) else values
@@ -97,6 +109,6 @@ def make_symmetric_schedule(*, num_steps: int, beta_max: float) -> BridgeSchedul
     return BridgeSchedule(
         std_fwd=np.sqrt(np.cumsum(betas)).astype(np.float32),
         std_bwd=np.sqrt(np.cumsum(betas[::-1])[::-1]).astype(np.float32),
-        noise_level=(np.linspace(1e-4, 1.0, num_steps) * num_steps).astype(np.float32),
+        noise_level=even_noise_level(num_steps).astype(np.float32),
         num_steps=num_steps,
     )

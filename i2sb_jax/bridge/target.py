@@ -24,8 +24,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from i2sb_jax.bridge.choices import check_choice
 from i2sb_jax.bridge.gaussian import Bridge, signal_to_noise
 from i2sb_jax.bridge.process import at_step
+from i2sb_jax.bridge.schedule import array_module
 from i2sb_jax.types import Array
 
 PREDICTIONS = ("epsilon", "x0", "v")
@@ -51,7 +53,7 @@ def regression_target(
     Raises:
         ValueError: another prediction.
     """
-    _check("prediction", prediction, PREDICTIONS)
+    check_choice("prediction", prediction, PREDICTIONS)
     if prediction == "x0":
         return jnp.asarray(x0)
     scale = at_step(schedule.scale, step, xt)
@@ -86,7 +88,7 @@ def predict_x0(
     Raises:
         ValueError: another prediction.
     """
-    _check("prediction", prediction, PREDICTIONS)
+    check_choice("prediction", prediction, PREDICTIONS)
     scale = at_step(schedule.scale, step, xt)
     if prediction == "x0":
         x0 = jnp.asarray(output)
@@ -106,12 +108,12 @@ def loss_weight(schedule: Bridge, *, prediction: str, weighting: str) -> Array |
     Raises:
         ValueError: an unknown prediction or weighting, or weights that are not finite.
     """
-    _check("prediction", prediction, PREDICTIONS)
-    _check("weighting", weighting, WEIGHTINGS)
+    check_choice("prediction", prediction, PREDICTIONS)
+    check_choice("weighting", weighting, WEIGHTINGS)
     if weighting == prediction:
         return None
     snr = signal_to_noise(schedule)
-    xp = np if isinstance(snr, np.ndarray) else jnp
+    xp = array_module(snr)
     by_scale = 1 / schedule.scale**2
     weights = {
         "epsilon": by_scale,
@@ -127,8 +129,3 @@ def loss_weight(schedule: Bridge, *, prediction: str, weighting: str) -> Array |
             "'min_snr'"
         )
     return weights[weighting] / weights[prediction]
-
-
-def _check(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{key}={value!r} is not known: choose of {', '.join(choices)}")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from i2sb_jax.bridge.choices import check_choice
 from i2sb_jax.bridge.process import at_least_float32
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
 
@@ -98,8 +99,7 @@ def walk(
     Raises:
         ValueError: another word for noise.
     """
-    if noise not in (NEVER, ONCE, FRESH):
-        raise ValueError(f"noise={noise!r} is not known: choose of {NEVER}, {ONCE}, {FRESH}")
+    check_choice("noise", noise, (NEVER, ONCE, FRESH))
     start = jnp.asarray(x1)
     dtype = at_least_float32(start.dtype)
     rows = Steps(*(jnp.asarray(column, dtype) for column in weights))

@@ -57,11 +57,15 @@ def write_weights(folder, name):
 
 def run_here(monkeypatch, capsys, *arguments):
     """(status, stdout, stderr) of the tool in this process."""
-    monkeypatch.setattr(sys, "argv", ["i2sb-evaluate", *map(str, arguments)])
+    return call(monkeypatch, capsys, evaluate.main, *arguments)
+
+
+def call(monkeypatch, capsys, main, *arguments):
+    """(status, stdout, stderr) of a command's main(), in this process."""
+    monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
-        evaluate.main()
-    out, err = capsys.readouterr()
-    return stop.value.code, out, err
+        main()
+    return (stop.value.code, *capsys.readouterr())
 
 
 def command(*arguments):

@@ -1,9 +1,9 @@
 """The sweep over samplers and evaluations: what its features see, and figures told by hand."""
 
 import csv
+import functools
 import io
 import os
-import sys
 
 import numpy as np
 import pytest
@@ -88,14 +88,8 @@ def test_features_of_inception_are_named_after_their_weights(monkeypatch):
 
 @pytest.fixture
 def tool(monkeypatch, capsys):
-    def run(*arguments):
-        """(status, stdout, stderr) of the command in this process."""
-        monkeypatch.setattr(sys, "argv", ["nfe_sweep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            startup.run(sweep.main)
-        return (stop.value.code, *capsys.readouterr())
-
-    return run
+    main = functools.partial(startup.run, sweep.main)
+    return functools.partial(evaluations.call, monkeypatch, capsys, main)
 
 
 @pytest.fixture(scope="module")

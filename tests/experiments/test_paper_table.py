@@ -2,11 +2,11 @@
 
 import argparse
 import csv
+import functools
 import io
 import json
 import os
 import re
-import sys
 
 import pytest
 
@@ -29,14 +29,8 @@ ROWS = [row for table in TABLES.values() for row in table]
 
 @pytest.fixture
 def tool(monkeypatch, capsys):
-    def run(*arguments):
-        """(status, stdout, stderr) of the command in this process."""
-        monkeypatch.setattr(sys, "argv", ["paper_table", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            startup.run(paper_table.main)
-        return (stop.value.code, *capsys.readouterr())
-
-    return run
+    main = functools.partial(startup.run, paper_table.main)
+    return functools.partial(evaluations.call, monkeypatch, capsys, main)
 
 
 @pytest.fixture(scope="module")
