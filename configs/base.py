@@ -54,7 +54,7 @@ def _model() -> ml_collections.ConfigDict:
 
 def _data() -> ml_collections.ConfigDict:
     data = ml_collections.ConfigDict()
-    data.source = "folder"  # photos | folder | records | tfds | pairs
+    data.source = "folder"  # photos | folder | records | tfds | synthetic | pairs
     data.path = ""  # directory of pictures or records; data_dir of tfds; may be gs://
     data.eval_path = ""  # held-out pictures; "" holds out eval_fraction of `path` by name
     data.eval_fraction = 0.02  # share of `path` that is held out, 0 … 1

@@ -198,6 +198,35 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         return np.ascontiguousarray(upright(np.asarray(_flatten(image)), turn))
 
 
+def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The central square of `decode_rgb`'s picture with its short side scaled to `size`.
+
+    The bytes are those of `center_crop(resize_short_side(decode_rgb(data), size), size)`, but the
+    whole picture stays Pillow's. Decoding a JPEG at a half or a quarter of its size would be faster
+    and is not done, for it gives other pixels; nor is scaling the square alone (`box` of Pillow's
+    resize), whose corners are rounded to float32.
+
+    Args:
+        data: as there.
+        size: pixels.
+        max_pixels: as there.
+
+    Returns:
+        uint8 [size, size, 3]; possibly read-only.
+
+    Raises:
+        UnreadableImage: as there.
+    """
+    with _loaded(data, max_pixels) as (image, turn):
+        image = _flatten(image)
+        if turn != 1:
+            image = Image.fromarray(upright(np.asarray(image), turn))
+        width, height = _short_side_scaled(*image.size, size)
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        scaled = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(scaled.crop((left, top, left + size, top + size)))
+
+
 def resize_short_side(image: np.ndarray, size: int) -> np.ndarray:
     """Scales so that the shorter side is `size`; bilinear with Pillow's antialiasing.
 
@@ -211,14 +240,18 @@ def resize_short_side(image: np.ndarray, size: int) -> np.ndarray:
         [size, w', c] or [h', size, c] of the same type; `image` itself if it already fits.
     """
     height, width = image.shape[:2]
-    short = min(height, width)
-    if short == size:
+    if min(height, width) == size:
         return image
-    new_size = (max(size, size * width // short), max(size, size * height // short))
+    new_size = _short_side_scaled(width, height, size)
     if image.dtype == np.uint8:
         return _resize(image, new_size)
     # Pillow has no floats of many channels
     return np.stack([_resize(channel, new_size) for channel in np.moveaxis(image, -1, 0)], axis=-1)
+
+
+def _short_side_scaled(width: int, height: int, size: int) -> tuple[int, int]:
+    short = min(height, width)
+    return max(size, size * width // short), max(size, size * height // short)
 
 
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -346,7 +379,7 @@ def _orientation(image: Image.Image) -> int:
 def _flatten(image: Image.Image) -> Image.Image:
     """Any mode to RGB."""
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image.convert("RGB")
+        return image
     if image.mode == "F":
         raise UnreadableImage("a floating-point picture has no stated range")
     if image.mode == "I" or image.mode.startswith("I;16"):

@@ -12,7 +12,7 @@ from i2sb_jax.config.checks import (
 )
 
 PAIRS = "pairs"  # the source of X_0 and X_1, and of the corruption that is none
-SOURCES = ("photos", "folder", "records", "tfds", PAIRS)
+SOURCES = ("photos", "folder", "records", "tfds", "synthetic", PAIRS)
 CROPS = ("resize", "window")
 SIDES = ("left", "right")
 SCALINGS = ("dtype", "fixed", "percentiles")
@@ -80,8 +80,10 @@ class DataConfig:
             )
         if self.source == "tfds" and not self.tfds_name:
             raise ValueError("data.tfds_name='' must name a builder, e.g. 'imagenet2012'")
-        if self.source == "photos" and self.eval_list:
-            raise ValueError(f"data.eval_list={self.eval_list!r}: the photos have no list")
+        if self.source in ("photos", "synthetic") and self.eval_list:
+            raise ValueError(
+                f"data.eval_list={self.eval_list!r}: data.source={self.source!r} has no list"
+            )
 
     def _check_no_pairs(self):
         for key in ("target_path", "eval_target_path", "group_pattern", "cond_x1"):

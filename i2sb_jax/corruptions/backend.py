@@ -6,8 +6,8 @@ NumPy arrays; `asarray` brings them over. Shapes hold `-1` for a batch whose siz
 a `tf.data` graph is traced.
 
 As in NumPy: `asarray`, `reshape`, `repeat`, `stack`, `concat`, `zeros_like`, `where`, `abs`, `sin`,
-`cos`, `floor`, `minimum`, `min`, `cumsum`, `argsort` (stable), `round` (half to even), `take` (axis
-0) and `einsum` (two operands, full float32 precision).
+`cos`, `floor`, `minimum`, `cumsum`, `round` (half to even), `take` (axis 0), `matrix_transpose` and
+`matmul` (full float32 precision).
 
 | function | meaning |
 |---|---|
@@ -16,10 +16,14 @@ As in NumPy: `asarray`, `reshape`, `repeat`, `stack`, `concat`, `zeros_like`, `w
 | `image_keys(key, images)` | the caller's key, checked and split into one key an image |
 | `normal, uniform(keys, stream, shape)` | float32 [batch, *shape], each image from its own key; |
 | | `stream` tells the draws of one key apart |
-| `map_images(fn, elements, shape)` | `fn` on one image at a time; float32 [batch, *shape] |
-| `map_on_host(fn, elements, shape)` | the same of NumPy code that cannot be traced, such as a |
-| | codec; `fn` is deterministic, and there is no gradient |
-| `switch(choice, branches)` | `branches[choice]()`; the others are not computed |
+| `map_exact(fn, elements, shape)` | `fn(xp, *element)` on one image at a time, of exact integer |
+| | arithmetic: TensorFlow leaves it to NumPy, which is faster; float32 [batch, *shape] |
+| `min_plus(rows, columns)` | the least rows[d, y] + columns[d, x] of any d: [h, w]; this, |
+| `kth_smallest(values, k)` | this and `sum` are for `map_exact` alone, and TensorFlow has none |
+| `map_on_host(fn, elements, shape)` | `fn(*element)` of NumPy code that cannot be traced, such as |
+| | a codec; `fn` is deterministic, and there is no gradient |
+| `switch_images(choice, branches, elements, shape)` | float32 [batch, *shape]: each branch on a |
+| | batch of those images (and elements of theirs) whose `choice` [batch] is its number |
 
 TensorFlow is imported only when one of its tensors comes in.
 """
@@ -52,3 +56,10 @@ def backend_of(array: Array) -> ModuleType:
 
         return tf_backend
     raise ValueError(f"expected a numpy, jax or tensorflow array, got {type(array).__name__}")
+
+
+def mix_channels(xp: ModuleType, matrix: np.ndarray, images: Array) -> Array:
+    """y_d = Σ_c M_dc x_c: matrix [d, c], images [batch, h, w, c] to [batch, h, w, d]."""
+    height, width, channels = images.shape[1:]
+    mixed = xp.matmul(xp.reshape(images, (-1, channels)), xp.asarray(matrix.T))
+    return xp.reshape(mixed, (-1, height, width, len(matrix)))

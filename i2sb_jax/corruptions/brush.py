@@ -89,13 +89,13 @@ def evaluation_strokes() -> Strokes:
 def paint(xp: ModuleType, strokes: Strokes, size: int, low: float, high: float) -> Array:
     """Masks float32 [batch, size, size, 1]; each covers from `low` to `high` of its image."""
 
-    def one(corners, weights, area):
+    def one(xp, corners, weights, area):
         distance = xp.reshape(_distance(xp, corners, weights, size), (size * size,))
         nearest = _smallest(xp, distance, _hole_pixels(xp, area, size * size, low, high))
         return xp.reshape(xp.cast(nearest, "float32"), (size, size, 1))
 
     # One image at a time: the distances to every disc of a whole batch would not fit in memory.
-    return xp.map_images(one, tuple(strokes), (size, size, 1))
+    return xp.map_exact(one, tuple(strokes), (size, size, 1))
 
 
 def _walk(xp, start, moves):
@@ -114,8 +114,7 @@ def _distance(xp, corners, weights, size):
             [start * (_DOTS - dot) + end * dot for dot in range(_DOTS)] + [end[-1:] * _DOTS], axis=0
         )
         rows, columns = pixels - dots[:, 0:1], pixels - dots[:, 1:2]  # [dots, size]
-        squared = (rows * rows)[:, :, None] + (columns * columns)[:, None, :]
-        strokes.append(xp.min(squared, axis=0) * weights[stroke])
+        strokes.append(xp.min_plus(rows * rows, columns * columns) * weights[stroke])
     return functools.reduce(xp.minimum, strokes)
 
 
@@ -128,7 +127,6 @@ def _hole_pixels(xp, area, pixels, low, high):
 
 def _smallest(xp, values, count):
     """Marks exactly `count` of the smallest values [n]; among equals, the first ones."""
-    last = xp.argsort(values)[count - 1]
-    positions = xp.asarray(np.arange(values.shape[0], dtype=np.int32))
-    tied_before = (values == values[last]) & (positions <= last)
-    return (values < values[last]) | tied_before
+    last = xp.kth_smallest(values, count)
+    nearer, tied = values < last, values == last
+    return nearer | (tied & (xp.cumsum(tied, axis=0) <= count - xp.sum(nearer)))

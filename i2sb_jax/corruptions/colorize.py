@@ -5,6 +5,7 @@ The `cond_x1` and `add_x1_noise` options of I²SB (Liu et al. 2023).
 
 import numpy as np
 
+from i2sb_jax.corruptions.backend import mix_channels
 from i2sb_jax.corruptions.corruption import ADDED_NOISE, Corrupted, Corruption
 
 # ITU-R BT.601 luma, on each of the three channels.
@@ -24,7 +25,7 @@ class Colorize(Corruption):
 
     def show(self, xp, images, mask, index):
         del mask, index
-        return xp.einsum("dc,bhwc->bhwd", xp.asarray(GREY_FROM_RGB), images)
+        return mix_channels(xp, GREY_FROM_RGB, images)
 
 
 def make_colorize(name: str, image_size: int) -> Colorize:

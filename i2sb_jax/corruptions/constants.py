@@ -64,12 +64,12 @@ DCT = _dct_matrix()  # orthonormal DCT-II of length 8, [frequency, sample]
 
 
 def pool_matrix(size: int) -> np.ndarray:
-    """[size, size]: the mean of each run of four samples, repeated four times."""
-    return np.kron(np.eye(size // 4), np.full((4, 4), 0.25)).astype(np.float32)
+    """[size / 4, size]: the mean of each run of four samples."""
+    return np.kron(np.eye(size // 4), np.full((1, 4), 0.25)).astype(np.float32)
 
 
 def bicubic_matrix(size: int) -> np.ndarray:
-    """[size, size]: the 16-tap antialiased cubic (a = -0.5) at every fourth sample, repeated.
+    """[size / 4, size]: the 16-tap antialiased cubic (a = -0.5) at every fourth sample.
 
     Tap i weighs cubic((i - 8 + 1/2) / 4), normalised. Row r of the small image gathers samples
     4r - 6 ... 4r + 9; beyond the borders the signal is mirrored with its last sample (-1 → 0).
@@ -82,7 +82,7 @@ def bicubic_matrix(size: int) -> np.ndarray:
     columns = np.where(columns >= size, 2 * size - 1 - columns, columns)
     down = np.zeros((size // 4, size))
     np.add.at(down, (np.broadcast_to(rows, columns.shape), columns), taps)
-    return np.repeat(down, 4, axis=0).astype(np.float32)
+    return down.astype(np.float32)
 
 
 def _cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:

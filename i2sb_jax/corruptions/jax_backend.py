@@ -6,6 +6,7 @@ All of it traces: `jit`, `vmap` and `grad` see pure functions. Products are take
 
 import functools
 import os
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,14 @@ from jax.numpy import (
     cos,
     cumsum,
     floor,
-    min,
+    matrix_transpose,
     minimum,
     repeat,
     reshape,
     round,
     sin,
     stack,
+    sum,
     where,
     zeros_like,
 )
@@ -30,19 +32,20 @@ from i2sb_jax.corruptions import numpy_backend
 
 __all__ = [
     "abs",
-    "argsort",
     "asarray",
     "batch_positions",
     "cast",
     "concat",
     "cos",
     "cumsum",
-    "einsum",
     "floor",
     "image_keys",
-    "map_images",
+    "kth_smallest",
+    "map_exact",
     "map_on_host",
-    "min",
+    "matmul",
+    "matrix_transpose",
+    "min_plus",
     "minimum",
     "normal",
     "repeat",
@@ -50,17 +53,17 @@ __all__ = [
     "round",
     "sin",
     "stack",
-    "switch",
+    "sum",
+    "switch_images",
     "take",
     "uniform",
     "where",
     "zeros_like",
 ]
 
-argsort = functools.partial(jnp.argsort, stable=True)
 asarray = jnp.asarray
 concat = jnp.concatenate
-einsum = functools.partial(jnp.einsum, precision="highest")
+matmul = functools.partial(jnp.matmul, precision="highest")
 
 
 def take(x, indices):
@@ -95,10 +98,20 @@ def uniform(keys, stream, shape):
     return jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, stream), shape))(keys)
 
 
-def map_images(fn, elements, shape):
-    """`fn` on one image at a time; float32 [batch, *shape]."""
+def map_exact(fn, elements, shape):
+    """`fn(xp, *element)` on one image at a time; float32 [batch, *shape]."""
     del shape  # JAX sees it in the values
-    return jax.lax.map(lambda element: fn(*element), elements)
+    return jax.lax.map(lambda element: fn(sys.modules[__name__], *element), elements)
+
+
+def min_plus(rows, columns):
+    """The least rows[d, y] + columns[d, x] of any d: int32 [d, h] and [d, w] to [h, w]."""
+    return jnp.min(rows[:, :, None] + columns[:, None, :], axis=0)
+
+
+def kth_smallest(values, k):
+    """The k-th smallest of values [n], from k = 1."""
+    return jnp.sort(values)[k - 1]
 
 
 def map_on_host(fn, elements, shape):
@@ -142,6 +155,12 @@ def _require_second_thread():
             )
 
 
-def switch(choice, branches):
-    """branches[choice](); the others are not computed."""
-    return jax.lax.switch(choice, branches)
+def switch_images(choice, branches, elements, shape):
+    """`branches[choice[i]](*elements)` for image i; float32 [batch, *shape]."""
+    del shape  # JAX sees it in the values
+
+    def one(element):
+        choice, *rest = element
+        return jax.lax.switch(choice, branches, *(part[None] for part in rest))[0]
+
+    return jax.lax.map(one, (choice, *elements))

@@ -7,12 +7,13 @@ therefore leaves [-1, 1].
 """
 
 import dataclasses
+import math
 from types import ModuleType
 
 import numpy as np
 
 from i2sb_jax.corruptions import constants
-from i2sb_jax.corruptions.backend import Array
+from i2sb_jax.corruptions.backend import Array, mix_channels
 from i2sb_jax.corruptions.corruption import DeterministicCorruption
 
 
@@ -30,30 +31,36 @@ class Jpeg(DeterministicCorruption):
     chrominance_table: np.ndarray
 
     def transform(self, xp, images):
-        ycbcr = xp.einsum(
-            "dc,bhwc->dbhw", xp.asarray(constants.YCBCR_FROM_RGB), (images + 1) * 127.5
-        )
+        ycbcr = mix_channels(xp, constants.YCBCR_FROM_RGB, (images + 1) * 127.5)
         # +128 puts chroma into [0, 255], -128 centres every plane for the DCT: for chroma the two
         # cancel, on the way in as on the way out.
-        luma = quantise(xp, ycbcr[0] - 128, self.luminance_table) + 128
-        blue = repeat2(xp, quantise(xp, ycbcr[1, :, ::2, ::2], self.chrominance_table))
-        red = repeat2(xp, quantise(xp, ycbcr[2, :, ::2, ::2], self.chrominance_table))
-        planes = xp.stack([luma, blue, red])
-        rgb = xp.einsum("cd,dbhw->bhwc", xp.asarray(constants.RGB_FROM_YCBCR), planes)
-        return rgb / 127.5 - 1
+        luma = quantise(xp, ycbcr[..., 0] - 128, self.luminance_table) + 128
+        blue = repeat2(xp, quantise(xp, ycbcr[:, ::2, ::2, 1], self.chrominance_table))
+        red = repeat2(xp, quantise(xp, ycbcr[:, ::2, ::2, 2], self.chrominance_table))
+        planes = xp.stack([luma, blue, red], axis=3)
+        return mix_channels(xp, constants.RGB_FROM_YCBCR, planes) / 127.5 - 1
 
 
 def quantise(xp: ModuleType, plane: Array, table: np.ndarray) -> Array:
     """Rounds the 8×8 DCT coefficients of a plane [batch, h, w] to multiples of a table [8, 8]."""
     height, width = plane.shape[1:]
-    dct = xp.asarray(constants.DCT)
-    steps = xp.asarray(table.reshape(1, 1, 8, 1, 8))
+    # Matrices of 8×8 are too small to multiply fast, so up to eight blocks a side go through one of
+    # 64×64 with the DCT on its diagonal.
+    group = math.gcd(height // 8, width // 8, 8)
+    side = 8 * group
+    dct = np.kron(np.eye(group, dtype=np.float32), constants.DCT)
+    steps = xp.asarray(np.tile(table, (group, group)).reshape(1, side, 1, side))
 
-    # b: image, (i, j): block, (y, x): pixel in its block, (u, v): frequency
-    blocks = xp.reshape(plane, (-1, height // 8, 8, width // 8, 8))
-    coefficients = xp.einsum("vx,biujx->biujv", dct, xp.einsum("uy,biyjx->biujx", dct, blocks))
+    def along_rows(matrix, x):
+        return xp.matmul(xp.reshape(x, (-1, side)), xp.asarray(matrix.T))
+
+    def along_columns(matrix, x):
+        return xp.matmul(xp.asarray(matrix), xp.reshape(x, (-1, side, width)))
+
+    coefficients = along_columns(dct, along_rows(dct, plane))
+    coefficients = xp.reshape(coefficients, (-1, side, width // side, side))
     coefficients = xp.round(coefficients / steps) * steps
-    blocks = xp.einsum("vx,biyjv->biyjx", dct, xp.einsum("uy,biujv->biyjv", dct, coefficients))
+    blocks = along_rows(dct.T, along_columns(dct.T, coefficients))
     return xp.reshape(blocks, (-1, height, width))
 
 

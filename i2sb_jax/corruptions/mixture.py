@@ -38,35 +38,26 @@ class Mixture(Corruption):
         else:
             choice = index % len(self.members)
 
-        def one(choice, key, image, number):
-            number = None if index is None else number[None]
-            return xp.switch(
-                choice,
-                [
-                    lambda member=member: member.corrupt(xp, key[None], image[None], number).image[
-                        0
-                    ]
-                    for member in self.members
-                ],
+        def branch(member):
+            return lambda keys, images, *index: (
+                member.corrupt(xp, keys, images, index[0] if index else None).image
             )
 
-        numbers = choice if index is None else index  # map_images takes arrays only
-        shape = (self.image_size, self.image_size, 3)
-        return Corrupted(xp.map_images(one, (choice, keys, images, numbers), shape))
+        numbers = () if index is None else (index,)
+        return Corrupted(self._by_member(xp, branch, choice, (keys, images, *numbers)))
 
     def show(self, xp, images, mask, index):
         del mask
 
-        def one(image, number):
-            return xp.switch(
-                number % len(self.members),
-                [
-                    lambda member=member: member.show(xp, image[None], None, number[None])[0]
-                    for member in self.members
-                ],
-            )
+        def branch(member):
+            return lambda images, index: member.show(xp, images, None, index)
 
-        return xp.map_images(one, (images, index), (self.image_size, self.image_size, 3))
+        return self._by_member(xp, branch, index % len(self.members), (images, index))
+
+    def _by_member(self, xp, branch, choice, elements):
+        shape = (self.image_size, self.image_size, 3)
+        branches = [branch(member) for member in self.members]
+        return xp.switch_images(choice, branches, elements, shape)
 
 
 def make_mixture(name: str, image_size: int, members: tuple[Corruption, ...]) -> Mixture:

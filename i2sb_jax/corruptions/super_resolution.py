@@ -14,9 +14,13 @@ from i2sb_jax.corruptions.corruption import DeterministicCorruption
 
 
 def apply_separable(xp: ModuleType, matrix: np.ndarray, images: Array) -> Array:
-    """A x_c Aᵀ for each channel c: matrix [n, n], images [batch, n, n, 3]; same shape out."""
-    matrix = xp.asarray(matrix)
-    return xp.einsum("jw,biwc->bijc", matrix, xp.einsum("ih,bhwc->biwc", matrix, images))
+    """A x_c Aᵀ for each channel c: matrix [m, n], images [batch, n, n, 3] to [batch, m, m, 3]."""
+    m, n = matrix.shape
+    rows = xp.matmul(xp.asarray(matrix), xp.reshape(images, (-1, n, n * 3)))
+    # channels before columns, so that the second product is one of two matrices
+    rows = xp.matrix_transpose(xp.reshape(rows, (-1, m, n, 3)))
+    both = xp.matmul(xp.reshape(rows, (-1, n)), xp.asarray(matrix.T))
+    return xp.matrix_transpose(xp.reshape(both, (-1, m, 3, m)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,13 +28,14 @@ class SuperResolution(DeterministicCorruption):
     """Down by 4 with a separable filter, up again by nearest neighbour.
 
     Attributes:
-      matrix: A, float32 [image_size, image_size].
+      matrix: the filter, float32 [image_size / 4, image_size].
     """
 
     matrix: np.ndarray
 
     def transform(self, xp, images):
-        return apply_separable(xp, self.matrix, images)
+        small = apply_separable(xp, self.matrix, images)
+        return xp.repeat(xp.repeat(small, 4, axis=2), 4, axis=1)
 
 
 def make_pool(name: str, image_size: int) -> SuperResolution:

@@ -4,15 +4,17 @@ The only module of the operators that imports TensorFlow. All of it traces insid
 `tf.data.Dataset.map`, keeps static shapes, and draws only stateless random numbers.
 """
 
+import functools
+
 import tensorflow as tf
 from tensorflow import (
     abs,
-    argsort,
     cast,
     concat,
     cos,
     cumsum,
     floor,
+    matmul,
     minimum,
     repeat,
     reshape,
@@ -27,19 +29,18 @@ from i2sb_jax.corruptions import numpy_backend
 
 __all__ = [
     "abs",
-    "argsort",
     "asarray",
     "batch_positions",
     "cast",
     "concat",
     "cos",
     "cumsum",
-    "einsum",
     "floor",
     "image_keys",
-    "map_images",
+    "map_exact",
     "map_on_host",
-    "min",
+    "matmul",
+    "matrix_transpose",
     "minimum",
     "normal",
     "repeat",
@@ -47,7 +48,7 @@ __all__ = [
     "round",
     "sin",
     "stack",
-    "switch",
+    "switch_images",
     "take",
     "uniform",
     "where",
@@ -57,8 +58,7 @@ __all__ = [
 _PHILOX = "philox"  # named, for the default may differ between machines
 
 asarray = tf.convert_to_tensor
-einsum = tf.einsum
-min = tf.reduce_min
+matrix_transpose = tf.linalg.matrix_transpose
 
 
 def take(x, indices):
@@ -94,10 +94,9 @@ def uniform(keys, stream, shape):
     return _draw(tf.random.stateless_uniform, keys, stream, shape)
 
 
-def map_images(fn, elements, shape):
-    """`fn` on one image at a time; float32 [batch, *shape]."""
-    signature = tf.TensorSpec(shape, tf.float32)
-    return tf.map_fn(lambda element: fn(*element), elements, fn_output_signature=signature)
+def map_exact(fn, elements, shape):
+    """`fn(numpy_backend, *element)` on one image at a time; float32 [batch, *shape]."""
+    return map_on_host(functools.partial(fn, numpy_backend), elements, shape)
 
 
 def map_on_host(fn, elements, shape):
@@ -111,9 +110,15 @@ def map_on_host(fn, elements, shape):
     return images
 
 
-def switch(choice, branches):
-    """branches[choice](); the others are not computed."""
-    return tf.switch_case(choice, branches)
+def switch_images(choice, branches, elements, shape):
+    """`branches[choice[i]](*elements)` for image i; float32 [batch, *shape]."""
+    count = len(branches)
+    parts = [tf.dynamic_partition(element, choice, count) for element in elements]
+    images = [branch(*mine) for branch, *mine in zip(branches, *parts, strict=True)]
+    places = tf.dynamic_partition(batch_positions(choice), choice, count)
+    images = tf.dynamic_stitch(places, images)
+    images.set_shape([choice.shape[0], *shape])
+    return images
 
 
 def _draw(sampler, keys, stream, shape):
@@ -121,7 +126,7 @@ def _draw(sampler, keys, stream, shape):
         seed = tf.random.experimental.stateless_fold_in(key, stream, alg=_PHILOX)
         return sampler(shape, seed, alg=_PHILOX)
 
-    return map_images(one, (keys,), shape)
+    return tf.map_fn(one, keys, fn_output_signature=tf.TensorSpec(shape, tf.float32))
 
 
 def _fits(shape, batch):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from i2sb_jax.corruptions.backend import backend_of
+from i2sb_jax.corruptions.backend import backend_of, mix_channels
 
 Array = Any  # np.ndarray, jax.Array or tf.Tensor
 
@@ -28,9 +28,8 @@ def fit_channels(source: Array, channels: int) -> Array:
     have = source.shape[-1]
     if have == channels:
         return source
-    xp = backend_of(source)
-    mean = xp.asarray(np.full((have, channels), 1 / have, np.float32))
-    return xp.einsum("bhwc,cd->bhwd", source, mean)
+    mean = np.full((channels, have), 1 / have, np.float32)
+    return mix_channels(backend_of(source), mean, source)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,13 @@ import itertools
 
 import numpy as np
 
-from i2sb_jax.image_io import UnreadableImage, center_crop, decode_rgb, resize_short_side
+from i2sb_jax.image_io import (
+    UnreadableImage,
+    center_crop,
+    decode_rgb,
+    decode_square,
+    resize_short_side,
+)
 
 _CHANNEL_ORDERS = tuple(list(order) for order in itertools.permutations(range(3)))
 
@@ -32,6 +38,8 @@ def prepare(
     Raises:
         UnreadableImage: it cannot be decoded.
     """
+    if crop == "resize" and channels is None and isinstance(image, bytes):
+        return decode_square(image, image_size)
     if channels is not None:
         pixels = _as_pair(image, channels)
     else:

@@ -14,6 +14,7 @@ from i2sb_jax.data.folder import folder_source
 from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.photos import photos_source
 from i2sb_jax.data.record import Source, Subset, hold_out
+from i2sb_jax.data.synthetic import synthetic_source
 
 
 def make_sources(
@@ -59,8 +60,8 @@ def make_source(
     """Opens the pictures for training or for evaluation; no picture is in both.
 
     Folders and records hold out `eval_fraction` of their pictures by their names, unless
-    `eval_path` names others. TFDS has its own splits, photographs a fixed choice. Of those for
-    evaluation, `eval_list` selects and orders.
+    `eval_path` names others. TFDS has its own splits, photographs and synthetic pictures a fixed
+    choice. Of those for evaluation, `eval_list` selects and orders.
 
     Args:
         config: the run's data section; of pairs, use `make_sources`.
@@ -124,9 +125,10 @@ def open_source(
     """Opens a source whole, with nothing held out.
 
     Args:
-        kind: "photos", "folder", "records" or "tfds".
+        kind: "photos", "folder", "records", "tfds" or "synthetic".
         path: of the folder or the records; TFDS's data_dir.
-        split: for photos "train" or "eval", for tfds any split; folders and records have none.
+        split: for photos and synthetic "train" or "eval", for tfds any split; folders and records
+            have none.
         tfds_name: the builder.
         index_dir: see `folder_source`.
         process_index: of this process.
@@ -150,10 +152,12 @@ def open_source(
             from i2sb_jax.data.tfds_source import tfds_source
 
             return tfds_source(tfds_name, split=split, data_dir=path or None)
+        case "synthetic":
+            return synthetic_source(split=split)
         case "pairs":
             raise ValueError("source='pairs' is trained from its own folders, not prepared")
         case _:
-            raise ValueError(f"source={kind!r} must be photos, folder, records or tfds")
+            raise ValueError(f"source={kind!r} must be photos, folder, records, tfds or synthetic")
 
 
 def _require(key: str, value: str, what: str) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.corruptions import brush, jax_backend, make_corruption, numpy_backend
 from tests.corruptions.cases import BACKENDS, INPAINTING, cached_corruption, corrupt
 from tests.golden import synthetic
 
@@ -101,6 +101,20 @@ def test_larger_masks_are_the_smaller_ones_grown():
         for name in BOUNDS
     )
     assert (large >= small).all() and (large > small).any()
+
+
+@pytest.mark.parametrize("xp", (numpy_backend, jax_backend))
+def test_nearest_pixels_of_a_brush(xp):
+    """Against plain arithmetic, with ties at the edge: the first of them are marked."""
+    rng = np.random.default_rng(0)
+    rows, columns = (rng.integers(0, 4_194_304, (5, n), np.int32) for n in (6, 7))
+    least = xp.min_plus(xp.asarray(rows), xp.asarray(columns))
+    np.testing.assert_array_equal(least, (rows[:, :, None] + columns[:, None]).min(axis=0))
+    values = rng.integers(0, 5, 60, np.int32)
+    for count in (1, 17, 30, 60):
+        marked = brush._smallest(xp, xp.asarray(values), count)
+        expected = np.argsort(values, kind="stable")[:count]
+        np.testing.assert_array_equal(np.flatnonzero(marked), np.sort(expected))
 
 
 @pytest.fixture(scope="module")

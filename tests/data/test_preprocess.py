@@ -1,10 +1,21 @@
 """Cutting squares out of pictures."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from i2sb_jax.data.preprocess import cut, prepare
-from i2sb_jax.image_io import UnreadableImage, center_crop, resize_short_side
+from i2sb_jax.data.synthetic import random_picture
+from i2sb_jax.image_io import (
+    UnreadableImage,
+    center_crop,
+    decode_rgb,
+    decode_square,
+    resize_short_side,
+)
+from i2sb_jax.picture_header import ORIENTATION_TAG
 from tests.data.pictures import picture, png
 
 
@@ -12,6 +23,19 @@ def test_resize_mode_is_the_papers():
     image = prepare(png(1, height=40, width=60), image_size=16, crop="resize")
     want = center_crop(resize_short_side(picture(1, height=40, width=60), 16), 16)
     np.testing.assert_array_equal(image, want)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("turn", [1, 3, 6])
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (509, 207), (64, 90), (30, 40)])
+def test_square_of_a_file_has_the_bytes_of_the_steps(kind, turn, height, width):
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[ORIENTATION_TAG] = turn
+    Image.fromarray(random_picture(turn, height=height, width=width)).save(file, kind, exif=exif)
+    whole = decode_rgb(file.getvalue())
+    assert whole.shape[:2] == ((width, height) if turn == 6 else (height, width))
+    want = center_crop(resize_short_side(whole, 64), 64)
+    np.testing.assert_array_equal(decode_square(file.getvalue(), 64), want)
 
 
 def test_window_mode_keeps_native_pixels():
