@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 _COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
 _ITEM_BITS = {"pred": 8, "bf16": 16}  # of other types the name ends in the number
@@ -23,6 +24,26 @@ _CALLED = re.compile(
 # matrix products of a library, whose shapes the text does not tell in one form
 _LIBRARY = re.compile(r'custom_call_target="[^"]*(?:gemm|matmul|conv)', re.IGNORECASE)
 _ROLES = ("condition", "body")
+
+
+# Of XLA's CPU compiler. Barriers are taken out only after fusion, which they are to stop, and
+# convolutions are left to Eigen: YNNPACK's use one core where there are 64 channels out or fewer.
+_CPU_OPTIONS = {
+    "xla_disable_hlo_passes": "cse_barrier_expander",
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE",
+}
+
+
+def compile_options(mesh: Mesh) -> dict[str, str] | None:
+    """What makes a program of the U-Net fast, for `jax.jit(compiler_options=…)`.
+
+    Args:
+        mesh: of the devices that it is compiled for.
+
+    Returns:
+        Options, None where there is nothing to ask for. They concern speed alone.
+    """
+    return _CPU_OPTIONS if mesh.devices.flat[0].platform == "cpu" else None
 
 
 class Memory(NamedTuple):

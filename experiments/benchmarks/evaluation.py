@@ -25,6 +25,7 @@ from i2sb_jax.evaluation.evaluate import evaluate
 from i2sb_jax.evaluation.inception import features_from_params, inception_params
 from i2sb_jax.evaluation.store import ShardStore
 from i2sb_jax.files import write_atomically
+from i2sb_jax.program import compile_options
 from i2sb_jax.types import Batch
 
 _BATCHES, _REPEATS = 6, 5
@@ -68,7 +69,11 @@ def _evaluation(config, params, nfe: int) -> dict[str, float]:
     params = sharding.replicate(jax.device_get(params), mesh)
     network = build.make_network(config)
 
-    @functools.partial(jax.jit, out_shardings=sharding.batch_sharding(mesh))
+    @functools.partial(
+        jax.jit,
+        out_shardings=sharding.batch_sharding(mesh),
+        compiler_options=compile_options(mesh),
+    )
     def forward(params, x, level):
         return network.apply({"params": params}, x, level)
 

@@ -20,6 +20,7 @@ from i2sb_jax.build import SampleFn
 from i2sb_jax.evaluation.networks import Network
 from i2sb_jax.evaluation.scores import make_score_fn
 from i2sb_jax.evaluation.store import ShardStore, pictures_of, scores_of
+from i2sb_jax.program import compile_options
 from i2sb_jax.types import Array, Batch, Params
 
 CLEAN, DEGRADED = "clean", "degraded"
@@ -222,7 +223,11 @@ def _keyed(sample_fn: SampleFn) -> Callable[..., Any]:
 
 def _restoring(sample_fn: SampleFn, mesh: Mesh) -> Callable[..., jax.Array]:
     run = _keyed(sample_fn)
-    program = jax.jit(lambda *a: run(*a).x0, out_shardings=sharding.batch_sharding(mesh))
+    program = jax.jit(
+        lambda *a: run(*a).x0,
+        out_shardings=sharding.batch_sharding(mesh),
+        compiler_options=compile_options(mesh),
+    )
 
     def restore(*arguments):
         with jax.default_matmul_precision("highest"):

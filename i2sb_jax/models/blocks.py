@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from i2sb_jax.models.conv import flax_conv
 from i2sb_jax.models.initializers import fan_in_uniform
 from i2sb_jax.models.norm import GroupNorm
 
@@ -19,7 +20,10 @@ def conv3x3(
 ) -> nn.Module:
     """A 3x3 convolution that keeps the size; `zero` starts it at zero, `conv` may be lifted."""
     init = nn.initializers.zeros if zero else fan_in_uniform
-    return conv(features, (3, 3), padding=1, dtype=dtype, kernel_init=init, name=name)
+    return conv(
+        features, (3, 3), padding=1, dtype=dtype, kernel_init=init, name=name,
+        conv_general_dilated=flax_conv,
+    )  # fmt: skip
 
 
 def upsample(x: jax.Array) -> jax.Array:
@@ -80,6 +84,7 @@ class ResBlock(nn.Module):
 
         if x.shape[-1] != self.features:
             skip = nn.Conv(
-                self.features, (1, 1), dtype=self.dtype, kernel_init=fan_in_uniform, name="skip"
-            )(skip)
+                self.features, (1, 1), dtype=self.dtype, kernel_init=fan_in_uniform, name="skip",
+                conv_general_dilated=flax_conv,
+            )(skip)  # fmt: skip
         return skip + h

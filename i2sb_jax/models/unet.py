@@ -101,7 +101,7 @@ class UNet(nn.Module):
                 config.dtype, name=block.name,
             )(h, emb, train)  # fmt: skip
 
-        return run
+        return lambda block, h: _apart(run(block, h))
 
     def _lift(self, module: type[nn.Module]) -> type[nn.Module]:
         """The class of a submodule whose parameters are gathered; new ones are whole anyway."""
@@ -122,6 +122,15 @@ class UNet(nn.Module):
         return nn.remat(blocks[0], policy=policy, static_argnums=(3,)), nn.remat(
             blocks[1], policy=policy
         )
+
+
+def _apart(h: jax.Array) -> jax.Array:
+    """Keeps a CPU's compiler from merging blocks, forwards and backwards.
+
+    It would compute the gradient of a block's output again, from those of all later blocks, in
+    each of its uses (`program.compile_options` lets it see the barrier).
+    """
+    return jax.lax.platform_dependent(h, cpu=jax.lax.optimization_barrier, default=lambda h: h)
 
 
 def _check_inputs(

@@ -13,6 +13,7 @@ from i2sb_jax import bridge, build, interop, sharding
 from i2sb_jax.bridge.noise import START, picture_key
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config, check_seed
+from i2sb_jax.program import compile_options
 from i2sb_jax.types import Array, Params
 
 # sides are padded to multiples of this, where the network asks for less: fewer sizes to compile
@@ -293,7 +294,11 @@ class Restorer:
             and jax.ShapeDtypeStruct((self.batch_size, *shape[0]), shape[1], sharding=on_batch)
             for shape in shapes
         ]
-        program = jax.jit(run, out_shardings=bridge.Samples(on_batch, second, second))
+        program = jax.jit(
+            run,
+            out_shardings=bridge.Samples(on_batch, second, second),
+            compiler_options=compile_options(self._mesh),
+        )
         with jax.default_matmul_precision(self.config.matmul_precision):
             return program.lower(self._params, *arrays).compile()
 

@@ -20,6 +20,7 @@ from i2sb_jax.interop import (
     load_weights,
     write_provenance,
 )
+from i2sb_jax.program import compile_options
 from i2sb_jax.training.claim import Claim
 from i2sb_jax.training.feed import Feed
 from i2sb_jax.training.optimizer import make_optimizer
@@ -221,6 +222,7 @@ def jitted_step(
         keyed_step(config, gather=_gather(config, mesh)),
         donate_argnums=0,
         out_shardings=(_places(state), sharding.replicated(mesh)),
+        compiler_options=compile_options(mesh),
     )
 
 

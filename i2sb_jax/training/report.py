@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from i2sb_jax import build, image_io, metrics, sharding
 from i2sb_jax.config import Config
 from i2sb_jax.data.view import degraded_view
+from i2sb_jax.program import compile_options
 from i2sb_jax.progress import Progress
 from i2sb_jax.training.metrics_log import MetricsLog
 from i2sb_jax.types import Array, Batch, Params
@@ -65,7 +66,9 @@ class Report:
         pictures = eval_batch.degraded, eval_batch.mask, eval_batch.cond
         keys = jax.jit(preview_keys, out_shardings=everywhere)()
         self._inputs = keys, *sharding.replicate(pictures, mesh)
-        self._sample = jax.jit(sample_fn, out_shardings=everywhere)
+        self._sample = jax.jit(
+            sample_fn, out_shardings=everywhere, compiler_options=compile_options(mesh)
+        )
         self._quality = jax.jit(_quality)
 
     def __enter__(self) -> "Report":

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from i2sb_jax.models.attention import AttentionBlock, attention, folded_attention
+from i2sb_jax.models.attention import AttentionBlock, attention, attention_by_heads
 from i2sb_jax.models.blocks import downsample, upsample
+from i2sb_jax.models.conv import conv
 from i2sb_jax.models.embeddings import timestep_embedding
 from i2sb_jax.models.norm import GroupNorm
 
@@ -77,13 +78,13 @@ def qkv(dtype=jnp.float32):
 
 
 PATHS = {
-    "folded": folded_attention,
+    "by heads": attention_by_heads,
     "chosen": attention,
     "accelerator": jax.nn.dot_product_attention,
 }
 
 
-@pytest.mark.parametrize("path", ["folded", "chosen"])
+@pytest.mark.parametrize("path", ["by heads", "chosen"])
 @pytest.mark.parametrize("wrap", ["jit", "vmap"])
 def test_attention_paths_agree(path, wrap):
     def value_and_grads(attend):
@@ -104,19 +105,52 @@ def test_attention_paths_agree(path, wrap):
 
 def test_bfloat16_attention_has_a_float32_softmax():
     half = qkv(jnp.bfloat16)
-    got = folded_attention(*half)
+    got = attention_by_heads(*half)
     assert got.dtype == jnp.bfloat16
-    expected = folded_attention(*(array.astype(jnp.float32) for array in half))
+    expected = attention_by_heads(*(array.astype(jnp.float32) for array in half))
     # One rounding of the weights, one of the result.
     np.testing.assert_allclose(got.astype(jnp.float32), expected, atol=2 * 2**-8)
 
 
-@pytest.mark.parametrize(("platform", "folded"), [("cpu", True), ("cuda", False), ("tpu", False)])
-def test_attention_is_chosen_by_the_platform_compiled_for(platform, folded):
+@pytest.mark.parametrize(("platform", "by_heads"), [("cpu", True), ("cuda", False), ("tpu", False)])
+def test_attention_is_chosen_by_the_platform_compiled_for(platform, by_heads):
     lowered = jax.jit(attention).trace(*qkv()).lower(lowering_platforms=(platform,))
-    # Logits with batch 2 and 3 heads folded into one axis, and none of the path not taken.
-    assert ("tensor<6x16x16xf32>" in lowered.as_text()) == folded
+    # Logits of one head at a time, and none of the path not taken.
+    assert ("tensor<16x16xf32>" in lowered.as_text()) == by_heads
     assert lowered.as_text().count("dot_general") == 2
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_convolution_and_its_derivatives_are_those_of_lax(size):
+    """Both orders of derivation, forward and reverse, alone and in a batch of kernels."""
+
+    def plain(x, kernel):
+        dims = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=dims)
+
+    def derivatives(convolve):
+        def loss(x, kernel):
+            return jnp.sin(convolve(x, kernel)).sum()
+
+        def all_of(kernel):
+            gradient = jax.grad(loss, (0, 1))
+            forward = jax.jvp(loss, (x, kernel), (x, kernel))
+            return gradient(x, kernel), forward, jax.jvp(gradient, (x, kernel), (x, kernel))
+
+        one, many = jax.jit(all_of)(kernels[0]), jax.jit(jax.vmap(all_of))(kernels)
+        return jax.tree.leaves((convolve(x, kernels[0]), one, many))
+
+    x, kernels = normal(2, 6, 4, 3), normal(2, size, size, 3, 5, seed=1)
+    for got, expected in zip(derivatives(conv), derivatives(plain), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("platform", "by_taps"), [("cpu", True), ("cuda", False), ("tpu", False)])
+def test_only_a_cpu_takes_weight_gradients_by_taps(platform, by_taps):
+    gradient = jax.jit(jax.grad(lambda kernel, x: conv(x, kernel).sum()))
+    arrays = normal(3, 3, 3, 5), normal(2, 6, 4, 3)
+    lowered = gradient.trace(*arrays).lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.while" in lowered) == by_taps
 
 
 def test_new_attention_block_is_the_identity():
