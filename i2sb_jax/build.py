@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from i2sb_jax import bridge, corruptions, models
-from i2sb_jax.bridge.walk import NormalFn
 from i2sb_jax.config import Config, SamplingConfig, check_nfe, check_sampler, check_spacing
 from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.types import Array, Params, PredictX0Fn, PRNGKey
@@ -158,26 +157,24 @@ def make_sample_fn(
         clip=chosen.clip, on_evaluation=on_evaluation,
     )  # fmt: skip
 
-    def one(key, params, x1, mask, cond, origin):
-        x1, mask, cond = (None if x is None else x[None] for x in (x1, mask, cond))
-        samples = sampler_fn(
-            key, schedule, predictor(params, cond=cond), x1, steps=steps, mask=mask,
-            record=record, normal_fn=_normal_fn(origin),
-        )  # fmt: skip
-        return bridge.Samples(samples.x0[0], samples.xt_path[:, 0], samples.x0_path[:, 0])
-
-    each = jax.vmap(one, in_axes=(0, None, 0, 0, 0, 0), out_axes=bridge.Samples(0, 1, 1))
-
     def sample_fn(keys, params, x1, mask, cond, origin=None):
-        return each(keys, params, x1, mask, cond, origin)
+        return sampler_fn(
+            keys, schedule, predictor(params, cond=cond), x1, steps=steps, mask=mask,
+            record=record, normal_fn=functools.partial(_normal_each, origin),
+        )  # fmt: skip
 
     return sample_fn
 
 
-def _normal_fn(origin: Array | None) -> NormalFn:
+def _normal_each(
+    origin: Array | None, keys: PRNGKey, shape: tuple[int, ...], dtype: jnp.dtype
+) -> jax.Array:
+    """N(0, 1) of a batch, each picture's by its own key; only this is mapped, not the network."""
     if origin is None:
-        return jax.random.normal
-    return functools.partial(bridge.window_normal, origin=origin)
+        return jax.vmap(lambda key: jax.random.normal(key, shape[1:], dtype))(keys)
+    return jax.vmap(lambda key, origin: bridge.window_normal(key, shape[1:], dtype, origin=origin))(
+        keys, origin
+    )
 
 
 def choose_sampling(config: Config, **given: Any) -> SamplingConfig:

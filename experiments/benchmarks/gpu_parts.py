@@ -197,7 +197,7 @@ def _sample(size: Size, nfe: int, rounds: int) -> Row:
     params = jax.device_put(networks.random_params(size))
     keys = jax.random.split(jax.random.key(0), size.batch_size)
     x1 = jnp.asarray(networks.pictures(size))
-    function = sampler.sample_fn(size, nfe, sampler="ddpm", a_key_each=True)
+    function = sampler.sample_fn(size, nfe, sampler="ddpm")
     lowered = jax.jit(function).lower(keys, params, x1)
     start = time.perf_counter()
     program = lowered.compile()

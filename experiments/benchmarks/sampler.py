@@ -32,7 +32,6 @@ def measure(
     rounds: int = 5,
     sampler: str = "ddpm",
     dtype: str = "float32",
-    a_key_each: bool = True,
 ) -> dict[str, Any]:
     """Times restoring a batch.
 
@@ -42,7 +41,6 @@ def measure(
         rounds: rounds of each program.
         sampler: one of `bridge.SAMPLERS`.
         dtype: compute type, "float32" or "bfloat16".
-        a_key_each: noise by a key a picture, as the library restores; False: one for the batch.
 
     Returns:
         A row an NFE, and the line through them.
@@ -54,7 +52,7 @@ def measure(
     keys = jax.random.split(jax.random.key(0), chosen.batch_size)
     rows = []
     for nfe in nfes:
-        sample = sample_fn(chosen, nfe, sampler=sampler, a_key_each=a_key_each)
+        sample = sample_fn(chosen, nfe, sampler=sampler)
         program = networks.jit(sample).lower(keys, params, x1).compile()
         sides = {
             "sampler": timing.timed(lambda program=program: program(keys, params, x1)),
@@ -76,29 +74,28 @@ def measure(
         )
     return {
         "size": size, "batch": chosen.batch_size, "pixels": chosen.image_size, "dtype": dtype,
-        "sampler": sampler, "noise": "a key each" if a_key_each else "one key", "rows": rows,
+        "sampler": sampler, "rows": rows,
         "forward's temporary bytes": forward.memory_analysis().temp_size_in_bytes,
         "line": line(rows),
     }  # fmt: skip
 
 
 def sample_fn(
-    size: Size, nfe: int, *, sampler: str, a_key_each: bool
+    size: Size, nfe: int, *, sampler: str
 ) -> Callable[[jax.Array, Params, jax.Array], jax.Array]:
-    """(keys [batch], params, x1) -> X_0, un-jitted; without `a_key_each` the first key is used."""
+    """(keys [batch], params, x1) -> X_0, un-jitted, as `build.make_sample_fn` gives it."""
     schedule, network = networks.make_schedule(), UNet(size.network)
     steps = step_grid(networks.NUM_STEPS, nfe)
-    run = make_sampler(sampler)
 
-    def whole(key, params, x1):
+    def normal_each(keys, shape, dtype):
+        return jax.vmap(lambda key: jax.random.normal(key, shape[1:], dtype))(keys)
+
+    def sample(keys, params, x1):
         predict = build.make_predict_x0(network, schedule, params)
-        return run(key, schedule, predict, x1, steps=steps).x0
+        run = make_sampler(sampler)
+        return run(keys, schedule, predict, x1, steps=steps, normal_fn=normal_each).x0
 
-    if not a_key_each:
-        return lambda keys, params, x1: whole(keys[0], params, x1)
-    # as build.make_sample_fn: no picture's noise depends on the others
-    each = jax.vmap(lambda key, params, x: whole(key, params, x[None])[0], in_axes=(0, None, 0))
-    return lambda keys, params, x1: each(keys, params, x1)
+    return sample
 
 
 def line(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -124,11 +121,10 @@ def main() -> None:
     parser.add_argument("--nfe", type=int, nargs="+", default=NFES)
     parser.add_argument("--sampler", default="ddpm", choices=("ddpm", "ode", "implicit"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--one-key", action="store_true", help="noise by one key for the batch")
     given = parser.parse_args()
     found = measure(
         size=given.size, nfes=given.nfe, rounds=given.repeats, sampler=given.sampler,
-        dtype=given.dtype, a_key_each=not given.one_key,
+        dtype=given.dtype,
     )  # fmt: skip
     results.finish(NAME, found, output=given.output)
 

@@ -81,7 +81,7 @@ def walk(
     mask·X_m.
 
     Args:
-        key: random key; not used, and may be None, if no noise is drawn.
+        key: random key, or as many as `normal_fn` takes; may be None if no noise is drawn.
         weights: of each step.
         predict_x0_fn: (xt [batch, ...], step int32 scalar) -> X̂_0 [batch, ...].
         x1: X_T, where it starts, [batch, ...].
@@ -103,7 +103,7 @@ def walk(
     start = jnp.asarray(x1)
     dtype = at_least_float32(start.dtype)
     rows = Steps(*(jnp.asarray(column, dtype) for column in weights))
-    keys = jax.random.split(key, len(steps) - 1) if noise == FRESH else None
+    keys = _split(key, len(steps) - 1) if noise == FRESH else None
     once = normal_fn(key, start.shape, start.dtype) if noise == ONCE else None
     paths = (jnp.zeros((len(record), *start.shape), start.dtype),) * 2
     older = (jnp.zeros(start.shape, dtype),) * (weights.x0.shape[1] - 1)
@@ -115,7 +115,7 @@ def walk(
         def draw(use):
             if key is None:
                 return once
-            return normal_fn(jax.random.split(key)[use], start.shape, start.dtype)
+            return normal_fn(_split(key, 2)[use], start.shape, start.dtype)
 
         x0 = predict_x0_fn(xt, now).astype(dtype)
         seen = (x0, *older)
@@ -132,6 +132,13 @@ def walk(
     now, slots = _indices(steps, record)
     (x0, _, paths), _ = jax.lax.scan(step_fn, (start, older, paths), (now, slots, rows, keys))
     return Samples(x0, *paths)
+
+
+def _split(key: PRNGKey, count: int) -> jax.Array:
+    """As `jax.random.split`; of many keys, each is split: [batch] -> [count, batch]."""
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim:
+        return jax.vmap(lambda each: jax.random.split(each, count), out_axes=1)(key)
+    return jax.random.split(key, count)
 
 
 def _indices(steps: Sequence[int], record: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:

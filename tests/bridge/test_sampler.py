@@ -107,6 +107,31 @@ def test_eager_jit_and_vmap_agree(masked):
             np.testing.assert_allclose(mapped[field][i], eager[i][field], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["ddpm", "implicit"])
+def test_a_key_each_gives_what_each_picture_alone_would_get(name):
+    """One noise for all steps and fresh noise, with known pixels; another key gives another x0."""
+    steps, run = bridge.step_grid(1000, 3), bridge.make_sampler(name)
+    normal_each = jax.vmap(jax.random.normal, in_axes=(0, None, None))
+
+    def batch(keys, x1):
+        return run(
+            keys, SCHEDULE, golden_predictor, x1, steps=steps, mask=HOLE, record=(0, 2),
+            normal_fn=lambda keys, shape, dtype: normal_each(keys, shape[1:], dtype),
+        )  # fmt: skip
+
+    def alone(key, x1):
+        return run(key, SCHEDULE, golden_predictor, x1[None], steps=steps, mask=HOLE, record=(0, 2))
+
+    keys = jax.random.split(jax.random.key(5), len(X1))
+    got = jax.jit(batch)(keys, X1)
+    for i, key in enumerate(keys):
+        expected = jax.jit(alone)(key, X1[i])
+        np.testing.assert_allclose(got.x0[i], expected.x0[0], atol=1e-6)
+        np.testing.assert_allclose(got.xt_path[:, i], expected.xt_path[:, 0], atol=1e-6)
+    others = jax.jit(batch)(keys[::-1], X1)
+    assert jnp.abs(others.x0[0] - got.x0[0]).max() > 1e-3
+
+
 def test_record_returns_only_what_was_asked():
     steps = bridge.step_grid(1000, 8)
     run = functools.partial(

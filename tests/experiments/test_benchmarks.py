@@ -24,7 +24,6 @@ from experiments.benchmarks import (
     timing,
 )
 from i2sb_jax.models import adm_256
-from tests.models.networks import FLAT
 
 TINY = networks.SIZES["tiny"]
 
@@ -69,18 +68,6 @@ def test_the_line_through_nfe_is_found():
     line = sampler.line([row(nfe) for nfe in (1, 2, 5, 10, 50)])
     assert line["a"] == pytest.approx(0.3) and line["b"] == pytest.approx(0.07)
     assert line["b over a pass"] == pytest.approx(1.4)
-
-
-def test_the_sampler_does_not_need_a_key_each():
-    """Without noise both forms are one and the same function."""
-    size = networks.Size(network=FLAT, image_size=8, batch_size=2)
-    keys = jax.random.split(jax.random.key(0), size.batch_size)
-    params, x1 = networks.random_params(size), networks.pictures(size)
-    outputs = [
-        jax.jit(sampler.sample_fn(size, 2, sampler="ode", a_key_each=each))(keys, params, x1)
-        for each in (True, False)
-    ]
-    np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-4)
 
 
 def test_flops_by_hand_are_xlas():
