@@ -4,18 +4,20 @@ Each field of the state is an item of its own in the checkpoint, so that the ave
 that restoring pictures needs, can be read without the optimizer.
 """
 
+import concurrent.futures
 import contextlib
 import functools
 import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.sharding import Mesh, NamedSharding
 
 from i2sb_jax.files import is_remote
 from i2sb_jax.sharding import agreed
@@ -29,9 +31,10 @@ _FIELDS = ("step", "params", "ema_params", "opt_state")  # of training.TrainStat
 _LONGEST_REASON = 300  # characters
 _PATIENCE = 3  # seconds for another run to see that it has to stop
 _SCALAR = "value"  # Orbax wants a tree where a field is a single array
+_HOST = "pinned_host"  # memory that devices copy to while they work
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager):
     """The checkpoints of one run; a context manager that waits for pending saves at its end."""
 
     def __init__(
@@ -43,20 +46,19 @@ class Checkpoints:
         best_metric: str = "",
         read_only: bool = False,
     ):
-        """Opens `workdir`/checkpoints, and creates it unless `read_only`.
-
-        What an interrupted save left there is removed, unless `read_only`.
+        """Opens `workdir`/checkpoints; makes it and removes what interrupted saves left there.
 
         Args:
             workdir: the run's folder; may be gs://.
             keep: how many of the newest checkpoints stay.
             keep_every: those of steps that it divides stay too; 0: none.
             best_metric: of what `save` is told: the one where it was highest stays too; "": none.
-            read_only: for those who only restore.
+            read_only: for those who only restore; nothing is made or removed.
         """
         self._folder = checkpoint_folder(workdir)
         self._best_metric, self._scores = best_metric, {}
-        self._manager = None
+        self._manager, self._pending = None, None
+        self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="save")
         if read_only and not agreed(self._folder.is_dir()):
             return
         if not read_only:
@@ -71,26 +73,25 @@ class Checkpoints:
             create=False,
         )
         handlers = {name: ocp.StandardCheckpointHandler() for name in _FIELDS}
-        self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+        self._manager = _Manager(self._folder, options=options, item_handlers=handlers)
         if best_metric:
-            self._scores |= self._read_scores()
-
-    def __enter__(self) -> "Checkpoints":
-        return self
+            self._read_scores()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._manager is None:
             return
         try:
-            with self._telling_what_failed():
-                self._manager.close()
+            with self._worker:  # the same thread: to each Orbax tells a failure once
+                closed = self._worker.submit(self._manager.close)
+                self.wait()
+                closed.result()
         except OSError:
             if error is None:  # else it is what ends the run already
                 raise
 
     def latest_step(self) -> int | None:
         """The newest complete checkpoint, None if there is none."""
-        return None if self._manager is None else self._manager.latest_step()
+        return max(self._steps(), default=None)
 
     def best_step(self) -> int | None:
         """The checkpoint with the highest `best_metric`, the older of equals; None without one."""
@@ -120,6 +121,8 @@ class Checkpoints:
     def save(self, step: int, state: State, *, metrics: Mapping[str, float] | None = None) -> None:
         """Starts saving `state` (a NamedTuple of pytrees of arrays) without waiting for it.
 
+        It waits for the save before this one. `state` may be donated to the step that follows.
+
         Args:
             step: its number, higher than that of every other checkpoint.
             state: what is saved.
@@ -127,27 +130,41 @@ class Checkpoints:
                 left out, and without `best_metric` all is.
 
         Raises:
-            OSError: this save could not be started, or the one before not be finished (a full
-                disk); checkpoints that were complete stay.
+            OSError: the save before, or the start of this one, failed (a full disk); checkpoints
+                that were complete stay.
         """
-        items = {
-            name: ocp.args.StandardSave(_as_tree(value)) for name, value in state._asdict().items()
-        }
+        self.wait()  # a second copy would take as much memory again
         finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
         if self._best_metric in finite:
             self._scores[step] = finite[self._best_metric]
+        alone = jax.process_count() == 1
+        fields = (_on_host(state) if alone else state)._asdict()
+        items = {name: ocp.args.StandardSave(_as_tree(value)) for name, value in fields.items()}
+        save = functools.partial(
+            self._manager.save, step, args=ocp.args.Composite(**items), metrics=finite or None
+        )
+        if not alone:  # its barriers are programs, which all processes must start in one order
+            with self._telling_what_failed():
+                save()
+        self._pending = self._worker.submit(self._finish, save if alone else None)
+
+    def _finish(self, save: Callable[[], object] | None) -> None:
+        """What the loop need not wait for; Orbax alone would hold it up by each tensor."""
         with self._telling_what_failed():
-            self._manager.save(step, args=ocp.args.Composite(**items), metrics=finite or None)
+            if save is not None:
+                save()
+            self._manager.wait_until_finished()
 
     def wait(self) -> None:
         """Returns once every save that was started is on disk; raises OSError as `save` does."""
-        with self._telling_what_failed():
-            self._manager.wait_until_finished()
+        pending, self._pending = self._pending, None  # what failed is told once
+        if pending is not None:
+            pending.result()
 
     def check_saves(self) -> None:
         """Raises OSError, without waiting, if a save that was started has failed by now."""
-        with self._telling_what_failed():
-            self._manager.check_for_errors()
+        if self._pending is not None and self._pending.done():
+            self.wait()
 
     @contextlib.contextmanager
     def _telling_what_failed(self) -> Iterator[None]:
@@ -156,7 +173,7 @@ class Checkpoints:
         except (MemoryError, jax.errors.JaxRuntimeError):  # a device's, or a lost process'
             raise
         except Exception as error:  # of Orbax and TensorStore, of many kinds
-            newest = self.latest_step()
+            newest = max(ocp.utils.checkpoint_steps(self._folder), default=None)
             rest = "there is none yet" if newest is None else f"that of step {newest} is complete"
             raise OSError(
                 f"a checkpoint in {self._folder} could not be saved ({_reason(error)}); {rest}"
@@ -166,8 +183,7 @@ class Checkpoints:
         """Reads a whole state.
 
         Args:
-            abstract: `jax.ShapeDtypeStruct`s with shardings: the mesh may be any, it need not be
-                the one that saved.
+            abstract: `jax.ShapeDtypeStruct`s with shardings, on any mesh.
             step: which checkpoint; the newest if None.
 
         Returns:
@@ -176,10 +192,7 @@ class Checkpoints:
         Raises:
             ValueError: there is no checkpoint, or its tensors have other names or shapes.
         """
-        step = self._step(step)
-        fields = abstract._asdict()
-        restored = self._read(step, fields)
-        return type(abstract)(**{name: restored[name] for name in fields})
+        return type(abstract)(**self._read(self._step(step), abstract._asdict()))
 
     def restore_field(self, name: str, abstract: Any, *, step: int | None = None) -> Any:
         """Reads one field of the state, e.g. "ema_params"; otherwise as `restore`."""
@@ -198,24 +211,26 @@ class Checkpoints:
 
     def _steps(self) -> list[int]:
         """Those of all complete checkpoints, ascending."""
+        self.wait()
         return [] if self._manager is None else list(self._manager.all_steps())
 
-    def _read_scores(self) -> dict[int, float]:
-        """Step -> `best_metric`, of the checkpoints that were saved with it."""
-        scores = {}
+    def _read_scores(self) -> None:
+        """`best_metric` of the checkpoints that were saved with it."""
         for step in self._steps():
             with contextlib.suppress(ValueError):  # damaged: nothing is known of it
                 metrics = self._manager.metrics(step) or {}
                 if self._best_metric in metrics:
-                    scores[step] = metrics[self._best_metric]
-        return scores
+                    self._scores[step] = metrics[self._best_metric]
 
     def _read(self, step: int, fields: dict[str, Any]) -> dict[str, Any]:
         self._check_fields(step, fields)
         items = {name: ocp.args.StandardRestore(_as_tree(value)) for name, value in fields.items()}
         with self._telling_what_is_unreadable(step):
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-        return {name: _from_tree(restored[name], abstract) for name, abstract in fields.items()}
+        return {
+            name: jax.tree.unflatten(jax.tree.structure(tree), jax.tree.leaves(restored[name]))
+            for name, tree in fields.items()
+        }
 
     def _check_fields(self, step: int, fields: dict[str, Any]) -> None:
         """One clear line instead of Orbax's, before anything is allocated."""
@@ -225,12 +240,9 @@ class Checkpoints:
             if missing:
                 raise FileNotFoundError(f"{missing[0]} is incomplete")
             shapes = {name: _shapes(saved[name].tree, prefix=f"{name}/") for name in fields}
+        origin = f"checkpoint {step} in {self._folder}"
         for name, abstract in fields.items():
-            check_shapes(
-                f"checkpoint {step} in {self._folder}",
-                shapes[name],
-                _shapes(_as_tree(abstract), prefix=f"{name}/"),
-            )
+            check_shapes(origin, shapes[name], _shapes(_as_tree(abstract), prefix=f"{name}/"))
 
     @contextlib.contextmanager
     def _telling_what_is_unreadable(self, step: int) -> Iterator[None]:
@@ -245,6 +257,12 @@ class Checkpoints:
                 f"checkpoint {step} in {self._folder} cannot be read ({_reason(error)}); if it is "
                 f"damaged, remove {self._folder / str(step)} to go on from {rest}"
             ) from error
+
+
+class _Manager(ocp.CheckpointManager):
+    def reached_preemption(self, step: int) -> bool:
+        """Nobody's question but the loop's: JAX loses a notice if asked of a step gone by."""
+        return False
 
 
 class _Kept:
@@ -335,10 +353,7 @@ def abstract_like(tree: Any, sharding: Any) -> Any:
 
 
 def _remove_remains(folder: epath.Path) -> None:
-    """Removes what interrupted saves left, as far as no other run is still writing it.
-
-    Orbax would do so too, and fail the first save where it cannot.
-    """
+    """Removes what interrupted saves left; Orbax would fail where another run still writes it."""
     for path in filter(ocp.utils.is_tmp_checkpoint, list(folder.iterdir())):
         for _ in range(_PATIENCE):
             try:
@@ -356,13 +371,26 @@ def _reason(error: Exception) -> str:
     return f"{text[:half]} … {text[-half:]}"
 
 
+def _on_host(tree: Any) -> Any:
+    """Copies of arrays, on their way to the host's memory when this returns."""
+    tree = jax.tree.map(_first_copies, tree)
+    return jax.device_put(tree, jax.tree.map(lambda x: x.sharding.with_memory_kind(_HOST), tree))
+
+
+def _first_copies(x: jax.Array) -> jax.Array:
+    """`x` on those devices alone that hold the first copy of each of its parts; nothing moves."""
+    if x.is_fully_replicated:
+        return x.addressable_data(0)
+    mesh, spec = x.sharding.mesh, x.sharding.spec
+    cut = jax.tree.leaves(tuple(spec))  # names of axes
+    first = tuple(slice(None if name in cut else 1) for name in mesh.axis_names)
+    where = NamedSharding(Mesh(mesh.devices[first], mesh.axis_names), spec)
+    parts = [shard.data for shard in x.addressable_shards if shard.replica_id == 0]
+    return jax.make_array_from_single_device_arrays(x.shape, where, parts)
+
+
 def _as_tree(value: Any) -> Any:
     return {_SCALAR: value} if jax.tree_util.treedef_is_leaf(jax.tree.structure(value)) else value
-
-
-def _from_tree(restored: Any, abstract: Any) -> Any:
-    is_leaf = jax.tree_util.treedef_is_leaf(jax.tree.structure(abstract))
-    return restored[_SCALAR] if is_leaf else restored
 
 
 def _shapes(tree: Any, *, prefix: str) -> dict[str, tuple[int, ...]]:

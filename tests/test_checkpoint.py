@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from i2sb_jax import sharding
@@ -74,6 +77,81 @@ def test_every_kth_stays(tmp_path):
             checkpoints.save(step, make_state(step))
     steps = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
     assert steps == [4, 8, 10, 11]
+
+
+def test_a_state_is_donated_as_soon_as_it_is_saved(tmp_path):
+    """As steps do that follow: the memory is written over while the save is under way."""
+    expected = make_state(3, width=1 << 18)
+    state = jax.tree.map(jnp.copy, expected)
+    where = [x.unsafe_buffer_pointer() for x in jax.tree.leaves(state)]
+    step = jax.jit(lambda state: jax.tree.map(lambda x: -1 - x, state), donate_argnums=0)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, state)
+        after = jax.block_until_ready(step(state))
+        assert [x.unsafe_buffer_pointer() for x in jax.tree.leaves(after)] == where
+        assert_same(checkpoints.restore(abstract(expected)), expected)
+
+
+def test_a_save_blocks_neither_the_loop_nor_those_that_look_at_it(tmp_path, monkeypatch):
+    begun, go_on, orbax = threading.Event(), threading.Event(), ocp.CheckpointManager.save
+
+    def save(*args, **kwargs):
+        begun.set()
+        assert go_on.wait(60)
+        return orbax(*args, **kwargs)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", save)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(1))
+        assert begun.wait(60)
+        checkpoints.check_saves()
+        assert not list((tmp_path / "checkpoints").iterdir())
+        go_on.set()
+        assert checkpoints.latest_step() == 1
+    assert (tmp_path / "checkpoints" / "1").is_dir()
+
+
+@pytest.fixture
+def full_disk(tmp_path, monkeypatch):
+    """A run whose first checkpoint is complete and whose others fail -> what its lines say."""
+
+    def finalize(*args, **kwargs):
+        raise RuntimeError("No space left\nand so on")
+
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(1))
+    monkeypatch.setattr(ocp.StandardCheckpointHandler, "finalize", finalize)
+    return (
+        f"a checkpoint in {tmp_path}/checkpoints could not be saved (No space left); "
+        "that of step 1 is complete"
+    )
+
+
+@pytest.mark.parametrize("look", ["check_saves", "wait", "save"])
+def test_what_fails_beside_the_loop_is_told_once(tmp_path, monkeypatch, full_disk, look):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(2, make_state(2))
+        with pytest.raises(OSError) as told:
+            for _ in range(1000 if look == "check_saves" else 0):  # it waits for nothing
+                checkpoints.check_saves()
+                time.sleep(0.01)
+            checkpoints.save(3, make_state(3)) if look == "save" else checkpoints.wait()
+        assert str(told.value) == full_disk
+        checkpoints.check_saves()
+        monkeypatch.undo()
+        checkpoints.save(4, make_state(4))
+        assert checkpoints.latest_step() == 4
+
+
+def test_what_fails_at_the_end_is_told_unless_something_else_ended_it(tmp_path, full_disk):
+    with pytest.raises(OSError) as told, Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(2, make_state(2))
+    assert str(told.value) == full_disk
+    with pytest.raises(KeyError), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, make_state(3))
+        raise KeyError
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert_same(checkpoints.restore(abstract(make_state(1))), make_state(1))
 
 
 def test_what_an_interrupted_save_left_is_removed(saved, tmp_path):
@@ -175,8 +253,8 @@ def test_other_names(saved):
     assert "ema_params/dense/bias is (8,) there, absent here" in message and "\n" not in message
 
 
-def test_another_mesh(saved):
-    """Saved by one device, restored over four: the same values, cut along an axis."""
+def test_another_mesh(saved, tmp_path):
+    """Saved by one device, restored over four, donated by them, restored by one: the same."""
     program = textwrap.dedent(
         f"""
         import jax, numpy as np
@@ -186,17 +264,21 @@ def test_another_mesh(saved):
         from tests.test_checkpoint import assert_same, make_state
 
         assert jax.device_count() == 4
-        mesh = sharding.make_mesh()
+        mesh = sharding.make_mesh(fsdp=2)
         expected = make_state(9, seed=9)
         state = abstract_like(expected, sharding.replicated(mesh))
-        cut = NamedSharding(mesh, PartitionSpec(sharding.DATA_AXIS))
+        cut = NamedSharding(mesh, PartitionSpec(None, sharding.FSDP_AXIS))
         kernel = jax.ShapeDtypeStruct((4, 8), np.float32, sharding=cut)
         state.params["dense"]["kernel"] = kernel
         with Checkpoints({str(saved)!r}, read_only=True) as checkpoints:
             got = checkpoints.restore(state)
         assert_same(got, expected)
         shards = got.params["dense"]["kernel"].addressable_shards
-        assert [shard.data.shape for shard in shards] == [(1, 8)] * 4
+        assert [shard.data.shape for shard in shards] == [(4, 4)] * 4
+        step = jax.jit(lambda state: jax.tree.map(lambda x: -1 - x, state), donate_argnums=0)
+        with Checkpoints({str(tmp_path)!r}) as checkpoints:
+            checkpoints.save(9, got)
+            jax.block_until_ready(step(got))
         """
     )
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
@@ -204,6 +286,8 @@ def test_another_mesh(saved):
         [sys.executable, "-c", program], env={**os.environ, **flags}, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert_same(checkpoints.restore(abstract(make_state(9))), make_state(9, seed=9))
 
 
 def test_a_relative_workdir_and_a_bucket(saved, monkeypatch):
