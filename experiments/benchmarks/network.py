@@ -8,6 +8,7 @@ PyTorch is given X_n and target. Its warm-up includes its choice between what it
 """
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -32,6 +33,7 @@ def measure(
     dtype: str = "float32",
     precision: str = "default",
     works: tuple[str, ...] = WORKS,
+    modes: tuple[str, ...] = MODES,
 ) -> dict[str, Any]:
     """Times the works of all sides.
 
@@ -43,6 +45,7 @@ def measure(
         dtype: JAX's compute type, "float32" or "bfloat16".
         precision: JAX's precision of float32 matrix products.
         works: "forward" and "train", or one of them.
+        modes: PyTorch's, "float32" and "best", or one of them.
 
     Returns:
         A row a work and side, the ratios, and what each side is.
@@ -57,7 +60,7 @@ def measure(
     with contextlib.ExitStack() as stack, jax.default_matmul_precision(precision):
         children = {}
         if torch_reference is not None:
-            children, found["PyTorch"] = _children(stack, torch_reference, chosen, params)
+            children, found["PyTorch"] = _children(stack, torch_reference, chosen, params, modes)
         for work in works:
             sides = {"JAX": jax_side(work, chosen, params)}
             for mode, child in children.items():
@@ -95,12 +98,12 @@ def rows(seconds: dict[str, list[float]], batch: int) -> list[dict[str, Any]]:
 
 
 def _children(
-    stack: contextlib.ExitStack, reference: str, size: Size, params: Params
+    stack: contextlib.ExitStack, reference: str, size: Size, params: Params, modes: Sequence[str]
 ) -> tuple[dict[str, reference_process.ReferenceProcess], dict[str, Any]]:
     """The children whose output is JAX's, and what is to be said of all of them."""
     expected = reference_process.expected_output(size, params)
     children, told = {}, {}
-    for mode in MODES:
+    for mode in modes:
         try:
             child = stack.enter_context(
                 reference_process.start(reference, mode, size, params, expected=expected)
@@ -130,10 +133,12 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--precision", default="default", choices=("default", "high", "highest"))
     parser.add_argument("--works", nargs="+", default=WORKS, choices=WORKS)
+    parser.add_argument("--modes", nargs="+", default=MODES, choices=MODES, help="PyTorch's")
     given = parser.parse_args()
     found = measure(
         size=given.size, rounds=given.repeats, runs=given.runs, dtype=given.dtype,
         torch_reference=given.torch_reference, precision=given.precision, works=given.works,
+        modes=given.modes,
     )  # fmt: skip
     results.finish(NAME, found, output=given.output)
 
