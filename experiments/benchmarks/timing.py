@@ -39,6 +39,8 @@ def alternate(
 ) -> dict[str, list[float]]:
     """Times every side once a round; every other round goes through them backwards.
 
+    Before it is timed, a side runs once for nothing: the other's work has emptied its caches.
+
     Args:
         sides: by name.
         rounds: how many, at least 1.
@@ -62,6 +64,7 @@ def alternate(
     for number in range(rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
             time.sleep(pause)
+            sides[name](1)
             seconds[name].append(sides[name](each[name]))
     return seconds
 

@@ -43,6 +43,7 @@ class Reference:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.mode, self._best = mode, mode == "best"
         self._model = _make_model(reference, folder, fused_attention=self._best).to(self.device)
+        torch.set_flush_denormal(True)  # as XLA does; random weights make some
         self._layout = torch.channels_last if self._best else torch.contiguous_format
         self._model = self._model.to(memory_format=self._layout).train()
         with np.load(folder / "inputs.npz") as file:
@@ -141,7 +142,7 @@ class Reference:
 
     def _forward(self, model: torch.nn.Module, *, bfloat16: bool) -> Callable[[], None]:
         def run() -> None:
-            with torch.inference_mode(), self._autocast(bfloat16):
+            with torch.no_grad(), self._autocast(bfloat16):
                 model(self._inputs["x"], self._inputs["level"])
 
         return run

@@ -36,8 +36,9 @@ def test_sides_run_in_turn_and_backwards_every_other_round():
 
     seconds = timing.alternate({"a": side("a"), "b": side("b")}, rounds=3, runs={"a": 1, "b": 4})
     assert calls[:2] == [("a", 2), ("b", 2)]  # warm-up
-    assert calls[2:] == [("a", 1), ("b", 4), ("b", 4), ("a", 1), ("a", 1), ("b", 4)]
-    assert seconds == {"a": [3, 6, 7], "b": [4, 5, 8]}
+    assert calls[2::2] == [(name, 1) for name in "abbaab"]  # not timed
+    assert calls[3::2] == [("a", 1), ("b", 4), ("b", 4), ("a", 1), ("a", 1), ("b", 4)]
+    assert seconds == {"a": [4, 10, 12], "b": [6, 8, 14]}
     with pytest.raises(ValueError, match="rounds=0"):
         timing.alternate({"a": side("a")}, rounds=0)
 
