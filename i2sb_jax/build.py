@@ -160,16 +160,23 @@ def make_sample_fn(
     def sample_fn(keys, params, x1, mask, cond, origin=None):
         return sampler_fn(
             keys, schedule, predictor(params, cond=cond), x1, steps=steps, mask=mask,
-            record=record, normal_fn=functools.partial(_normal_each, origin),
+            record=record, normal_fn=functools.partial(normal_each, origin=origin),
         )  # fmt: skip
 
     return sample_fn
 
 
-def _normal_each(
-    origin: Array | None, keys: PRNGKey, shape: tuple[int, ...], dtype: jnp.dtype
+def normal_each(
+    keys: PRNGKey, shape: tuple[int, ...], dtype: jnp.dtype, *, origin: Array | None = None
 ) -> jax.Array:
-    """N(0, 1) of a batch, each picture's by its own key; only this is mapped, not the network."""
+    """N(0, 1) of a batch, each picture's by its own key; only this is mapped, not the network.
+
+    Args:
+        keys: [batch].
+        shape: [batch, h, w, c].
+        dtype: of the result.
+        origin: int32 [batch, 2], where each is a window of a picture, as for `make_sample_fn`.
+    """
     if origin is None:
         return jax.vmap(lambda key: jax.random.normal(key, shape[1:], dtype))(keys)
     return jax.vmap(lambda key, origin: bridge.window_normal(key, shape[1:], dtype, origin=origin))(

@@ -212,7 +212,7 @@ def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np
         max_pixels: as there.
 
     Returns:
-        uint8 [size, size, 3]; possibly read-only.
+        uint8 [size, size, 3].
 
     Raises:
         UnreadableImage: as there.
@@ -221,10 +221,10 @@ def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np
         image = _flatten(image)
         if turn != 1:
             image = Image.fromarray(upright(np.asarray(image), turn))
-        width, height = _short_side_scaled(*image.size, size)
-        left, top = round((width - size) / 2), round((height - size) / 2)
-        scaled = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(scaled.crop((left, top, left + size, top + size)))
+        new_size = _short_side_scaled(*image.size, size)
+        scaled = np.asarray(image.resize(new_size, Image.Resampling.BILINEAR))
+        # a copy, lest the square keep the whole picture in memory
+        return center_crop(scaled, size).copy()
 
 
 def resize_short_side(image: np.ndarray, size: int) -> np.ndarray:

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 
 from experiments.benchmarks import report
 from experiments.benchmarks.networks import SIZES
-from experiments.benchmarks.results import Parser, add_torch_reference, positive
+from experiments.benchmarks.results import add_torch_reference, positive
+from i2sb_jax.cli.startup import Parser
 from i2sb_jax.files import write_atomically
 
 PARTS = ("device", "goldens", "train", "versus", "sample", "attention", "torch")

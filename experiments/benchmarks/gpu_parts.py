@@ -31,6 +31,7 @@ from experiments.benchmarks import networks, reference_process, results, sampler
 from experiments.benchmarks.networks import Size
 from experiments.benchmarks.operations import operations, total_flops
 from experiments.benchmarks.reference_process import MODES, ReferenceFailed
+from i2sb_jax.cli.startup import Parser
 from i2sb_jax.interop import params_from_state_dict
 from i2sb_jax.models import UNet, UNetConfig
 from tests.models.networks import DEEP, GOLDEN, TINY, golden_state_dict
@@ -198,7 +199,7 @@ def _sample(size: Size, nfe: int, rounds: int) -> Row:
     keys = jax.random.split(jax.random.key(0), size.batch_size)
     x1 = jnp.asarray(networks.pictures(size))
     function = sampler.sample_fn(size, nfe, sampler="ddpm")
-    lowered = jax.jit(function).lower(keys, params, x1)
+    lowered = networks.jit(function).lower(keys, params, x1)
     start = time.perf_counter()
     program = lowered.compile()
     row = {"compile seconds": time.perf_counter() - start}
@@ -260,7 +261,7 @@ PARTS = {
 
 def main() -> None:
     """Runs a part and writes its rows."""
-    parser = results.Parser(description=__doc__.partition("\n")[0])
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--size", choices=networks.SIZES, required=True)
     parser.add_argument("--output", type=pathlib.Path, required=True, help="file of rows")

@@ -11,14 +11,8 @@ import jax
 
 from experiments.benchmarks import report
 from experiments.benchmarks.networks import SIZES
+from i2sb_jax.cli.startup import Parser
 from i2sb_jax.files import write_atomically
-
-
-class Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one line, without the usage."""
-
-    def error(self, message: str):
-        self.exit(2, f"error: {message}\n")
 
 
 def make_parser(doc: str) -> Parser:

@@ -87,13 +87,10 @@ def sample_fn(
     schedule, network = networks.make_schedule(), UNet(size.network)
     steps = step_grid(networks.NUM_STEPS, nfe)
 
-    def normal_each(keys, shape, dtype):
-        return jax.vmap(lambda key: jax.random.normal(key, shape[1:], dtype))(keys)
-
     def sample(keys, params, x1):
         predict = build.make_predict_x0(network, schedule, params)
         run = make_sampler(sampler)
-        return run(keys, schedule, predict, x1, steps=steps, normal_fn=normal_each).x0
+        return run(keys, schedule, predict, x1, steps=steps, normal_fn=build.normal_each).x0
 
     return sample
 
