@@ -26,19 +26,56 @@ def attention_by_heads(query: jax.Array, key: jax.Array, value: jax.Array) -> ja
         [batch, T, heads, d], of the type of `value`.
     """
     batch, length, heads, dim = query.shape
-    scale = np.float32(dim**-0.5)
-
-    @jax.checkpoint
-    def one_head(folded):
-        query, key, value = folded  # [T, d], [d, T], [d, T]
-        logits = jnp.einsum("qd,dk->qk", query, key, preferred_element_type=jnp.float32)
-        weights = jax.nn.softmax(logits * scale, axis=-1).astype(value.dtype)
-        return jnp.einsum("qk,dk->qd", weights, value)
-
+    query = query * np.asarray(dim**-0.5, query.dtype)
     query = query.transpose(0, 2, 1, 3).reshape(-1, length, dim)
     key, value = (x.transpose(0, 2, 3, 1).reshape(-1, dim, length) for x in (key, value))
-    mixed = jax.lax.map(one_head, (query, key, value))
+    mixed = _heads(query, key, value)
     return mixed.reshape(batch, heads, length, dim).transpose(0, 2, 1, 3)
+
+
+@jax.custom_jvp
+def _heads(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """[heads, T, d], divided by √d, and twice [heads, d, T] -> [heads, T, d]."""
+    return jax.lax.map(_one_head, (query, key, value))[0]
+
+
+@_heads.defjvp
+def _heads_jvp(primals, tangents):
+    mixed, normalizer = jax.lax.map(_one_head, primals)
+    # checkpoint: else the weights of all heads would be kept for the way back
+    one_head_tangent = jax.checkpoint(_one_head_tangent)
+    return mixed, jax.lax.map(one_head_tangent, (*primals, mixed, normalizer, *tangents))
+
+
+def _logits(query: jax.Array, key: jax.Array) -> jax.Array:
+    return jnp.einsum("qd,dk->qk", query, key, preferred_element_type=jnp.float32)
+
+
+def _one_head(folded: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    """(query, key, value) -> what is mixed, and the logarithm of the softmax's denominator."""
+    query, key, value = folded
+    logits = _logits(query, key)
+    largest = logits.max(axis=-1, keepdims=True)
+    weights = jnp.exp(logits - largest)
+    total = weights.sum(axis=-1, keepdims=True)
+    # Divided after the product: d numbers a query instead of T.
+    mixed = jnp.einsum("qk,dk->qd", weights.astype(value.dtype), value)
+    return (mixed / total).astype(value.dtype), largest + jnp.log(total)
+
+
+def _one_head_tangent(folded: tuple[jax.Array, ...]) -> jax.Array:
+    """With P the weights and E = P ∘ d(logits): d(PV) = EV - (E1) ∘ PV + P dV.
+
+    Transposed, the middle term reduces [T, d], not [T, T] (arXiv 2205.14135, Eq. 4 of
+    appendix B.2).
+    """
+    query, key, value, mixed, normalizer, dquery, dkey, dvalue = folded
+    weights = jnp.exp(_logits(query, key) - normalizer)
+    slope = weights * (_logits(dquery, key) + _logits(query, dkey))
+    weights, narrow = weights.astype(value.dtype), slope.astype(value.dtype)
+    mean = slope.sum(axis=-1, keepdims=True).astype(value.dtype)
+    by_value = jnp.einsum("qk,dk->qd", weights, dvalue)
+    return jnp.einsum("qk,dk->qd", narrow, value) - mean * mixed + by_value
 
 
 def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
@@ -85,8 +122,8 @@ class AttentionBlock(nn.Module):
             3 * channels, dtype=self.dtype, kernel_init=fan_in_uniform, dot_general=flax_dense,
             name="qkv",
         )(h)  # fmt: skip
-        qkv = qkv.reshape(batch, height * width, -1, 3, self.head_channels)
-        h = attention(qkv[..., 0, :], qkv[..., 1, :], qkv[..., 2, :])
+        qkv = qkv.reshape(batch, height * width, -1, 3 * self.head_channels)
+        h = attention(*jnp.split(qkv, 3, axis=-1))
         h = nn.Dense(
             channels, dtype=self.dtype, kernel_init=nn.initializers.zeros, dot_general=flax_dense,
             name="proj_out",

@@ -1,11 +1,13 @@
 """The residual block of ADM ("BigGAN" up- and downsampling; arXiv 2105.05233, section 3)."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from i2sb_jax.models.conv import flax_conv
+from i2sb_jax.models.conv import flax_conv, flax_conv_of_upsampled, upsample
 from i2sb_jax.models.initializers import fan_in_uniform
 from i2sb_jax.models.norm import GroupNorm
 
@@ -17,21 +19,14 @@ def conv3x3(
     *,
     zero: bool = False,
     conv: type[nn.Module] = nn.Conv,
+    computed_by: Callable[..., jax.Array] = flax_conv,
 ) -> nn.Module:
     """A 3x3 convolution that keeps the size; `zero` starts it at zero, `conv` may be lifted."""
     init = nn.initializers.zeros if zero else fan_in_uniform
     return conv(
         features, (3, 3), padding=1, dtype=dtype, kernel_init=init, name=name,
-        conv_general_dilated=flax_conv,
+        conv_general_dilated=computed_by,
     )  # fmt: skip
-
-
-def upsample(x: jax.Array) -> jax.Array:
-    """Nearest-neighbour doubling, [batch, h, w, c] -> [batch, 2h, 2w, c]."""
-    batch, height, width, channels = x.shape
-    shape = (batch, height, 2, width, 2, channels)
-    x = jnp.broadcast_to(x[:, :, None, :, None, :], shape)
-    return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
 def downsample(x: jax.Array) -> jax.Array:
@@ -73,7 +68,11 @@ class ResBlock(nn.Module):
         """
         resample = RESAMPLERS[self.resample]
         h = nn.silu(GroupNorm(self.norm_groups, name="norm_in")(x))
-        h = conv3x3(self.features, self.dtype, "conv_in")(resample(h))
+        if self.resample == "up":
+            by = flax_conv_of_upsampled
+            h = conv3x3(self.features, self.dtype, "conv_in", computed_by=by)(h)
+        else:
+            h = conv3x3(self.features, self.dtype, "conv_in")(resample(h))
         skip = resample(x)
 
         emb = nn.Dense(2 * self.features, kernel_init=fan_in_uniform, name="emb")(nn.silu(emb))
