@@ -30,7 +30,7 @@ _ROLES = ("condition", "body")
 # convolutions are left to Eigen: YNNPACK's use one core where there are 64 channels out or fewer.
 _CPU_OPTIONS = {
     "xla_disable_hlo_passes": "cse_barrier_expander",
-    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE",
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
 }
 
 

@@ -70,6 +70,8 @@ _conv.defjvp(_conv_jvp, symbolic_zeros=True)
 def _by_taps(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Array:
     """`conv` by Eq. 1, a tap at a time: nine shifted copies at once would not fit a cache."""
     size, _, channels, features = kernel.shape
+    if size == 1:
+        return jnp.einsum("dc,bhwc->dbhw", kernel[0, 0].T, x).transpose(1, 2, 3, 0)
     padded = jnp.pad(x, ((0, 0), *_borders(kernel, before), (0, 0)))
     # Features before channels, and features first in the sum: transposed, these are products of
     # [d, positions] with [positions, c], the fastest of the four orders on a CPU.
