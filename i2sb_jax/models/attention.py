@@ -47,35 +47,35 @@ def _heads_jvp(primals, tangents):
     return mixed, jax.lax.map(one_head_tangent, (*primals, mixed, normalizer, *tangents))
 
 
-def _logits(query: jax.Array, key: jax.Array) -> jax.Array:
-    return jnp.einsum("qd,dk->qk", query, key, preferred_element_type=jnp.float32)
-
-
 def _one_head(folded: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
     """(query, key, value) -> what is mixed, and the logarithm of the softmax's denominator."""
     query, key, value = folded
-    logits = _logits(query, key)
+    logits = _product("qd,dk->qk", query, key)
     largest = logits.max(axis=-1, keepdims=True)
     weights = jnp.exp(logits - largest)
     total = weights.sum(axis=-1, keepdims=True)
     # Divided after the product: d numbers a query instead of T.
-    mixed = jnp.einsum("qk,dk->qd", weights.astype(value.dtype), value)
-    return (mixed / total).astype(value.dtype), largest + jnp.log(total)
+    mixed = _product("qk,dk->qd", weights.astype(value.dtype), value) / total
+    return mixed.astype(value.dtype), largest + jnp.log(total)
 
 
 def _one_head_tangent(folded: tuple[jax.Array, ...]) -> jax.Array:
     """With P the weights and E = P ∘ d(logits): d(PV) = EV - (E1) ∘ PV + P dV.
 
-    Transposed, the middle term reduces [T, d], not [T, T] (arXiv 2205.14135, Eq. 4 of
-    appendix B.2).
+    Transposed, the middle term reduces [T, d] instead of [T, T] (arXiv 2205.14135, appendix B.2).
     """
     query, key, value, mixed, normalizer, dquery, dkey, dvalue = folded
-    weights = jnp.exp(_logits(query, key) - normalizer)
-    slope = weights * (_logits(dquery, key) + _logits(query, dkey))
-    weights, narrow = weights.astype(value.dtype), slope.astype(value.dtype)
-    mean = slope.sum(axis=-1, keepdims=True).astype(value.dtype)
-    by_value = jnp.einsum("qk,dk->qd", weights, dvalue)
-    return jnp.einsum("qk,dk->qd", narrow, value) - mean * mixed + by_value
+    weights = jnp.exp(_product("qd,dk->qk", query, key) - normalizer)
+    change = _product("qd,dk->qk", dquery, key) + _product("qd,dk->qk", query, dkey)
+    change = weights * change
+    total = change.sum(axis=-1, keepdims=True)
+    by_weights = _product("qk,dk->qd", change.astype(value.dtype), value)
+    by_value = _product("qk,dk->qd", weights.astype(value.dtype), dvalue)
+    return (by_weights - total * mixed.astype(jnp.float32) + by_value).astype(value.dtype)
+
+
+def _product(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32)
 
 
 def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:

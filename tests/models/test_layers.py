@@ -120,31 +120,6 @@ def test_attention_is_chosen_by_the_platform_compiled_for(platform, by_heads):
     assert lowered.as_text().count("dot_general") == 2
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_convolution_and_its_derivatives_are_those_of_lax(size):
-    """Both orders of derivation, forward and reverse, alone and in a batch of kernels."""
-
-    def plain(x, kernel):
-        dims = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=dims)
-
-    def derivatives(convolve):
-        def loss(x, kernel):
-            return jnp.sin(convolve(x, kernel)).sum()
-
-        def all_of(kernel):
-            gradient = jax.grad(loss, (0, 1))
-            forward = jax.jvp(loss, (x, kernel), (x, kernel))
-            return gradient(x, kernel), forward, jax.jvp(gradient, (x, kernel), (x, kernel))
-
-        one, many = jax.jit(all_of)(kernels[0]), jax.jit(jax.vmap(all_of))(kernels)
-        return jax.tree.leaves((convolve(x, kernels[0]), one, many))
-
-    x, kernels = normal(2, 6, 4, 3), normal(2, size, size, 3, 5, seed=1)
-    for got, expected in zip(derivatives(conv), derivatives(plain), strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-4, rtol=1e-4)
-
-
 @pytest.mark.parametrize(("platform", "by_taps"), [("cpu", True), ("cuda", False), ("tpu", False)])
 def test_only_a_cpu_takes_weight_gradients_by_taps(platform, by_taps):
     gradient = jax.jit(jax.grad(lambda kernel, x: conv(x, kernel).sum()))
