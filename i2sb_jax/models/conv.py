@@ -142,9 +142,7 @@ def flax_conv(x: jax.Array, kernel: jax.Array, *args: Any, **kwargs: Any) -> jax
     return conv(x, kernel)
 
 
-def flax_conv_of_upsampled(
-    x: jax.Array, kernel: jax.Array, *args: Any, **kwargs: Any
-) -> jax.Array:
+def flax_conv_of_upsampled(x: jax.Array, kernel: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
     """`conv_of_upsampled` as `nn.Conv(conv_general_dilated=…)` calls it."""
     del args, kwargs
     return conv_of_upsampled(x, kernel)

@@ -60,9 +60,9 @@ def _standardize(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
 
 @standardize.defjvp
 def _standardize_jvp(groups, primals, tangents):
-    """dy = (dx - E[dx] - y E[y dx]) / sqrt(var + 1e-5), E being the mean over a group.
+    """With E the mean over a group, dy = (dx - E[dx] - y E[y dx]) / sqrt(var + 1e-5).
 
-    Half the passes over the map that differentiating its moments takes, either way.
+    Fewer passes over the map than what differentiating the moments leads to.
     """
     (x,), (dx,) = primals, tangents
     y, factor = _standardize(x, groups)
