@@ -43,8 +43,9 @@ MODULES = list(config_modules())
 TASKS = [name for name in MODULES if name.startswith("configs.imagenet256.")]
 # those of the same network and code as another, only with other operators and numbers: slow
 ALIKE = {
-    *("configs.imagenet256.jpeg10", "configs.imagenet256.sr4x_pool"),
+    *("configs.imagenet256.jpeg5", "configs.imagenet256.jpeg10", "configs.imagenet256.sr4x_pool"),
     *("configs.imagenet256.sr4x_bicubic", "configs.imagenet256.blur_uni"),
+    "configs.imagenet256.colorize",
     *("configs.imagenet256.blur_gauss", "configs.imagenet256.inpaint_freeform1020"),
     *("configs.imagenet256.inpaint_freeform2030", "configs.translation.day2night"),
 }

@@ -124,6 +124,7 @@ def microscope(tmp_path_factory):
 TIF = {"image_size": 64, "data.group_pattern": r"fov\d", "bridge.beta_max": 0.3}
 
 
+@pytest.mark.slow
 def test_two_channels_of_16_bits_to_one(microscope):
     folders = {f"data.{k}": microscope / v for k, v in (("path", "low"), ("target_path", "high"))}
     (microscope / "high" / "stray.tif").write_bytes((microscope / "high/fov0_t0.tif").read_bytes())

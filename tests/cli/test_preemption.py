@@ -144,7 +144,7 @@ def kill(process, workdir, draw, *, in_a_save):
     process.communicate()
 
 
-@pytest.mark.parametrize("kills, steps", [(3, 120), pytest.param(20, 900, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills, steps", [(2, 120), pytest.param(20, 900, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole_run, tmp_path, kills, steps):
     workdir, draw = tmp_path / "run", random.Random(kills)
     options = {"training.num_steps": steps}
@@ -228,6 +228,7 @@ cp {run}/metrics.jsonl {out}
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_the_save_and_keeps_the_last_one(whole, tmp_path):
     """A disk of 3 MB, made larger afterwards: the run goes on from what was saved."""
     run, often = tmp_path / "run", {"training.checkpoint_every": 2, "training.keep_checkpoints": 99}

@@ -74,6 +74,7 @@ def test_other_evaluations_are_asked_of_each_model_once():
 # --- the command --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_row_that_is_there_and_one_that_is_not(root, tool, tmp_path, monkeypatch, capsys):
     use_small_features(monkeypatch)
     output = tmp_path / "out"

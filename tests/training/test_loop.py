@@ -170,6 +170,7 @@ def test_init_from_of_another_network(whole, tmp_path):
         train(tmp_path, config)
 
 
+@pytest.mark.slow
 def test_accumulated_run_learns_the_same(whole, tmp_path):
     state = train(tmp_path, make_config(training={"accumulation_steps": 2, "num_steps": 2}))
     reference = train(tmp_path / "one", make_config(training={"num_steps": 2}))
