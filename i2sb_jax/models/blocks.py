@@ -67,7 +67,7 @@ class ResBlock(nn.Module):
             train: whether to drop activations (needs the "dropout" key when the rate is not 0).
         """
         resample = RESAMPLERS[self.resample]
-        h = nn.silu(GroupNorm(self.norm_groups, name="norm_in")(x))
+        h = GroupNorm(self.norm_groups, nn.silu, name="norm_in")(x)
         if self.resample == "up":
             by = flax_conv_of_upsampled
             h = conv3x3(self.features, self.dtype, "conv_in", computed_by=by)(h)
@@ -77,7 +77,7 @@ class ResBlock(nn.Module):
 
         emb = nn.Dense(2 * self.features, kernel_init=fan_in_uniform, name="emb")(nn.silu(emb))
         scale, shift = jnp.split(emb, 2, axis=-1)
-        h = nn.silu(GroupNorm(self.norm_groups, name="norm_out")(h, scale, shift))
+        h = GroupNorm(self.norm_groups, nn.silu, name="norm_out")(h, scale, shift)
         h = nn.Dropout(self.dropout, deterministic=not train)(h)
         h = conv3x3(self.features, self.dtype, "conv_out", zero=True)(h)
 

@@ -8,13 +8,16 @@ z being ADM's adaptive group normalisation (arXiv 2105.05233, section 3.1).
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
 EPSILON = np.float32(1e-5)
+MOMENTS = "moments"  # what is kept for the way back, beside what is normalised
 
 
 def group_moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
@@ -43,7 +46,7 @@ def standardize(x: jax.Array, groups: int) -> jax.Array:
     """(x - mean) / sqrt(var + 1e-5) of Eq. 1.
 
     Args:
-        x: float32 [batch, h, w, c].
+        x: [batch, h, w, c].
         groups: divides c.
 
     Returns:
@@ -53,9 +56,10 @@ def standardize(x: jax.Array, groups: int) -> jax.Array:
 
 
 def _standardize(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
-    mean, var = group_moments(x, groups)
-    factor = jax.lax.rsqrt(var + EPSILON)[:, None, None, :]
-    return (x - mean[:, None, None, :]) * factor, factor
+    wide = x.astype(jnp.float32)
+    mean, var = group_moments(wide, groups)
+    factor = checkpoint_name(jax.lax.rsqrt(var + EPSILON), MOMENTS)[:, None, None, :]
+    return (wide - checkpoint_name(mean, MOMENTS)[:, None, None, :]) * factor, factor
 
 
 @standardize.defjvp
@@ -66,6 +70,7 @@ def _standardize_jvp(groups, primals, tangents):
     """
     (x,), (dx,) = primals, tangents
     y, factor = _standardize(x, groups)
+    dx = dx.astype(jnp.float32)
     mean, slope = (
         _group_average(z.mean(axis=(1, 2)), groups)[:, None, None, :] for z in (dx, y * dx)
     )
@@ -94,9 +99,11 @@ class GroupNorm(nn.Module):
 
     Attributes:
         groups: divides c.
+        activation: float32 -> float32, applied to the result element by element.
     """
 
     groups: int
+    activation: Callable[[jax.Array], jax.Array] = lambda y: y
 
     @nn.compact
     def __call__(
@@ -117,6 +124,14 @@ class GroupNorm(nn.Module):
             # Folded into the [batch, c] coefficients: the image is touched once.
             factor = 1 + scale
             gain, offset = gain * factor, offset * factor + shift
-        y = standardize(x.astype(jnp.float32), self.groups)
-        y = y * gain[:, None, None, :] + offset[:, None, None, :]
-        return y.astype(x.dtype)
+
+        # Of x and its moments the rest is cheap, while a map takes memory and time to store.
+        @functools.partial(
+            jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(MOMENTS)
+        )
+        def modulated(x, gain, offset):
+            y = standardize(x, self.groups)
+            y = self.activation(y * gain[:, None, None, :] + offset[:, None, None, :])
+            return y.astype(x.dtype)
+
+        return modulated(x, gain, offset)

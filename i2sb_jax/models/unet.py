@@ -83,7 +83,7 @@ class UNet(nn.Module):
 
         # The last layer is float32 throughout: ε is multiplied by up to the largest σ and
         # subtracted from the image, so rounding it to bfloat16 would show.
-        h = nn.silu(GroupNorm(config.norm_groups, name="norm_out")(h.astype(jnp.float32)))
+        h = GroupNorm(config.norm_groups, nn.silu, name="norm_out")(h.astype(jnp.float32))
         return conv3x3(config.out_channels, jnp.float32, "conv_out", zero=True, conv=conv)(h)
 
     def _block_runner(self, emb: jax.Array, train: bool) -> Callable[..., jax.Array]:

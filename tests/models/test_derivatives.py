@@ -11,7 +11,7 @@ import pytest
 from i2sb_jax.models.attention import attention_by_heads
 from i2sb_jax.models.blocks import upsample
 from i2sb_jax.models.conv import conv, conv_of_upsampled
-from i2sb_jax.models.norm import standardize
+from i2sb_jax.models.norm import GroupNorm, standardize
 
 
 def normal(*shape, seed=0):
@@ -84,3 +84,17 @@ def test_bfloat16_attention_has_gradients_near_those_of_float32(which):
     got, expected = gradient(*half), gradient(*(x.astype(jnp.float32) for x in half))
     assert got.dtype == jnp.bfloat16
     np.testing.assert_allclose(got.astype(jnp.float32), expected, atol=0.03)
+
+
+def test_the_way_back_keeps_no_map_that_a_normalisation_makes():
+    """Of x it keeps x itself and [batch, c] moments, in bfloat16 as in float32."""
+    norm = GroupNorm(2, jax.nn.silu)
+    variables = norm.init(jax.random.key(0), jnp.zeros((1, 1, 1, 8)))
+
+    def maps(run, x):
+        kept = jax.tree.leaves(jax.vjp(run, x)[1])
+        return [(leaf.dtype.name, leaf.shape) for leaf in kept if leaf.size >= x.size]
+
+    x = normal(2, 6, 4, 8).astype(jnp.bfloat16)
+    assert maps(lambda x: norm.apply(variables, x), x) == [("bfloat16", x.shape)]
+    assert len(maps(lambda x: jax.nn.silu(by_moments(x.astype(jnp.float32))), x)) > 1

@@ -183,8 +183,9 @@ def expected_gradients(small_inputs):
 def test_remat_changes_nothing(small_inputs, expected_gradients, remat):
     expected, plain_text = expected_gradients
     got, text = value_and_grad(dataclasses.replace(FLAT, dropout=0.5, remat=remat), small_inputs)
-    assert "optimization_barrier" in text
-    assert "optimization_barrier" not in plain_text
+    # The normalisation's own recomputing stands between barriers in both.
+    barriers = [t.count("optimization_barrier") for t in (plain_text, text)]
+    assert barriers[0] < barriers[1]
     # "blocks" runs the convolutions of 5 residual blocks a second time, "dots" none.
     convolutions = [t.count("stablehlo.convolution") for t in (plain_text, text)]
     assert (convolutions[0] < convolutions[1]) == (remat == "blocks")
