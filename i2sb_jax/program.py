@@ -26,8 +26,9 @@ _LIBRARY = re.compile(r'custom_call_target="[^"]*(?:gemm|matmul|conv)', re.IGNOR
 _ROLES = ("condition", "body")
 
 
-# Of XLA's CPU compiler. Barriers are taken out only after fusion, which they are to stop, and
-# convolutions are left to Eigen: YNNPACK's use one core where there are 64 channels out or fewer.
+# Of XLA's CPU compiler. Barriers are taken out only after fusion, which they are to stop, and all
+# but reductions is left to Eigen: YNNPACK's convolutions use one core where there are 64 channels
+# out or fewer, and its products are slower where the result is as small.
 _CPU_OPTIONS = {
     "xla_disable_hlo_passes": "cse_barrier_expander",
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",

@@ -43,7 +43,7 @@ class Reference:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.mode, self._best = mode, mode == "best"
         self._model = _make_model(reference, folder, fused_attention=self._best).to(self.device)
-        torch.set_flush_denormal(True)  # as XLA does; random weights make some
+        torch.set_flush_denormal(True)  # as XLA does
         self._layout = torch.channels_last if self._best else torch.contiguous_format
         self._model = self._model.to(memory_format=self._layout).train()
         with np.load(folder / "inputs.npz") as file:
