@@ -68,7 +68,8 @@ def _one_head_tangent(folded: tuple[jax.Array, ...]) -> jax.Array:
     weights = jnp.exp(_product("qd,dk->qk", query, key) - normalizer)
     change = _product("qd,dk->qk", dquery, key) + _product("qd,dk->qk", query, dkey)
     change = weights * change
-    total = change.sum(axis=-1, keepdims=True)
+    # barrier: else the compiler hands [T, T] on the way back to the library that sums [T, d]
+    total = jax.lax.optimization_barrier(change.sum(axis=-1, keepdims=True))
     by_weights = _product("qk,dk->qd", change.astype(value.dtype), value)
     by_value = _product("qk,dk->qd", weights.astype(value.dtype), dvalue)
     return (by_weights - total * mixed.astype(jnp.float32) + by_value).astype(value.dtype)

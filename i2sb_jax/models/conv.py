@@ -21,6 +21,8 @@ from jax.custom_derivatives import SymbolicZero
 def conv(x: jax.Array, kernel: jax.Array, before: tuple[int, int] | None = None) -> jax.Array:
     """Convolution with stride 1 that keeps the size; zeros lie beyond the borders.
 
+    Of size 1 it is a matrix product, whose derivatives are JAX's own.
+
     Args:
         x: [batch, h, w, c].
         kernel: [k, k, c, d], of the type of `x`.
@@ -29,7 +31,10 @@ def conv(x: jax.Array, kernel: jax.Array, before: tuple[int, int] | None = None)
     Returns:
         [batch, h, w, d].
     """
-    size = kernel.shape[0]
+    size, channels = kernel.shape[0], x.shape[-1]
+    if size == 1:
+        # Over [positions, c]: of four axes, the weight gradient would transpose a map first.
+        return (x.reshape(-1, channels) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
     return _conv(x, kernel, (size // 2, size // 2) if before is None else before)
 
 
@@ -39,8 +44,6 @@ def _conv(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Array
 
 
 def _plain(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Array:
-    if kernel.shape[0] == 1:
-        return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
     return jax.lax.conv_general_dilated(
         x, kernel, (1, 1), _borders(kernel, before), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -68,10 +71,8 @@ _conv.defjvp(_conv_jvp, symbolic_zeros=True)
 
 
 def _by_taps(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Array:
-    """`conv` by Eq. 1, a tap at a time: nine shifted copies at once would not fit a cache."""
+    """`_plain` by Eq. 1, a tap at a time: nine shifted copies at once would not fit a cache."""
     size, _, channels, features = kernel.shape
-    if size == 1:
-        return jnp.einsum("dc,bhwc->dbhw", kernel[0, 0].T, x).transpose(1, 2, 3, 0)
     padded = jnp.pad(x, ((0, 0), *_borders(kernel, before), (0, 0)))
     # Features before channels, and features first in the sum: transposed, these are products of
     # [d, positions] with [positions, c], the fastest of the four orders on a CPU.

@@ -41,40 +41,50 @@ def group_moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
     return group_mean, _group_average(var + jnp.square(mean - group_mean), groups)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def standardize(x: jax.Array, groups: int) -> jax.Array:
-    """(x - mean) / sqrt(var + 1e-5) of Eq. 1.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def normalize(x: jax.Array, gain: jax.Array, offset: jax.Array, groups: int) -> jax.Array:
+    """(x - mean) / sqrt(var + 1e-5) · gain + offset, either half of Eq. 1.
 
     Args:
         x: [batch, h, w, c].
+        gain: float32 [batch, c].
+        offset: float32 [batch, c].
         groups: divides c.
 
     Returns:
         float32 [batch, h, w, c].
     """
-    return _standardize(x, groups)[0]
+    return _standardize(x, groups)[0] * _over_map(gain) + _over_map(offset)
 
 
 def _standardize(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
+    """The map of mean 0 and variance 1, and its [batch, c] divisor's reciprocal."""
     wide = x.astype(jnp.float32)
     mean, var = group_moments(wide, groups)
-    factor = checkpoint_name(jax.lax.rsqrt(var + EPSILON), MOMENTS)[:, None, None, :]
-    return (wide - checkpoint_name(mean, MOMENTS)[:, None, None, :]) * factor, factor
+    factor = checkpoint_name(jax.lax.rsqrt(var + EPSILON), MOMENTS)
+    return (wide - _over_map(checkpoint_name(mean, MOMENTS))) * _over_map(factor), factor
 
 
-@standardize.defjvp
-def _standardize_jvp(groups, primals, tangents):
-    """With E the mean over a group, dy = (dx - E[dx] - y E[y dx]) / sqrt(var + 1e-5).
+@normalize.defjvp
+def _normalize_jvp(groups, primals, tangents):
+    """With y of mean 0 and variance 1 and E the mean over a group,
 
-    Fewer passes over the map than what differentiating the moments leads to.
+        dz = (dx - E[dx] - y E[y dx]) / sqrt(var + 1e-5) · gain + y dgain + doffset
+
+    What multiplies y, and what multiplies nothing, is gathered over [batch, c]: transposed, two
+    sums over the map serve x, gain and offset, where differentiating the moments leads to six.
     """
-    (x,), (dx,) = primals, tangents
+    (x, gain, offset), (dx, dgain, doffset) = primals, tangents
     y, factor = _standardize(x, groups)
-    dx = dx.astype(jnp.float32)
-    mean, slope = (
-        _group_average(z.mean(axis=(1, 2)), groups)[:, None, None, :] for z in (dx, y * dx)
-    )
-    return y, (dx - mean - y * slope) * factor
+    dx, factor = dx.astype(jnp.float32), factor * gain
+    mean, slope = (_group_average(z.mean(axis=(1, 2)), groups) for z in (dx, y * dx))
+    slope, mean = dgain - slope * factor, doffset - mean * factor
+    dz = dx * _over_map(factor) + y * _over_map(slope) + _over_map(mean)
+    return y * _over_map(gain) + _over_map(offset), dz
+
+
+def _over_map(x: jax.Array) -> jax.Array:
+    return x[:, None, None, :]
 
 
 def _group_average(x: jax.Array, groups: int) -> jax.Array:
@@ -119,7 +129,7 @@ class GroupNorm(nn.Module):
         channels = x.shape[-1]
         weight = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        gain, offset = weight[None, :], bias[None, :]
+        gain, offset = (jnp.broadcast_to(each, (len(x), channels)) for each in (weight, bias))
         if scale is not None:
             # Folded into the [batch, c] coefficients: the image is touched once.
             factor = 1 + scale
@@ -130,8 +140,6 @@ class GroupNorm(nn.Module):
             jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(MOMENTS)
         )
         def modulated(x, gain, offset):
-            y = standardize(x, self.groups)
-            y = self.activation(y * gain[:, None, None, :] + offset[:, None, None, :])
-            return y.astype(x.dtype)
+            return self.activation(normalize(x, gain, offset, self.groups)).astype(x.dtype)
 
         return modulated(x, gain, offset)

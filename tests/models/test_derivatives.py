@@ -11,7 +11,7 @@ import pytest
 from i2sb_jax.models.attention import attention_by_heads
 from i2sb_jax.models.blocks import upsample
 from i2sb_jax.models.conv import conv, conv_of_upsampled
-from i2sb_jax.models.norm import GroupNorm, standardize
+from i2sb_jax.models.norm import GroupNorm, normalize
 
 
 def normal(*shape, seed=0):
@@ -24,10 +24,11 @@ def lax_conv(x, kernel, padding="SAME"):
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=dims)
 
 
-def by_moments(x):
+def by_moments(x, gain, offset):
     wide = x.reshape(*x.shape[:3], 2, -1)
     centred = wide - wide.mean((1, 2, 4), keepdims=True)
-    return (centred / jnp.sqrt((centred**2).mean((1, 2, 4), keepdims=True) + 1e-5)).reshape(x.shape)
+    y = centred / jnp.sqrt((centred**2).mean((1, 2, 4), keepdims=True) + 1e-5)
+    return y.reshape(x.shape) * gain[:, None, None] + offset[:, None, None]
 
 
 CASES = {
@@ -43,7 +44,11 @@ CASES = {
         lambda x, kernel: lax_conv(upsample(x), kernel),
         (normal(2, 3, 4, 3), normal(3, 3, 3, 5)),
     ),
-    "normalisation": (lambda x: standardize(x, 2), by_moments, (3 + 2 * normal(2, 6, 4, 8),)),
+    "normalisation": (
+        lambda *arrays: normalize(*arrays, 2),
+        by_moments,
+        (3 + 2 * normal(2, 6, 4, 8), normal(2, 8), normal(2, 8, seed=1)),
+    ),
     "attention": (
         attention_by_heads,
         jax.nn.dot_product_attention,
@@ -97,4 +102,6 @@ def test_the_way_back_keeps_no_map_that_a_normalisation_makes():
 
     x = normal(2, 6, 4, 8).astype(jnp.bfloat16)
     assert maps(lambda x: norm.apply(variables, x), x) == [("bfloat16", x.shape)]
-    assert len(maps(lambda x: jax.nn.silu(by_moments(x.astype(jnp.float32))), x)) > 1
+    gain, offset = jnp.ones((2, 8)), jnp.zeros((2, 8))
+    plain = lambda x: jax.nn.silu(by_moments(x.astype(jnp.float32), gain, offset))  # noqa: E731
+    assert len(maps(plain, x)) > 1
