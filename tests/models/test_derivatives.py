@@ -34,6 +34,7 @@ def by_moments(x, gain, offset):
 CASES = {
     "1x1": (conv, lax_conv, (normal(2, 6, 4, 3), normal(1, 1, 3, 5))),
     "3x3": (conv, lax_conv, (normal(2, 6, 4, 3), normal(3, 3, 3, 5))),
+    "3x3, odd batch": (conv, lax_conv, (normal(3, 6, 4, 3), normal(3, 3, 3, 5))),
     "2x2, off the middle": (
         lambda x, kernel: conv(x, kernel, (0, 1)),
         lambda x, kernel: lax_conv(x, kernel, [(0, 1), (1, 0)]),
