@@ -76,3 +76,46 @@ def bridge_losses(
     losses = jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))
     weights = loss_weight(schedule, prediction=prediction, weighting=weighting)
     return losses if weights is None else losses * jnp.asarray(weights, losses.dtype)[step]
+
+
+def inverse_bridge_losses(
+    keys: PRNGKey,
+    schedule: Bridge,
+    teacher_fn: PredictFn,
+    auxiliary_fn: PredictFn,
+    batch: Batch,
+    *,
+    prediction: str = "epsilon",
+    weighting: str = "epsilon",
+) -> jax.Array:
+    """What a student of a bridge minimises (IBMD, arXiv 2502.01362, Prop. 3.3), [batch].
+
+    For X_0 that the student made of X_1, the teacher's loss less that of an auxiliary bridge which
+    was trained on what the student makes:
+
+        E λ_n ‖X̂*(X_n, n) - X_0‖² - E λ_n ‖X̂_φ(X_n, n) - X_0‖²,    X_n ~ q(X_n | X_0, X_1)
+
+    With the best φ, X̂_φ = E[X_0 | X_n], and this is E λ_n ‖X̂* - X̂_φ‖²: zero only where the
+    student's own bridge is the teacher's. The second term is the variance that is left, which keeps
+    the student from answering with a mean. Both terms see the same n and X_n.
+
+    Args:
+        keys: a key a picture, [batch].
+        schedule: the bridge.
+        teacher_fn: as `bridge_loss`'s predict_fn.
+        auxiliary_fn: likewise; it may have any parameters, and is best when just trained.
+        batch: `clean` is the student's, [batch, ...]; gradients reach it through X_n as well.
+        prediction: what both functions give, as in `bridge_loss`.
+        weighting: λ, as there.
+
+    Returns:
+        Each picture's difference, of either sign.
+
+    Raises:
+        ValueError: an unknown prediction or weighting.
+    """
+    teacher, auxiliary = (
+        bridge_losses(keys, schedule, fn, batch, prediction=prediction, weighting=weighting)
+        for fn in (teacher_fn, auxiliary_fn)
+    )
+    return teacher - auxiliary
