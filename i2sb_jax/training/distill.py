@@ -1,8 +1,8 @@
 """One to four steps instead of hundreds: a student of a trained bridge (IBMD, arXiv 2502.01362).
 
 Student and auxiliary bridge are trained in turns, from degraded pictures alone: the auxiliary one
-on what the student makes (I²SB Algorithm 1), the student on `losses.inverse_bridge_losses`. Where
-the auxiliary bridge stood still, the student would only learn what that one cannot predict.
+on what the student makes (I²SB Algorithm 1), the student on `losses.inverse_bridge_losses`. Left as
+the teacher, which it starts as, the auxiliary bridge would make that loss zero for any student.
 """
 
 import functools
