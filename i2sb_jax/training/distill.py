@@ -15,7 +15,7 @@ import optax
 
 from i2sb_jax.bridge import Bridge
 from i2sb_jax.losses import bridge_losses, inverse_bridge_losses
-from i2sb_jax.training.state import ema_decay_at
+from i2sb_jax.training.state import create_state, ema_decay_at
 from i2sb_jax.types import Array, Batch, Params, PRNGKey
 
 GenerateFn: TypeAlias = Callable[[Params, PRNGKey, Batch], Array]
@@ -58,13 +58,10 @@ def create_distill_state(
     auxiliary_tx: optax.GradientTransformation,
 ) -> DistillState:
     """The state at step 0; the auxiliary bridge starts as the teacher."""
-    copy = functools.partial(jax.tree.map, jnp.copy)  # no two names for a buffer to be donated
     return DistillState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        ema_params=copy(params),
-        opt_state=tx.init(params),
-        auxiliary_params=copy(teacher_params),
+        **create_state(params, tx)._asdict(),
+        # a copy: the state is donated, the teacher stays
+        auxiliary_params=jax.tree.map(jnp.copy, teacher_params),
         auxiliary_opt_state=auxiliary_tx.init(teacher_params),
     )
 
