@@ -43,7 +43,9 @@ def _heads(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
 def _heads_jvp(primals, tangents):
     mixed, normalizer = jax.lax.map(_one_head, primals)
     # checkpoint: else the weights of all heads would be kept for the way back
-    one_head_tangent = jax.checkpoint(_one_head_tangent)
+    one_head_tangent = jax.checkpoint(
+        _one_head_tangent, prevent_cse=False
+    )  # in a loop: no barriers
     return mixed, jax.lax.map(one_head_tangent, (*primals, mixed, normalizer, *tangents))
 
 

@@ -81,7 +81,9 @@ def _by_taps(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Ar
     parts = 2 if x.shape[0] % 2 == 0 else 1
     rows, columns = np.divmod(np.arange(size * size, dtype=np.int32), size)
 
-    @jax.checkpoint  # else the shifted copies would be kept for the way back
+    # checkpoint: else the shifted copies would be kept for the way back; in a loop it needs no
+    # barriers
+    @functools.partial(jax.checkpoint, prevent_cse=False)
     def add(total, tap):
         weights, row, column = tap
         zero = jnp.zeros_like(row)
