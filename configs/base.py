@@ -21,6 +21,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.data = _data()
     config.optimizer = _optimizer()
     config.training = _training()
+    config.teacher = ""  # a run or model folder: train a student of it; "": a bridge of its own
+    config.distill = _distill()
     config.mesh = _mesh()
     config.sampling = _sampling()
     config.evaluation = _evaluation()
@@ -113,6 +115,14 @@ def _training() -> ml_collections.ConfigDict:
     training.best_metric = ""  # and the one that restores best: psnr | ssim, held out; "": none
     training.wandb_project = ""  # Weights & Biases, beside TensorBoard; "": none
     return training
+
+
+def _distill() -> ml_collections.ConfigDict:
+    distill = ml_collections.ConfigDict()  # of a teacher's student, which takes sampling.nfe steps
+    distill.method = "inverse"  # inverse: bridge matching (IBMD) | regression: on the OT-ODE's end
+    distill.auxiliary_updates = 5  # of inverse: of the auxiliary bridge, for one of the student
+    distill.teacher_nfe = 10  # of regression: evaluations of the teacher
+    return distill
 
 
 def _mesh() -> ml_collections.ConfigDict:

@@ -11,9 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from i2sb_jax import bridge, corruptions, models
-from i2sb_jax.config import Config, SamplingConfig, check_nfe, check_sampler, check_spacing
+from i2sb_jax.config import (
+    Config,
+    SamplingConfig,
+    check_nfe,
+    check_sampler,
+    check_spacing,
+    check_student,
+)
 from i2sb_jax.data.channels import PairedDegradation
-from i2sb_jax.types import Array, Params, PredictX0Fn, PRNGKey
+from i2sb_jax.types import Array, Batch, Params, PredictX0Fn, PRNGKey
 
 SampleFn = Callable[..., bridge.Samples]
 Gather = Callable[[Params], Params]
@@ -53,7 +60,7 @@ def make_corruption(
 def make_network(
     config: Config, *, dtype: str | None = None, gather: Gather | None = None
 ) -> models.UNet:
-    """The U-Net; where it is conditioned, its input is X_t and then the condition.
+    """The U-Net; its input is X_t, then the condition, if any, then a student's noise, if any.
 
     Args:
         config: the run.
@@ -63,7 +70,7 @@ def make_network(
     """
     channels = config.image_channels
     unet = config.model.unet_config(
-        in_channels=channels + config.cond_channels, out_channels=channels
+        in_channels=channels + _side_channels(config), out_channels=channels
     )
     if dtype is not None:
         unet = type(unet)(**{**vars(unet), "dtype": dtype})
@@ -75,8 +82,22 @@ def init_params(key: PRNGKey, config: Config) -> Params:
     network = make_network(config)
     sides = (1, config.image_size, config.image_size)
     image = jnp.zeros((*sides, config.image_channels))
-    cond = jnp.zeros((*sides, config.cond_channels)) if config.cond_channels else None
+    side = _side_channels(config)
+    cond = jnp.zeros((*sides, side)) if side else None
     return network.init(key, image, jnp.zeros((1,)), cond)["params"]
+
+
+def _side_channels(config: Config) -> int:
+    """Of what the network sees beside X_t."""
+    return config.cond_channels + config.noise_channels
+
+
+def init_student(teacher_params: Params, config: Config) -> Params:
+    """A student that does what its teacher does: weights of its noise are zero (IBMD, app. B)."""
+    kernel = teacher_params["conv_in"]["kernel"]
+    silent = jnp.zeros((*kernel.shape[:2], config.noise_channels, kernel.shape[3]), kernel.dtype)
+    conv_in = teacher_params["conv_in"] | {"kernel": jnp.concatenate([kernel, silent], axis=2)}
+    return teacher_params | {"conv_in": conv_in}
 
 
 def make_predict_x0(
@@ -142,7 +163,8 @@ def make_sample_fn(
         `bridge.noise.BLOCK`) or None; the paths are [len(record), batch, h, w, c].
 
     Raises:
-        ValueError: nfe out of range, or a sampler that does not suit the run.
+        ValueError: nfe out of range, a sampler that does not suit the run, or of a student other
+            steps than it has learnt.
     """
     chosen: SamplingConfig = choose_sampling(
         config, nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, clip=clip
@@ -158,12 +180,42 @@ def make_sample_fn(
     )  # fmt: skip
 
     def sample_fn(keys, params, x1, mask, cond, origin=None):
+        normal_fn = functools.partial(normal_each, origin=origin)
+
+        def predict_x0_fn(xt, step):
+            side = cond
+            if config.noise_channels:
+                noise = normal_fn(_noise_keys(keys, step), xt.shape, xt.dtype)
+                side = noise if cond is None else jnp.concatenate([cond, noise], axis=-1)
+            return predictor(params, cond=side)(xt, step)
+
         return sampler_fn(
-            keys, schedule, predictor(params, cond=cond), x1, steps=steps, mask=mask,
-            record=record, normal_fn=functools.partial(normal_each, origin=origin),
+            keys, schedule, predict_x0_fn, x1, steps=steps, mask=mask, record=record,
+            normal_fn=normal_fn,
         )  # fmt: skip
 
     return sample_fn
+
+
+def make_generate_fn(
+    config: Config, *, gather: Gather | None = None, **given: Any
+) -> Callable[[Params, PRNGKey, Batch], Array]:
+    """`make_sample_fn` as training uses it: (params, keys [batch], batch) -> X_0, [batch, h, w, c].
+
+    Known pixels are exactly those of X_1. `given` is what `make_sample_fn` takes.
+    """
+    sample_fn = make_sample_fn(config, gather=gather, **given)
+
+    def generate_fn(params: Params, keys: PRNGKey, batch: Batch) -> Array:
+        x0 = sample_fn(keys, params, batch.degraded, batch.mask, batch.cond).x0
+        return x0 if batch.mask is None else jnp.where(batch.mask > 0.5, x0, batch.degraded)
+
+    return generate_fn
+
+
+def _noise_keys(keys: PRNGKey, step: Array) -> PRNGKey:
+    """[batch], of what a student sees at a step; no sampler splits its keys into these."""
+    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, 2**31), step))(keys)
 
 
 def normal_each(
@@ -188,10 +240,13 @@ def choose_sampling(config: Config, **given: Any) -> SamplingConfig:
     """The run's sampling with what is given and not None in its place; all of it checked.
 
     Raises:
-        ValueError: nfe out of range, or a sampler that does not suit the run.
+        ValueError: nfe out of range, a sampler that does not suit the run, or of a student other
+            steps than it has learnt.
     """
     chosen = config.sampling.replaced(**given)
     check_nfe(chosen.nfe, config.bridge.num_steps)
     check_sampler(chosen.sampler, deterministic_bridge=config.bridge.deterministic)
     check_spacing(chosen.spacing, bridge_name=config.bridge.name)
+    if config.teacher:
+        check_student(chosen, config.sampling)
     return chosen

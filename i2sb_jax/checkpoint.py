@@ -28,6 +28,7 @@ LATEST, BEST = "latest", "best"  # names of checkpoints, beside the numbers of t
 
 _FOLDER = "checkpoints"
 _FIELDS = ("step", "params", "ema_params", "opt_state")  # of training.TrainState
+_FIELDS += ("auxiliary_params", "auxiliary_opt_state")  # of training.DistillState
 _LONGEST_REASON = 300  # characters
 _PATIENCE = 3  # seconds for another run to see that it has to stop
 _SCALAR = "value"  # Orbax wants a tree where a field is a single array

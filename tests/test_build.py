@@ -8,7 +8,7 @@ import pytest
 from i2sb_jax import bridge, build
 from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.losses import bridge_loss
-from i2sb_jax.training import create_state, loop, make_optimizer
+from i2sb_jax.training import create_state, make_optimizer, setup
 from tests.training.tiny import make_batch, make_config
 
 pytest.importorskip("ml_collections")
@@ -71,7 +71,7 @@ def test_a_bridge_by_its_name_reaches_loss_and_sampler(monkeypatch, name):
 
     batch, tx = make_batch(4), make_optimizer(config.optimizer, num_steps=1)
     state = create_state(np.float32(0), tx)
-    _, metrics = loop.keyed_step(config)(state, batch, jax.random.key(0))
+    _, metrics = setup.keyed_step(config)(state, batch, jax.random.key(0))
     key = jax.random.split(jax.random.fold_in(jax.random.key(0), 0))[0]
     expected = bridge_loss(key, made, lambda xt, *_: jnp.full_like(xt, 0.1), batch)
     assert float(metrics["loss"]) == pytest.approx(float(expected), rel=1e-5)
@@ -102,7 +102,7 @@ def test_what_the_run_predicts_reaches_loss_and_sampler(monkeypatch, prediction)
 
     batch, root = make_batch(4), jax.random.key(0)
     tx = make_optimizer(config.optimizer, num_steps=config.training.num_steps)
-    _, metrics = loop.keyed_step(config)(create_state(np.float32(0), tx), batch, root)
+    _, metrics = setup.keyed_step(config)(create_state(np.float32(0), tx), batch, root)
 
     def predict_fn(xt, step, cond):
         return np.float32(0.25) + 0 * xt

@@ -9,7 +9,7 @@ import pytest
 
 from i2sb_jax import build, data
 from i2sb_jax import config as config_lib
-from i2sb_jax.training import loop
+from i2sb_jax.training import loop, setup
 from i2sb_jax.types import Batch
 from tests.data.paired import noise, write_arrays
 from tests.training.test_loop import Recorder
@@ -76,9 +76,9 @@ def train_state(config):
         for channels in (config.image_channels, config.cond_channels)
     )
     key = jax.random.key(0)
-    state = jax.eval_shape(lambda: loop.fresh_state(config, key))
+    state = jax.eval_shape(lambda: setup.fresh_state(config, key))
     batch = Batch(image, image, cond=cond)
-    return state, jax.eval_shape(loop.keyed_step(config), state, batch, key)
+    return state, jax.eval_shape(setup.keyed_step(config), state, batch, key)
 
 
 def test_the_paper_has_nine_tasks_and_we_two_more():

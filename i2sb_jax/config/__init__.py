@@ -10,11 +10,19 @@ from i2sb_jax.config.data import PAIRS, SOURCES, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
 from i2sb_jax.config.mapping import check_key, flatten, from_config_dict, map_paths, to_dict
 from i2sb_jax.config.run import check_same_run, load, save
-from i2sb_jax.config.sampling import SamplingConfig, check_nfe, check_sampler, check_spacing
+from i2sb_jax.config.sampling import (
+    SamplingConfig,
+    check_nfe,
+    check_sampler,
+    check_spacing,
+    check_student,
+)
 from i2sb_jax.config.sections import (
+    NO_OT_ODE,
     SCHEDULES,
     BridgeConfig,
     Config,
+    DistillConfig,
     MeshConfig,
     ModelConfig,
     OptimizerConfig,
@@ -23,12 +31,14 @@ from i2sb_jax.config.sections import (
 )
 
 __all__ = [
+    "NO_OT_ODE",
     "PAIRS",
     "SCHEDULES",
     "SOURCES",
     "BridgeConfig",
     "Config",
     "DataConfig",
+    "DistillConfig",
     "EvaluationConfig",
     "MeshConfig",
     "ModelConfig",
@@ -41,6 +51,7 @@ __all__ = [
     "check_sampler",
     "check_seed",
     "check_spacing",
+    "check_student",
     "flatten",
     "from_config_dict",
     "load",

@@ -5,6 +5,7 @@ import json
 from etils import epath
 
 from i2sb_jax.config.mapping import flatten, from_config_dict, to_dict
+from i2sb_jax.config.sampling import STEPS
 from i2sb_jax.config.sections import Config
 from i2sb_jax.files import read_json, write_atomically
 
@@ -79,6 +80,8 @@ def check_same_run(workdir: epath.PathLike, config: Config) -> None:
         return
     theirs, ours = flatten(to_dict(load(workdir))), flatten(to_dict(config))
     fixed = {"training.num_steps"} if config.optimizer.schedule == "cosine" else set()
+    if config.teacher:  # these are what it learns to do
+        fixed |= {f"sampling.{name}" for name in STEPS}
     may_change = _MAY_CHANGE - fixed
     changed = [key for key in ours if ours[key] != theirs[key] and key not in may_change]
     if changed:

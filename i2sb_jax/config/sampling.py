@@ -6,6 +6,7 @@ from typing import Any
 from i2sb_jax.bridge import SAMPLERS, SPACINGS, make_sampler
 from i2sb_jax.config.checks import check_at_least, check_at_most, check_choice
 
+STEPS = ("sampler", "nfe", "spacing", "eta")  # what decides the steps that are taken
 _MAX_BATCH = 4096  # pictures a device in one network call
 
 
@@ -67,3 +68,13 @@ def check_sampler(sampler: str, *, deterministic_bridge: bool) -> None:
         f"sampler={sampler!r} {noise} that a bridge trained with bridge.deterministic=True never "
         "saw: use 'ode'"
     )
+
+
+def check_student(chosen: SamplingConfig, learnt: SamplingConfig) -> None:
+    """Raises ValueError where a student would take other steps than it has learnt to take."""
+    for name in STEPS:
+        value, right = getattr(chosen, name), getattr(learnt, name)
+        if value != right:
+            raise ValueError(
+                f"{name}={value!r}: this model is a student that has learnt {name}={right!r} alone"
+            )

@@ -21,6 +21,11 @@ SCHEDULES = ("step", "cosine")
 _SEEDS = 2**32  # without 64-bit mode JAX drops the bits above
 DISTRIBUTED = ("auto", "on", "off")
 MATMUL_PRECISIONS = ("default", "high", "highest")
+DISTILL_METHODS = ("inverse", "regression")
+NO_OT_ODE = (
+    "distillation fits the law of X_0 given X_1, and an OT-ODE's is a single point: train the "
+    "teacher with bridge.deterministic=False"
+)
 BEST_METRICS = ("psnr", "ssim")  # the higher, the better
 
 # A configuration may come with a stranger's model: these keep it from asking for more memory or
@@ -198,6 +203,19 @@ class MeshConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """How a student of `teacher` is trained; its steps are the `sampling` section's."""
+
+    method: str
+    auxiliary_updates: int
+    teacher_nfe: int
+
+    def __post_init__(self):
+        check_choice("distill.method", self.method, DISTILL_METHODS)
+        check_at_least("distill.auxiliary_updates", self.auxiliary_updates, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that defines a run."""
 
@@ -212,6 +230,8 @@ class Config:
     data: DataConfig
     optimizer: OptimizerConfig
     training: TrainingConfig
+    teacher: str = path_field()
+    distill: DistillConfig
     mesh: MeshConfig
     sampling: SamplingConfig
     evaluation: EvaluationConfig
@@ -239,6 +259,8 @@ class Config:
         check_nfe(self.sampling.nfe, self.bridge.num_steps, key="sampling.nfe")
         check_sampler(self.sampling.sampler, deterministic_bridge=self.bridge.deterministic)
         check_spacing(self.sampling.spacing, bridge_name=self.bridge.name)
+        if self.teacher:
+            self._check_student()
 
     @property
     def has_pairs(self) -> bool:
@@ -256,6 +278,34 @@ class Config:
         if self.has_pairs:
             return self.data.source_channels if self.data.cond_x1 else 0
         return 3 if make_corruption(self.corruption, image_size=self.image_size).has_cond else 0
+
+    @property
+    def noise_channels(self) -> int:
+        """Channels of fresh noise that a student's network sees, last; 0 where X_1 has noise."""
+        if not self.teacher:
+            return 0
+        if self.has_pairs:
+            return self.image_channels
+        task = make_corruption(self.corruption, image_size=self.image_size)
+        return 0 if task.has_mask or task.has_cond else self.image_channels
+
+    def without_teacher(self) -> "Config":
+        """The bridge that a student is of: its network is the teacher's."""
+        return dataclasses.replace(self, teacher="")
+
+    def _check_student(self):
+        check_nfe(self.distill.teacher_nfe, self.bridge.num_steps, key="distill.teacher_nfe")
+        if self.bridge.deterministic:
+            raise ValueError(f"bridge.deterministic=True does not go with a teacher: {NO_OT_ODE}")
+        if self.training.init_from:
+            raise ValueError(
+                f"training.init_from={self.training.init_from!r}: a student starts as its teacher, "
+                "leave it ''"
+            )
+        if self.model.dropout:
+            raise ValueError(
+                f"model.dropout={self.model.dropout}: a student is trained without, use 0.0"
+            )
 
     def _check_corruption(self):
         if self.has_pairs != (self.data.source == PAIRS):

@@ -21,7 +21,9 @@ from i2sb_jax.interop.safetensors_file import read_safetensors_file
 from i2sb_jax.interop.torch_file import read_torch_file
 from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.interop.weights import (
+    check_trained,
     check_weights,
+    find_checkpoint,
     load_model_folder,
     load_safetensors,
     load_weights,
@@ -34,8 +36,10 @@ __all__ = [
     "Imported",
     "Provenance",
     "adapt_adm_channels",
+    "check_trained",
     "check_weights",
     "export_model",
+    "find_checkpoint",
     "import_weights",
     "inherited_provenance",
     "load_adm",

@@ -83,14 +83,18 @@ def load_model_folder(
         ValueError: `path` holds no run, no weights, no such checkpoint, weights of other shapes,
             or initial ones that were never trained as a bridge.
     """
-    folder = local_folder(path)
-    provenance = read_provenance(folder)
+    check_trained(path)
+    return read_model_folder(path, checkpoint=checkpoint)
+
+
+def check_trained(path: epath.PathLike) -> None:
+    """Raises ValueError where a run or model folder holds weights never trained as a bridge."""
+    provenance = read_provenance(path)
     if provenance is not None and provenance.is_initial:
         raise ValueError(
             f"{path} holds initial weights ({provenance.source}), which restore nothing: train "
             f"from them by --config.training.init_from={path}"
         )
-    return read_model_folder(folder, checkpoint=checkpoint)
 
 
 def read_model_folder(

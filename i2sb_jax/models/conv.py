@@ -49,6 +49,17 @@ def _plain(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Arra
     )
 
 
+def _of_transposed(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Array:
+    """`_plain` of a kernel [k, k, d, c].
+
+    As a map of x its transpose is a convolution with the kernel [k, k, in, out]. XLA's CPU backend
+    has a fast one of no other layout, and outside of loops alone it brings a kernel into that.
+    """
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), _borders(kernel, before), dimension_numbers=("NHWC", "HWOI", "NHWC")
+    )
+
+
 def _borders(kernel: jax.Array, before: tuple[int, int]) -> list[tuple[int, int]]:
     """Rows of zeros above and below, columns left and right."""
     return [(first, len(kernel) - 1 - first) for first in before]
@@ -59,7 +70,7 @@ def _conv_jvp(before, primals, tangents):
     y = _plain(x, kernel, before)  # not `conv`, unknown to policies of rematerialisation
     dy = jnp.zeros_like(y)
     if not isinstance(dx, SymbolicZero):
-        dy = _plain(dx, kernel, before)
+        dy = _of_transposed(dx, kernel.swapaxes(2, 3), before)
     if not isinstance(dkernel, SymbolicZero):
         by_taps, plain = (functools.partial(f, before=before) for f in (_by_taps, _plain))
         by_kernel = jax.lax.platform_dependent(x, dkernel, cpu=by_taps, default=plain)

@@ -3,6 +3,7 @@
 Student and auxiliary bridge are trained in turns, from degraded pictures alone: the auxiliary one
 on what the student makes (I²SB Algorithm 1), the student on `losses.inverse_bridge_losses`. Left as
 the teacher, which it starts as, the auxiliary bridge would make that loss zero for any student.
+Regression on what the teacher's OT-ODE makes is the baseline: its student answers with a mean.
 """
 
 import functools
@@ -15,11 +16,12 @@ import optax
 
 from i2sb_jax.bridge import Bridge
 from i2sb_jax.losses import bridge_losses, inverse_bridge_losses
-from i2sb_jax.training.state import create_state, ema_decay_at
+from i2sb_jax.training.state import TrainState, apply_gradients, create_state
+from i2sb_jax.training.step import accumulate
 from i2sb_jax.types import Array, Batch, Params, PRNGKey
 
 GenerateFn: TypeAlias = Callable[[Params, PRNGKey, Batch], Array]
-"""(student's parameters, keys [batch], batch) -> X_0, [batch, ...]; it reads no `batch.clean`."""
+"""(parameters, keys [batch], batch) -> X_0, [batch, ...]; it reads no `batch.clean`."""
 
 NetworkFn: TypeAlias = Callable[[Params, Array, Array, Array | None], Array]
 """(parameters, xt, step int32 [batch], cond) -> ε, or what else is predicted."""
@@ -48,6 +50,9 @@ class DistillState(NamedTuple):
 DistillStep: TypeAlias = Callable[
     [DistillState, Params, Batch, PRNGKey], tuple[DistillState, dict[str, jax.Array]]
 ]
+RegressionStep: TypeAlias = Callable[
+    [TrainState, Params, Batch, PRNGKey], tuple[TrainState, dict[str, jax.Array]]
+]
 
 
 def create_distill_state(
@@ -75,6 +80,8 @@ def make_distill_step(
     schedule: Bridge,
     ema_decay: float,
     auxiliary_updates: int = 5,
+    accumulation_steps: int = 1,
+    skip_norm: float = 0.0,
     prediction: str = "epsilon",
     weighting: str = "epsilon",
 ) -> DistillStep:
@@ -93,29 +100,35 @@ def make_distill_step(
         schedule: the bridge of the teacher.
         ema_decay: decay of the student's average after its warm-up.
         auxiliary_updates: the paper's are 5; 0 leaves the auxiliary bridge as it is.
+        accumulation_steps: micro-batches that each update averages over, as in `make_train_step`.
+        skip_norm: as there, of the student.
         prediction: what network_fn gives, as in `losses.bridge_loss`.
         weighting: of both losses, as there.
 
     Returns:
         The step. Metrics are float32 scalars: loss (mean over the batch, of either sign),
-        grad_norm, and auxiliary_loss (mean over its updates; without any, NaN).
+        grad_norm, auxiliary_loss (mean over its updates; only with any) and, with skip_norm,
+        skipped.
     """
     options = {"prediction": prediction, "weighting": weighting}
 
-    def generate(params: Params, batch: Batch, key: PRNGKey) -> tuple[Batch, PRNGKey]:
-        key_student, key_loss = jax.random.split(key)
-        count = batch.degraded.shape[0]
-        made = generate_fn(params, jax.random.split(key_student, count), batch)
-        return batch._replace(clean=made), jax.random.split(key_loss, count)
+    def generate(params: Params, batch: Batch, keys: PRNGKey) -> tuple[Batch, PRNGKey]:
+        keys = jax.vmap(jax.random.split)(keys)
+        return batch._replace(clean=generate_fn(params, keys[:, 0], batch)), keys[:, 1]
 
-    def auxiliary_loss(auxiliary: Params, made: Batch, keys: PRNGKey) -> jax.Array:
+    def auxiliary_loss(auxiliary: Params, student: Params, batch: Batch, keys, key) -> jax.Array:
+        del key
+        made, keys = generate(student, batch, keys)
         predict_fn = functools.partial(network_fn, auxiliary)
         return jnp.mean(bridge_losses(keys, schedule, predict_fn, made, **options))
 
-    def student_loss(params, teacher, auxiliary, batch, key) -> jax.Array:
-        made, keys = generate(params, batch, key)
+    def student_loss(student, teacher, auxiliary, batch, keys, key) -> jax.Array:
+        del key
+        made, keys = generate(student, batch, keys)
         both = (functools.partial(network_fn, each) for each in (teacher, auxiliary))
         return jnp.mean(inverse_bridge_losses(keys, schedule, *both, made, **options))
+
+    gradient = functools.partial(_gradient, count=accumulation_steps)
 
     def distill_step(state: DistillState, teacher: Params, batch: Batch, key: PRNGKey):
         batch = batch._replace(name=None, label=None)
@@ -123,8 +136,7 @@ def make_distill_step(
 
         def follow(carry, key):
             auxiliary, opt_state = carry
-            made, keys = generate(state.params, batch, key)
-            loss, grads = jax.value_and_grad(auxiliary_loss)(auxiliary, made, keys)
+            loss, grads = gradient(auxiliary_loss, auxiliary, state.params, batch=batch, key=key)
             updates, opt_state = auxiliary_tx.update(grads, opt_state, auxiliary)
             return (optax.apply_updates(auxiliary, updates), opt_state), loss
 
@@ -132,17 +144,70 @@ def make_distill_step(
             follow, (state.auxiliary_params, state.auxiliary_opt_state),
             jax.random.split(key_auxiliary, auxiliary_updates),
         )  # fmt: skip
-        loss, grads = jax.value_and_grad(student_loss)(
-            state.params, teacher, auxiliary, batch, key_student
+        loss, grads = gradient(
+            student_loss, state.params, teacher, auxiliary, batch=batch, key=key_student
         )
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params, step = optax.apply_updates(state.params, updates), state.step + 1
-        decay = ema_decay_at(step, ema_decay)
-        ema_params = optax.incremental_update(params, state.ema_params, 1 - decay)
-        metrics = {
-            "loss": loss, "grad_norm": optax.tree.norm(grads), "auxiliary_loss": jnp.mean(losses)
-        }  # fmt: skip
-        new = DistillState(step, params, ema_params, opt_state, auxiliary, auxiliary_opt_state)
+        state = state._replace(auxiliary_params=auxiliary, auxiliary_opt_state=auxiliary_opt_state)
+        new, told = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
+        metrics = {"loss": loss} | told
+        if auxiliary_updates:
+            metrics["auxiliary_loss"] = jnp.mean(losses)
         return new, metrics
 
     return distill_step
+
+
+def make_regression_step(
+    *,
+    generate_fn: GenerateFn,
+    target_fn: GenerateFn,
+    tx: optax.GradientTransformation,
+    ema_decay: float,
+    accumulation_steps: int = 1,
+    skip_norm: float = 0.0,
+) -> RegressionStep:
+    """Builds (state, teacher's parameters, batch, key) -> (state, metrics); the baseline.
+
+    The loss is E ‖G(X_1) - X̂_0‖², with X̂_0 what the teacher makes of X_1 (knowledge distillation of
+    its OT-ODE, whose end is a function of X_1). A student without noise could match it; what it
+    cannot follow it answers with a mean.
+
+    Args:
+        generate_fn: the student.
+        target_fn: the teacher's whole way from X_1 to X_0.
+        tx: the student's optimizer.
+        ema_decay: as in `make_distill_step`, like the rest.
+        accumulation_steps: see there.
+        skip_norm: see there.
+
+    Returns:
+        The step. Metrics: loss, grad_norm and, with skip_norm, skipped.
+    """
+
+    def loss_fn(student, teacher, batch, keys, key) -> jax.Array:
+        del key
+        target = jax.lax.stop_gradient(target_fn(teacher, keys, batch))
+        return jnp.mean(jnp.square(generate_fn(student, keys, batch) - target))
+
+    def regression_step(state: TrainState, teacher: Params, batch: Batch, key: PRNGKey):
+        batch = batch._replace(name=None, label=None)
+        loss, grads = _gradient(
+            loss_fn, state.params, teacher, batch=batch, key=key, count=accumulation_steps
+        )
+        new, told = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
+        return new, {"loss": loss} | told
+
+    return regression_step
+
+
+def _gradient(
+    loss_fn: Callable[..., jax.Array],
+    params: Params,
+    *frozen: Params,
+    batch: Batch,
+    key: PRNGKey,
+    count: int,
+) -> tuple[jax.Array, Params]:
+    """Mean loss (params, *frozen, batch, keys, key) and its gradient, `count` parts in turn."""
+    keys = jax.random.split(key, batch.degraded.shape[0])
+    return accumulate(jax.value_and_grad(loss_fn), params, batch, keys, key, count, frozen=frozen)

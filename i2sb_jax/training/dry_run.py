@@ -11,9 +11,9 @@ from i2sb_jax import build, sharding
 from i2sb_jax.checkpoint import abstract_like
 from i2sb_jax.config import Config
 from i2sb_jax.program import Program, read_program
-from i2sb_jax.training.loop import abstract_state, jitted_step
-from i2sb_jax.training.state import TrainState
-from i2sb_jax.types import Batch
+from i2sb_jax.training import setup
+from i2sb_jax.training.distill import DistillState
+from i2sb_jax.types import Batch, Params
 
 
 class DryRun(NamedTuple):
@@ -21,10 +21,12 @@ class DryRun(NamedTuple):
 
     Attributes:
         state: shapes, dtypes and shardings.
+        teacher: the same of a student's teacher, None of a bridge.
         program: the compiler's account of the step, for one device.
     """
 
-    state: TrainState
+    state: setup.State
+    teacher: Params | None
     program: Program
 
 
@@ -44,12 +46,14 @@ def dry_run(config: Config, mesh: Mesh) -> DryRun:
     sharding.check_batch_size(
         options.batch_size, mesh, accumulation_steps=options.accumulation_steps
     )
-    state = abstract_state(config, mesh)
+    state = setup.abstract_state(config, mesh)
+    teacher = setup.abstract_weights(config, mesh) if config.teacher else None
     batch = abstract_like(_batch(config), sharding.batch_sharding(mesh))
     root = abstract_like(jax.eval_shape(lambda: jax.random.key(0)), everywhere)
     with jax.default_matmul_precision(config.matmul_precision):
-        compiled = jitted_step(config, state, mesh).lower(state, batch, root).compile()
-    return DryRun(state, read_program(compiled))
+        step = setup.jitted_step(config, state, mesh)
+        compiled = step.lower(state, batch, root, teacher).compile()
+    return DryRun(state, teacher, read_program(compiled))
 
 
 def _batch(config: Config) -> Batch:
@@ -77,19 +81,32 @@ def report(config: Config, mesh: Mesh, found: DryRun) -> str:
 
 
 def _run_lines(config: Config, mesh: Mesh, found: DryRun) -> list[str]:
-    count = sum(math.prod(x.shape) for x in jax.tree.leaves(found.state.params))
     options, kind = config.training, mesh.devices.flat[0].device_kind
     share = options.batch_size // mesh.size // options.accumulation_steps
     flops, uncounted = found.program.flops, found.program.uncounted
     more = f" and more: {uncounted} library calls in loops count once" if uncounted else ""
     return [
-        f"parameters   {count:,}",
+        f"parameters   {_parameters(found)}",
         f"devices      {mesh.size} × {kind}: data {mesh.shape['data']} × fsdp {mesh.shape['fsdp']}",
         f"batch        {options.batch_size} = {mesh.size} devices × {share} pictures × "
         f"{options.accumulation_steps} accumulated, {config.model.dtype}, "
         f"remat {config.model.remat}",
         f"a step       {flops * mesh.size / 1e12:.3g} TFLOP, {flops / 1e12:.3g} a device{more}",
     ]
+
+
+def _parameters(found: DryRun) -> str:
+    """How many there are of each network."""
+
+    def count(params: Params) -> str:
+        return f"{sum(math.prod(x.shape) for x in jax.tree.leaves(params)):,}"
+
+    if found.teacher is None:
+        return count(found.state.params)
+    others = f"teacher {count(found.teacher)}"
+    if isinstance(found.state, DistillState):
+        others += f", auxiliary bridge {count(found.state.auxiliary_params)}"
+    return f"student {count(found.state.params)}, {others}"
 
 
 def _memory_lines(found: DryRun) -> list[str]:
@@ -112,7 +129,7 @@ def _exchange_lines(program: Program) -> list[str]:
     return ["collectives a step", *(rows or ["  none"])]
 
 
-def _tensor_lines(state: TrainState, min_bytes: int) -> list[str]:
+def _tensor_lines(state: setup.State, min_bytes: int) -> list[str]:
     rows = []
     for path, x in jax.tree_util.tree_leaves_with_path(state.params):
         size = math.prod(x.shape) * x.dtype.itemsize

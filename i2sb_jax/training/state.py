@@ -1,6 +1,6 @@
 """What a run carries from step to step; the checkpoint is exactly this."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,9 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
+State = TypeVar("State", bound=NamedTuple)
+
+
 def create_state(params: Params, tx: optax.GradientTransformation) -> TrainState:
     """The state at step 0; the average starts at a copy of `params`, as the paper's did."""
     return TrainState(
@@ -34,6 +37,43 @@ def create_state(params: Params, tx: optax.GradientTransformation) -> TrainState
         ema_params=jax.tree.map(jnp.copy, params),
         opt_state=tx.init(params),
     )
+
+
+def apply_gradients(
+    state: State,
+    grads: Params,
+    tx: optax.GradientTransformation,
+    *,
+    ema_decay: float,
+    skip_norm: float = 0.0,
+) -> tuple[State, dict[str, jax.Array]]:
+    """One update of the parameters, and of their average.
+
+    Args:
+        state: a `TrainState`, or a named tuple that has its fields and others, which stay.
+        grads: of the loss by `state.params`.
+        tx: the optimizer.
+        ema_decay: decay of the average after its warm-up.
+        skip_norm: with a gradient longer than this, nothing but the step changes; 0: no limit.
+
+    Returns:
+        The new state, and float32 scalars: grad_norm (before any clipping) and, with skip_norm,
+        skipped (1 for an update that was not made, else 0).
+    """
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    step = state.step + 1
+    ema_params = optax.incremental_update(
+        params, state.ema_params, 1 - ema_decay_at(step, ema_decay)
+    )
+    metrics = {"grad_norm": optax.tree.norm(grads)}
+    new = state._replace(step=step, params=params, ema_params=ema_params, opt_state=opt_state)
+    if skip_norm:
+        skipped = metrics["grad_norm"] > skip_norm
+        old = state._replace(step=step)
+        new = jax.tree.map(lambda a, b: jnp.where(skipped, a, b), old, new)
+        metrics["skipped"] = skipped.astype(jnp.float32)
+    return new, metrics
 
 
 def ema_decay_at(step: jax.Array, decay: float) -> jax.Array:

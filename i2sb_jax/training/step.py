@@ -10,7 +10,7 @@ import optax
 
 from i2sb_jax.bridge import Bridge
 from i2sb_jax.losses import bridge_losses
-from i2sb_jax.training.state import TrainState, ema_decay_at
+from i2sb_jax.training.state import TrainState, apply_gradients
 from i2sb_jax.types import Batch, Params, PRNGKey
 
 TrainStep = Callable[[TrainState, Batch, PRNGKey], tuple[TrainState, dict[str, jax.Array]]]
@@ -63,38 +63,38 @@ def make_train_step(
         batch = batch._replace(name=None, label=None)  # the loss needs neither
         key_batch, key_dropout = jax.random.split(key)
         keys = jax.random.split(key_batch, batch.clean.shape[0])
-        loss, grads = _accumulate(
+        loss, grads = accumulate(
             jax.value_and_grad(loss_fn), state.params, batch, keys, key_dropout, accumulation_steps
         )
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        step = state.step + 1
-        ema_params = optax.incremental_update(
-            params, state.ema_params, 1 - ema_decay_at(step, ema_decay)
-        )
-        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-        new = TrainState(step, params, ema_params, opt_state)
-        if skip_norm:
-            skipped = metrics["grad_norm"] > skip_norm
-            old = state._replace(step=step)
-            new = jax.tree.map(lambda a, b: jnp.where(skipped, a, b), old, new)
-            metrics["skipped"] = skipped.astype(jnp.float32)
-        return new, metrics
+        new, metrics = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
+        return new, {"loss": loss} | metrics
 
     return train_step
 
 
-def _accumulate(
+def accumulate(
     value_and_grad: Callable[..., Any],
     params: Params,
     batch: Batch,
     keys: PRNGKey,
-    dropout_key: PRNGKey,
+    key: PRNGKey,
     count: int,
+    *,
+    frozen: tuple[Params, ...] = (),
 ) -> tuple[jax.Array, Params]:
-    """Mean loss and gradient over `count` micro-batches, one in memory at a time."""
+    """Mean loss and gradient over `count` micro-batches, one in memory at a time.
+
+    Args:
+        value_and_grad: (params, *frozen, batch, keys, key) -> (loss, gradient by params).
+        params: what the gradient is by.
+        batch: cut into micro-batches.
+        keys: a key a picture, cut likewise.
+        key: of what is drawn for a micro-batch as a whole; folded with its number.
+        count: of micro-batches.
+        frozen: parameters of other networks.
+    """
     if count == 1:
-        return value_and_grad(params, batch, keys, dropout_key)
+        return value_and_grad(params, *frozen, batch, keys, key)
 
     def cut(x):
         # picture i goes to micro-batch i mod count: a batch sharded over devices stays so
@@ -102,10 +102,10 @@ def _accumulate(
 
     def micro_step(total, scanned):
         index, batch, keys = scanned
-        key = jax.random.fold_in(dropout_key, index)
         # tied to the micro-batch: what is gathered for its blocks is not to be kept for all of them
-        here, batch = jax.lax.optimization_barrier((params, batch))
-        return jax.tree.map(jnp.add, total, value_and_grad(here, batch, keys, key)), None
+        here, batch = jax.lax.optimization_barrier(((params, *frozen), batch))
+        found = value_and_grad(*here, batch, keys, jax.random.fold_in(key, index))
+        return jax.tree.map(jnp.add, total, found), None
 
     zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
     scanned = (jnp.arange(count), jax.tree.map(cut, batch), cut(keys))

@@ -19,7 +19,7 @@ import pytest
 from i2sb_jax import config as config_lib
 from i2sb_jax import sharding
 from i2sb_jax.checkpoint import Checkpoints
-from i2sb_jax.training.loop import abstract_state
+from i2sb_jax.training.setup import abstract_state
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("skimage")

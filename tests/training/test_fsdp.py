@@ -21,7 +21,7 @@ import functools, json, re, sys
 import jax
 from i2sb_jax import sharding
 from i2sb_jax.models import attention, conv
-from i2sb_jax.training import loop
+from i2sb_jax.training import setup
 from tests.training.tiny import make_batch, make_config
 
 # As accelerators compute it: a CPU loops over heads and taps, and its loops gather the batch.
@@ -39,10 +39,10 @@ def run(fsdp, gathers, remat):
         mesh={"fsdp": fsdp, "fsdp_min_bytes": 128}, model=NETWORK | {"remat": remat},
     )
     mesh = sharding.make_mesh(fsdp=fsdp)
-    places, everywhere = loop.state_shardings(config, mesh), sharding.replicated(mesh)
+    places, everywhere = setup.state_shardings(config, mesh), sharding.replicated(mesh)
     state = jax.device_put(first, places)
     gather = sharding.gather_on_use(mesh, min_bytes=128) if gathers else None
-    step = jax.jit(loop.keyed_step(config, gather=gather), out_shardings=(places, everywhere))
+    step = jax.jit(setup.keyed_step(config, gather=gather), out_shardings=(places, everywhere))
     batches = [sharding.global_batch(make_batch(8, seed=i), mesh) for i in range(4)]
     key = jax.device_put(jax.random.key(1), everywhere)
     program = step.lower(state, batches[0], key).compile()
@@ -65,7 +65,7 @@ def run(fsdp, gathers, remat):
     }
 
 
-fresh = functools.partial(loop.fresh_state, make_config(model=NETWORK))
+fresh = functools.partial(setup.fresh_state, make_config(model=NETWORK))
 first = jax.jit(fresh)(jax.random.key(0))  # made once: what differs is where it lies
 variants = json.loads(sys.argv[1])
 print(json.dumps({name: run(*variant) for name, variant in variants.items()}))

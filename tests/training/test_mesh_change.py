@@ -13,7 +13,7 @@ import functools, hashlib, sys
 import jax, numpy as np
 from i2sb_jax import sharding
 from i2sb_jax.checkpoint import Checkpoints, abstract_like
-from i2sb_jax.training import loop
+from i2sb_jax.training import loop, setup
 from tests.training.test_loop import Recorder
 from tests.training.tiny import endless, make_batch, make_config
 
@@ -35,8 +35,8 @@ began = "fresh"
 with Checkpoints(workdir, read_only=True) as checkpoints:
     if checkpoints.latest_step() is not None:
         mesh = sharding.make_mesh(fsdp=fsdp)
-        shapes = jax.eval_shape(functools.partial(loop.fresh_state, config), jax.random.key(0))
-        state = checkpoints.restore(abstract_like(shapes, loop.state_shardings(config, mesh)))
+        shapes = jax.eval_shape(functools.partial(setup.fresh_state, config), jax.random.key(0))
+        state = checkpoints.restore(abstract_like(shapes, setup.state_shardings(config, mesh)))
         cut = any(not x.is_fully_replicated for x in jax.tree.leaves(state.params))
         assert cut == (fsdp > 1)
         began = digest(state)

@@ -1,0 +1,79 @@
+"""The teacher of a student: checked against it, and the same weights whenever the run goes on."""
+
+import json
+
+from etils import epath
+
+from i2sb_jax import config as config_lib
+from i2sb_jax.checkpoint import LATEST
+from i2sb_jax.config import NO_OT_ODE, Config, flatten, to_dict
+from i2sb_jax.files import read_json, write_atomically
+from i2sb_jax.interop import check_trained, check_weights, find_checkpoint, load_weights
+from i2sb_jax.interop.hub import local_folder
+from i2sb_jax.types import Params
+
+TEACHER_FILE = "teacher.json"
+# a section, or a key: what student and teacher must share, for one network starts as the other
+_SHARED = ("corruption", "bridge", "model")
+_SHARED_OF_PAIRS = (
+    *("data.source_channels", "data.target_channels", "data.cond_x1"),
+    *("data.scaling", "data.source_range", "data.target_range", "data.percentiles"),
+)
+_MAY_DIFFER = {"bridge.weighting", "model.dropout", "model.dtype", "model.remat"}
+
+
+def check_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> None:
+    """Finds what would keep a student from starting; reads no weights.
+
+    Args:
+        config: of the student.
+        workdir: its folder.
+        abstract: the teacher's shapes.
+
+    Raises:
+        ValueError: the teacher is missing, is an OT-ODE, a student or only initial weights, or has
+            another bridge, network or task; one line that names what differs.
+    """
+    path = local_folder(config.teacher)
+    theirs = config_lib.load(path)
+    if theirs.teacher:
+        raise ValueError(f"teacher={config.teacher} is a student itself: name its teacher")
+    if theirs.bridge.deterministic:
+        raise ValueError(f"teacher={config.teacher} is an OT-ODE: {NO_OT_ODE}")
+    check_trained(path)
+    here, there = flatten(to_dict(config)), flatten(to_dict(theirs))
+    shared = (*_SHARED, *(_SHARED_OF_PAIRS if config.has_pairs else ()))
+    for key, value in here.items():
+        is_shared = key in shared or key.split(".")[0] in shared
+        if is_shared and key not in _MAY_DIFFER and there[key] != value:
+            raise ValueError(
+                f"{key}={value!r}, but it is {there[key]!r} of teacher={config.teacher}"
+            )
+    _checkpoint(config, workdir)
+    check_weights(path, abstract)
+
+
+def load_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> Params:
+    """The teacher's (averaged) weights, laid out as `abstract` says.
+
+    Of a run that itself goes on, they stay those of the checkpoint that the student began with.
+
+    Raises:
+        ValueError: they are not there, or have other shapes.
+    """
+    return load_weights(config.teacher, abstract, checkpoint=_checkpoint(config, workdir))
+
+
+def note_teacher(config: Config, workdir: epath.PathLike) -> None:
+    """Writes down, at the student's start, which checkpoint of its teacher it has."""
+    checkpoint = _checkpoint(config, workdir)
+    path = epath.Path(workdir) / TEACHER_FILE
+    write_atomically(path, json.dumps({"checkpoint": checkpoint}).encode())
+
+
+def _checkpoint(config: Config, workdir: epath.PathLike) -> str | int:
+    """The step that was written down, or the newest; of a model folder, which has one, "latest"."""
+    path = epath.Path(workdir) / TEACHER_FILE
+    noted = read_json(path)["checkpoint"] if path.exists() else LATEST
+    step = find_checkpoint(config.teacher, noted)
+    return LATEST if step is None else step
