@@ -162,18 +162,31 @@ class Bench:
             found = self._score({}, *padded)
             parts.append({name: np.asarray(x)[: len(both[0])] for name, x in found.items()})
         scores = {name: np.concatenate([part[name] for part in parts]) for name in self._arrays}
+        kernel, resampled = self.distance(images)
+        return {
+            **{name: [float(x) for x in values] for name, values in scores.items()},
+            "kernel": kernel,
+            "kernel_resampled": resampled,
+        }
+
+    def distance(
+        self, images: np.ndarray, other: np.ndarray | None = None
+    ) -> tuple[list[float], list[float]]:
+        """Kernel distance to others of the same pictures, with its interval, and its resamples.
+
+        Args:
+            images: uint8 [n, h, w, 3].
+            other: likewise; None: the clean ones.
+        """
         found = self._scale(self._features.extract(images))
+        there = self._clean if other is None else self._scale(self._features.extract(other))
         resamples: list[float] = []
 
         def resampled(counts: np.ndarray) -> np.ndarray:
-            values = kernel_distances(found, self._clean, counts)
+            values = kernel_distances(found, there, counts)
             resamples.extend(map(float, values))
             return values
 
-        value = kernel_distance(found, self._clean)
+        value = kernel_distance(found, there)
         figure = set_figure(value, resampled, len(found), seed=self._seed)
-        return {
-            **{name: [float(x) for x in values] for name, values in scores.items()},
-            "kernel": [figure.value, figure.low, figure.high],
-            "kernel_resampled": resamples,
-        }
+        return [figure.value, figure.low, figure.high], resamples

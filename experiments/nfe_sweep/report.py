@@ -72,7 +72,7 @@ def as_markdown(rows: Sequence[Row], *, title: str, told: str) -> str:
     titles = [title if name == "kernel" else shown for name, shown in METRICS.items()]
     lines = [f"| {told} | spacing | NFE | {' | '.join(titles)} |", "|---|---|---|---|---|---|"]
     for row in rows:
-        cells = [_cell(figure_of(row, metric), _DIGITS[metric]) for metric in METRICS]
+        cells = [cell(figure_of(row, metric), _DIGITS[metric]) for metric in METRICS]
         nfe = row["nfe"] or ""
         lines.append(f"| {row['method']} | {row['spacing']} | {nfe} | {' | '.join(cells)} |")
     lines += ["", f"| best at NFE | {' | '.join(titles)} |", "|---|---|---|---|"]
@@ -82,7 +82,8 @@ def as_markdown(rows: Sequence[Row], *, title: str, told: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(figure: Figure | None, digits: int) -> str:
+def cell(figure: Figure | None, digits: int) -> str:
+    """A figure with its interval, as a table has it; empty for None."""
     if figure is None or figure.value is None:
         return ""
     if figure.low is None:

@@ -121,7 +121,19 @@ def _recipe(config: Config, step: int | None) -> dict[str, Any]:
     options, bridge, optimizer = config.training, config.bridge, config.optimizer
     data = config.data
     count = f"up to {options.num_steps}" if step is None else step
-    return {
+    student = {}
+    if config.teacher:
+        sampling = config.sampling
+        student["student"] = (
+            f"of a bridge, distilled by {config.distill.method}, for exactly {sampling.nfe} "
+            f"evaluation{'s' * (sampling.nfe > 1)} of {sampling.sampler} on the {sampling.spacing} "
+            "grid"
+        )
+        if config.noise_channels:
+            student["student"] += (
+                f"; the last {config.noise_channels} channels that its network takes are N(0, 1)"
+            )
+    return student | {
         "bridge": ", ".join(_bridge(bridge)),
         "training": f"{count} updates of {options.batch_size} pictures, learning "
         f"rate {optimizer.learning_rate:g} ({optimizer.schedule}), averaged with "
@@ -135,7 +147,7 @@ def _recipe(config: Config, step: int | None) -> dict[str, Any]:
 def _origin(config: Config, provenance: Provenance | None) -> dict[str, str]:
     """Where the weights come from, and under what licence."""
     if provenance is None:
-        given = config.training.init_from
+        given = config.teacher or config.training.init_from
         began = "weights of which nothing is told" if given else "random weights"
         return {"weights began as": began, "licence of the source weights": _UNSTATED}
     key = "weights began as" if provenance.trained else "weights are those of"
@@ -187,7 +199,8 @@ def _use(
         quoted = json.dumps(model, ensure_ascii=False)
         parts.append(_PYTHON.format(folder=quoted, nfe=config.sampling.nfe))
     init_from = shlex.quote(f"--config.training.init_from={model}")
-    parts.append(f"`i2sb-train … {init_from}` starts a training from these weights.\n")
+    if not config.teacher:
+        parts.append(f"`i2sb-train … {init_from}` starts a training from these weights.\n")
     return "\n".join(parts)
 
 

@@ -1,6 +1,11 @@
 """Training: a pure step, and the loop that jits, feeds and saves it."""
 
-from i2sb_jax.training.distill import DistillState, create_distill_state, make_distill_step
+from i2sb_jax.training.distill import (
+    DistillState,
+    create_distill_state,
+    make_distill_step,
+    make_regression_step,
+)
 from i2sb_jax.training.optimizer import make_optimizer, make_schedule
 from i2sb_jax.training.state import TrainState, create_state
 from i2sb_jax.training.step import make_train_step
@@ -12,6 +17,7 @@ __all__ = [
     "create_state",
     "make_distill_step",
     "make_optimizer",
+    "make_regression_step",
     "make_schedule",
     "make_train_step",
 ]

@@ -47,7 +47,7 @@ def check_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> 
         is_shared = key in shared or key.split(".")[0] in shared
         if is_shared and key not in _MAY_DIFFER and there[key] != value:
             raise ValueError(
-                f"{key}={value!r}, but it is {there[key]!r} of teacher={config.teacher}"
+                f"{key}={value!r} must be {there[key]!r}, as of teacher={config.teacher}"
             )
     _checkpoint(config, workdir)
     check_weights(path, abstract)

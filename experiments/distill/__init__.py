@@ -1,0 +1,1 @@
+"""Students of few steps beside their teacher's samplers."""

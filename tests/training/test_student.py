@@ -1,0 +1,290 @@
+"""A student as a run: it starts as its teacher, keeps its steps, and goes on to the last bit."""
+
+import dataclasses
+import json
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from i2sb_jax import build, interop
+from i2sb_jax.restoration import Restorer
+from i2sb_jax.restoration.options import Options
+from i2sb_jax.training import (
+    DistillState,
+    TrainState,
+    create_distill_state,
+    make_distill_step,
+    setup,
+)
+from i2sb_jax.training.loop import check_start
+from i2sb_jax.training.teacher import load_teacher, note_teacher
+from i2sb_jax.types import Batch
+from tests.training.tiny import SCHEDULE, Killed, killed_after, make_batch, make_config, train
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A bridge's folder."""
+    workdir = tmp_path_factory.mktemp("teacher")
+    train(workdir, make_config(training={"num_steps": 8}))
+    return workdir
+
+
+def student_config(teacher, **overrides):
+    sampling = {"nfe": 1} | overrides.pop("sampling", {})
+    distill = {"auxiliary_updates": 2} | overrides.pop("distill", {})
+    return make_config(teacher=str(teacher), sampling=sampling, distill=distill, **overrides)
+
+
+@pytest.fixture(scope="module")
+def whole(teacher, tmp_path_factory):
+    """An uninterrupted student: its folder and its last state."""
+    workdir = tmp_path_factory.mktemp("student")
+    return workdir, train(workdir, student_config(teacher))
+
+
+def assert_same(left, right):
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def log_of(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+# --- the run ------------------------------------------------------------------------------------
+
+
+def test_a_student_that_was_killed_is_bit_identical(whole, teacher, tmp_path):
+    workdir, last = whole
+    with pytest.raises(Killed):
+        train(tmp_path, student_config(teacher), batches=killed_after(6))
+    resumed = train(tmp_path, student_config(teacher))
+    assert isinstance(resumed, DistillState)
+    assert_same(resumed, last)  # both networks, the average, and both optimizers
+    assert [x["loss_hex"] for x in log_of(tmp_path)] == [x["loss_hex"] for x in log_of(workdir)]
+    assert {"loss", "grad_norm", "auxiliary_loss"} <= log_of(workdir)[0].keys()
+
+
+def test_both_networks_move_and_the_teacher_stays(whole, teacher):
+    _, last = whole
+    _, weights = interop.load_model_folder(teacher)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), last.auxiliary_params, weights)
+    assert max(jax.tree.leaves(moved)) > 1e-4
+    kernel = last.params["conv_in"]["kernel"]
+    assert kernel.shape[2] == 6 and np.abs(kernel[:, :, 3:]).max() > 1e-5  # noise has a say now
+    assert last.auxiliary_params["conv_in"]["kernel"].shape[2] == 3
+
+
+def test_a_teacher_that_goes_on_is_left_behind(tmp_path):
+    """The student goes on with the weights that it began with, a new one with the newest."""
+    folder = tmp_path / "teacher"
+    options = {"keep_checkpoints": 5}
+    train(folder, make_config(training=options | {"num_steps": 4}))
+    config = student_config(folder)
+    abstract = setup.abstract_weights(config, setup.make_mesh(config))
+    note_teacher(config, tmp_path / "student")
+    first = load_teacher(config, tmp_path / "student", abstract)
+    train(folder, make_config(training=options | {"num_steps": 8}))
+    assert_same(load_teacher(config, tmp_path / "student", abstract), first)
+    newer = load_teacher(config, tmp_path / "another", abstract)
+    assert not np.array_equal(newer["conv_in"]["kernel"], first["conv_in"]["kernel"])
+
+
+def test_regression_is_a_run_too(teacher, tmp_path):
+    config = student_config(teacher, distill={"method": "regression", "teacher_nfe": 3})
+    assert isinstance(train(tmp_path, config), TrainState)
+    losses = [line["loss"] for line in log_of(tmp_path)]
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])
+
+
+@pytest.mark.slow
+def test_a_student_of_two_steps(teacher, tmp_path):
+    state = train(tmp_path, student_config(teacher, sampling={"nfe": 2}))
+    assert int(state.step) == 12
+    restored = Restorer.from_workdir(tmp_path)(make_batch(2).degraded, nfe=2)
+    assert np.isfinite(restored).all()
+
+
+# --- the student --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nfe", [1, 3])
+def test_it_starts_as_its_teacher(teacher, nfe):
+    plain, weights = interop.load_model_folder(teacher)
+    config = student_config(teacher, sampling={"nfe": nfe})
+    keys, x1 = jax.random.split(jax.random.key(0), 2), make_batch(2).degraded
+    made = build.make_sample_fn(config)(
+        keys, build.init_student(weights, config), x1, None, None
+    ).x0
+    by_teacher = build.make_sample_fn(plain, nfe=nfe)(keys, weights, x1, None, None).x0
+    np.testing.assert_allclose(made, by_teacher, atol=1e-5)
+
+
+def test_its_noise_is_of_the_picture_and_the_step(whole, teacher):
+    """Not of the batch around it; and no step sees the noise of another."""
+    workdir, _ = whole
+    restorer = Restorer.from_workdir(workdir)
+    pictures = make_batch(3).degraded
+    together = restorer(pictures, names=["a", "b", "c"])
+    np.testing.assert_allclose(together[1], restorer(pictures[1:2], names=["b"])[0], atol=1e-6)
+    assert np.abs(restorer(pictures, seed=1, names=["a", "b", "c"]) - together).max() > 1e-6
+    Options(samples=2).resolve(restorer.config, side_unit=2)  # one evaluation, and yet samples
+
+
+def test_other_steps_than_it_has_learnt_are_refused(whole, tmp_path):
+    workdir, _ = whole
+    interop.export_model(workdir, tmp_path / "export")
+    for folder in (workdir, tmp_path / "export"):
+        restorer = Restorer.from_workdir(folder)
+        pictures = make_batch(1).degraded
+        assert restorer(pictures, nfe=1).shape == pictures.shape
+        for options, told in (
+            ({"nfe": 2}, "nfe=2: this model is a student that has learnt nfe=1 alone"),
+            ({"sampler": "ode"}, "sampler='ode': .*learnt sampler='ddpm' alone"),
+        ):
+            with pytest.raises(ValueError, match=told):
+                restorer(pictures, **options)
+    card = (tmp_path / "export" / "README.md").read_text()
+    assert "distilled by inverse, for exactly 1 evaluation of ddpm" in card
+    assert "init_from" not in card
+    assert str(workdir) not in (tmp_path / "export" / "config.json").read_text()
+
+
+def test_its_steps_are_not_changed_on_the_way(whole, teacher):
+    workdir, _ = whole
+    with pytest.raises(ValueError, match=r"sampling\.nfe is 1 there, 2 here"):
+        check_start(student_config(teacher, sampling={"nfe": 2}), workdir)
+
+
+def test_known_pixels_are_kept_and_their_task_has_noise_already():
+    config = make_config(teacher="T", corruption="inpaint-center", sampling={"nfe": 2})
+    assert config.noise_channels == 0
+    generate = build.make_generate_fn(config)
+    batch, mask = make_batch(2), np.zeros((2, 16, 16, 1), np.float32)
+    mask[:, 4:12, 4:12] = 1
+    params = build.init_params(jax.random.key(0), config)
+    made = generate(params, jax.random.split(jax.random.key(1), 2), batch._replace(mask=mask))
+    same = np.asarray(made) == batch.degraded
+    assert same[:, :4].all() and not same[:, 4:12, 4:12].any()
+
+
+def test_pairs_have_noise_beside_their_condition():
+    config = make_config(
+        teacher="T", corruption="pairs",
+        data={"source": "pairs", "path": "P", "target_path": "Q", "source_channels": 2,
+              "target_channels": 1, "cond_x1": True},
+    )  # fmt: skip
+    assert (config.noise_channels, config.cond_channels) == (1, 2)
+    assert build.make_network(config).config.in_channels == 4
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_an_ot_ode_is_no_teacher(tmp_path):
+    deterministic = {"bridge": {"deterministic": True}, "sampling": {"sampler": "ode"}}
+    with pytest.raises(ValueError, match=r"bridge\.deterministic=True does not go .* single point"):
+        student_config(tmp_path, **deterministic)
+    train(tmp_path / "ode", make_config(training={"num_steps": 1}, **deterministic))
+    with pytest.raises(ValueError, match="is an OT-ODE: distillation fits the law"):
+        check_start(student_config(tmp_path / "ode"), tmp_path / "student")
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"training": {"init_from": "w"}}, "init_from='w': a student starts as its teacher"),
+        ({"model": {"dropout": 0.1}}, "dropout=0.1: a student is trained without"),
+        ({"distill": {"teacher_nfe": 0}}, "distill.teacher_nfe=0 must lie in 1"),
+        ({"distill": {"method": "invers"}}, "did you mean 'inverse'"),
+        ({"distill": {"auxiliary_updates": 0}}, "auxiliary_updates=0 must be at least 1"),
+    ],
+)
+def test_what_does_not_go_with_a_teacher(changes, told):
+    with pytest.raises(ValueError, match=told):
+        student_config("T", **changes)
+
+
+def test_another_bridge_network_or_task_is_refused(teacher, tmp_path):
+    for changes, told in (
+        ({"bridge": {"beta_max": 1.0}}, "bridge.beta_max=1.0 must be 0.3, as of teacher="),
+        ({"model": {"num_res_blocks": 2}}, "model.num_res_blocks=2 must be 1"),
+        ({"corruption": "sr4x-bicubic"}, "corruption='sr4x-bicubic' must be 'sr4x-pool'"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            check_start(student_config(teacher, **changes), tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_students_nobodies_and_initial_weights_teach_nothing(whole, teacher, tmp_path):
+    with pytest.raises(ValueError, match="is a student itself"):
+        check_start(student_config(whole[0]), tmp_path)
+    with pytest.raises(ValueError, match="is not a run's folder"):
+        check_start(student_config(tmp_path / "none"), tmp_path)
+    config, weights = interop.load_model_folder(teacher)
+    origin = interop.Provenance(
+        source="adm.pt", sha256="0" * 64, licence="MIT", weights="initial", trained=False
+    )
+    interop.save_model(tmp_path / "initial", config, weights, provenance=origin)
+    with pytest.raises(ValueError, match="holds initial weights"):
+        check_start(student_config(tmp_path / "initial"), tmp_path / "run")
+    trained = dataclasses.replace(origin, weights="ema", licence="NVIDIA's")
+    interop.save_model(tmp_path / "model", config, weights, provenance=trained)
+    one = student_config(tmp_path / "model", training={"num_steps": 1})
+    train(tmp_path / "run", one)  # a licence stays with what was learnt from the weights
+    assert interop.read_provenance(tmp_path / "run").licence == "NVIDIA's"
+
+
+# --- the step -----------------------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """A student of two numbers, X_0 = a·X_1 + b·z, with its teacher, a network of one."""
+
+    state: DistillState
+    teacher: dict
+    tx: optax.GradientTransformation
+
+    def step(self, batch, **options):
+        step = make_distill_step(
+            generate_fn=self.generate, network_fn=lambda params, xt, step, cond: params["w"] * xt,
+            tx=self.tx, auxiliary_tx=self.tx, schedule=SCHEDULE, ema_decay=0.9,
+            auxiliary_updates=2, **options,
+        )  # fmt: skip
+        return jax.jit(step)(self.state, self.teacher, batch, jax.random.key(0))
+
+    @staticmethod
+    def generate(params, keys, batch):
+        z = jax.vmap(lambda key: jax.random.normal(key, batch.degraded.shape[1:]))(keys)
+        return params["a"] * batch.degraded + params["b"] * z
+
+
+@pytest.fixture
+def line():
+    params = {"a": jnp.float32(0.5), "b": jnp.float32(0.1)}
+    teacher, tx = {"w": jnp.float32(0.3)}, optax.sgd(0.1)
+    return Line(create_distill_state(params, teacher, tx=tx, auxiliary_tx=tx), teacher, tx)
+
+
+def degraded_only(count):
+    x1 = jnp.asarray(make_batch(count).degraded)
+    return Batch(clean=jnp.full_like(x1, jnp.nan), degraded=x1)
+
+
+def test_micro_batches_give_the_same_step(line):
+    """Every picture has its own noise, whichever part of the batch it is in."""
+    found = [line.step(degraded_only(4), accumulation_steps=count) for count in (1, 2, 4)]
+    for other in found[1:]:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found[0], other)
+    assert found[0][0].params["a"] != line.state.params["a"]
+
+
+def test_too_long_a_gradient_leaves_the_student_and_not_the_auxiliary_bridge(line):
+    after, metrics = line.step(degraded_only(4), skip_norm=1e-12)
+    assert metrics["skipped"] == 1 and int(after.step) == 1
+    assert_same(after.params, line.state.params)
+    assert after.auxiliary_params["w"] != line.teacher["w"]
