@@ -19,9 +19,9 @@ def get_config():
     config.bridge.deterministic = False
     config.sampling.sampler = "ddpm"
     config.sampling.nfe = 1
-    config.optimizer.learning_rate = 3e-4
-    config.training.num_steps = 600
+    config.optimizer.learning_rate = 1e-3
+    config.training.num_steps = 900
     config.training.log_every = 20
-    config.training.image_every = 100
-    config.training.checkpoint_every = 200
+    config.training.image_every = 300
+    config.training.checkpoint_every = 300
     return config

@@ -1,5 +1,6 @@
 """Every config file: through the three gates, its shapes, its docstring, and two steps of it."""
 
+import dataclasses
 import importlib
 import pathlib
 
@@ -9,6 +10,7 @@ import pytest
 
 from i2sb_jax import build, data
 from i2sb_jax import config as config_lib
+from i2sb_jax.interop import save_model
 from i2sb_jax.training import loop, setup
 from i2sb_jax.types import Batch
 from tests.data.paired import noise, write_arrays
@@ -46,6 +48,7 @@ ALIKE = {
     *("configs.imagenet256.jpeg5", "configs.imagenet256.jpeg10", "configs.imagenet256.sr4x_pool"),
     *("configs.imagenet256.sr4x_bicubic", "configs.imagenet256.blur_uni"),
     "configs.imagenet256.colorize",
+    "configs.imagenet256.distill_sr4x_bicubic",
     *("configs.imagenet256.blur_gauss", "configs.imagenet256.inpaint_freeform1020"),
     *("configs.imagenet256.inpaint_freeform2030", "configs.translation.day2night"),
 }
@@ -62,6 +65,8 @@ def load(name, **overrides):
             values[key] = value
     if values.data.source == "folder" and not values.data.path:  # which only the user knows
         values.data.path = "photographs"
+    if ".distill_" in name and not values.teacher:
+        values.teacher = "a bridge"
     return config_lib.from_config_dict(values.to_dict())
 
 
@@ -77,8 +82,11 @@ def train_state(config):
     )
     key = jax.random.key(0)
     state = jax.eval_shape(lambda: setup.fresh_state(config, key))
-    batch = Batch(image, image, cond=cond)
-    return state, jax.eval_shape(setup.keyed_step(config), state, batch, key)
+    batch, teacher = Batch(image, image, cond=cond), None
+    if config.teacher:
+        plain = config.without_teacher()
+        teacher = jax.eval_shape(lambda: build.init_params(key, plain))
+    return state, jax.eval_shape(setup.keyed_step(config), state, batch, key, teacher)
 
 
 def test_the_paper_has_nine_tasks_and_we_two_more():
@@ -138,6 +146,10 @@ def test_two_steps_of_it_train_at_a_tiny_size(name, tmp_path):
     pairs = load(name).has_pairs
     pictures = write_pairs(tmp_path, load(name)) if pairs else {"source": "photos"}
     config = load(name, image_size=16, data={"crop": "window", **pictures}, **TINY)
+    if config.teacher:
+        config = dataclasses.replace(config, teacher=str(tmp_path / "teacher"))
+        plain = config.without_teacher()
+        save_model(config.teacher, plain, build.init_params(jax.random.key(0), plain))
     source, _ = data.make_sources(config.data, tmp_path, report=print)
     corruption = build.make_corruption(config)
     cut = {"corruption": corruption, "config": config.data, "image_size": 16}

@@ -1,119 +1,37 @@
 """Kills, SIGTERM, several processes, exit status: what a scheduler sees of i2sb-train."""
 
-import json
 import os
-import pathlib
 import random
 import re
 import shlex
 import signal
 import socket
 import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import config as config_lib
-from i2sb_jax import sharding
-from i2sb_jax.checkpoint import Checkpoints
-from i2sb_jax.training.setup import abstract_state
-
 pytest.importorskip("tensorflow")
 pytest.importorskip("skimage")
 
-ROOT = pathlib.Path(__file__).parent.parent.parent
-TINY = {
-    "image_size": 16,
-    "model.model_channels": 8,
-    "model.head_channels": 8,
-    "training.num_steps": 120,  # long enough for a signal to arrive in time
-    "training.batch_size": 4,
-    "training.log_every": 1,
-    "training.checkpoint_every": 1000,
-    "training.image_every": 1000,
-    "sampling.batch_size": 2,
-}
-
-STARTED = []
-
-
-def start(workdir, number=None, port=None, **overrides):
-    """i2sb-train; with a number it is that one of two processes."""
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    if number is not None:
-        environment |= {
-            "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
-            "JAX_NUM_PROCESSES": "2",
-            "JAX_PROCESS_ID": str(number),
-        }
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    STARTED.append(subprocess.Popen(command(workdir, **overrides), env=environment, **pipes))
-    return STARTED[-1]
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_running():
-    yield
-    for process in STARTED:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-    STARTED.clear()
-
-
-def command(workdir, **overrides):
-    return [
-        *(sys.executable, "-m", "i2sb_jax.cli.train"),
-        *(f"--config={ROOT}/configs/quickstart.py", f"--workdir={workdir}"),
-        *(f"--config.{key}={value}" for key, value in (TINY | overrides).items()),
-    ]
-
-
-def finish(process, timeout=240):
-    out, err = process.communicate(timeout=timeout)
-    assert "Traceback" not in err, err
-    # Gloo, which joins processes on CPUs, says so on stdout
-    lines = [line for line in out.splitlines() if not line.startswith("[Gloo]")]
-    return process.returncode, "\n".join(lines), err
-
-
-def logged(workdir):
-    log = workdir / "metrics.jsonl"
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-
-def wait_for_steps(workdir, count, process):
-    deadline = time.monotonic() + 240
-    while len(logged(workdir)) < count:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def saved_steps(workdir):
-    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+from tests.cli.runs import (
+    TINY,
+    command,
+    finish,
+    kill,
+    last_state,
+    losses_of,
+    saved_steps,
+    start,
+    wait_for_steps,
+)
 
 
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def last_state(workdir):
-    abstract = abstract_state(config_lib.load(workdir), sharding.make_mesh())
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        return checkpoints.restore(abstract)
-
-
-def losses_of(workdir):
-    """The logged losses to their last bit; every step once, in order."""
-    lines = logged(workdir)
-    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
-    return [line["loss_hex"] for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -128,20 +46,6 @@ def whole_run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(whole_run):
     return losses_of(whole_run)
-
-
-def kill(process, workdir, draw, *, in_a_save):
-    """SIGKILL at a random moment after the run went on, or as soon as a save has begun."""
-    before, deadline = len(logged(workdir)), time.monotonic() + 240
-    while True:
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        if any(workdir.glob("checkpoints/*tmp*")) if in_a_save else len(logged(workdir)) != before:
-            break
-        time.sleep(0.002)
-    time.sleep(0 if in_a_save else draw.uniform(0, 0.4))
-    assert process.poll() is None  # there is something to kill
-    process.kill()
-    process.communicate()
 
 
 @pytest.mark.parametrize("kills, steps", [(2, 120), pytest.param(20, 900, marks=pytest.mark.slow)])
