@@ -8,8 +8,6 @@ Writes table.md, rows.json with every picture's scores, and grid.png, where one 
 import argparse
 import itertools
 import json
-import os
-import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +15,7 @@ from etils import epath
 
 from experiments.distill import report
 from experiments.nfe_sweep.features import Features, make_features
+from experiments.nfe_sweep.flags import add_flags, say
 from experiments.nfe_sweep.measure import (
     Bench,
     Method,
@@ -66,7 +65,7 @@ def main(arguments: list[str]) -> None:
     startup.prepare_jax()
     folder = interop.local_folder(given.teacher)
     data = evaluation_data.open_data(
-        teacher.config, folder, given, warn=lambda line: _say(f"warning: {line}")
+        teacher.config, folder, given, warn=lambda line: say(f"warning: {line}")
     )
     count = min(given.limit or data.count, data.count)
     pictures = read_pictures(data, count, rows=teacher.config.sampling.batch_size)
@@ -127,7 +126,7 @@ def _teacher(given: argparse.Namespace) -> Model:
     methods = dict.fromkeys([_MANY, *map(parse_method, given.samplers.split(","))])
     nfes = sorted(set(parse_nfes(given.nfe)))
     every = [Setting(method, "index", nfe) for method, nfe in itertools.product(methods, nfes)]
-    return Model("teacher", config, params, usable(config, every, _say))
+    return Model("teacher", config, params, usable(config, every, say))
 
 
 def _student(path: str, teacher: Config) -> Model:
@@ -150,29 +149,17 @@ def _student(path: str, teacher: Config) -> Model:
     return Model(title, config, params, [Setting(method, sampling.spacing, sampling.nfe)])
 
 
-def _say(line: str) -> None:
-    print(startup.printable(line), file=sys.stderr, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
-    path, switch = os.path.expanduser, {"action": "store_true"}
     parser = startup.Parser(
         prog="python -m experiments.distill", description=__doc__.partition("\n")[0]
     )
     add = parser.add_argument
     add("--teacher", required=True, help="a run or a model folder")
     add("--students", required=True, nargs="+", help="runs or model folders")
-    add("--data", required=True, type=path, help="folder of clean pictures, all held in memory")
-    add("--list", type=path, help="file of names, a line each: these pictures")
-    add("--output", required=True, type=path, help="folder for results")
     add("--nfe", default="1,2,5,10,100", help="the teacher's network evaluations")
     add("--samplers", default="ddpm,implicit,implicit2", help="the teacher's; ddpm is among them")
     add("--shown", type=int, default=5, help="pictures in grid.png")
-    add("--seed", type=int, default=0, help="of all noise and of the intervals (default 0)")
-    add("--limit", type=int, default=0, help="the first so many pictures; 0: all")
-    add("--inception", type=path, help="its weights, for KID; without: block-DCT features")
-    add("--any-weights", **switch, help="take a file of weights that is not the published one")
-    parser.set_defaults(targets=None, baseline=True)  # what data are opened with
+    add_flags(parser)
     return parser
 
 

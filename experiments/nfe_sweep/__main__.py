@@ -9,13 +9,12 @@ same command goes on where it was stopped or asked for less.
 import argparse
 import itertools
 import json
-import os
-import sys
 
 from etils import epath
 
 from experiments.nfe_sweep import report
 from experiments.nfe_sweep.features import Features, make_features
+from experiments.nfe_sweep.flags import add_flags, say
 from experiments.nfe_sweep.measure import (
     Bench,
     Row,
@@ -47,11 +46,11 @@ def main(arguments: list[str]) -> None:
     config, params = interop.load_model_folder(folder, checkpoint=given.checkpoint)
     if config.has_pairs:
         raise ValueError(f"{given.model} was trained on pairs: only corruptions are swept")
-    settings = usable(config, settings, _say)
+    settings = usable(config, settings, say)
     features = make_features(given.inception, any_weights=given.any_weights)
     startup.prepare_jax()
     data = evaluation_data.open_data(
-        config, folder, given, warn=lambda line: _say(f"warning: {line}")
+        config, folder, given, warn=lambda line: say(f"warning: {line}")
     )
     count = min(given.limit or data.count, data.count)
     facts = {
@@ -156,30 +155,18 @@ def _settings(given: argparse.Namespace) -> list[Setting]:
     ]
 
 
-def _say(line: str) -> None:
-    print(startup.printable(line), file=sys.stderr, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
-    path, switch = os.path.expanduser, {"action": "store_true"}
     parser = startup.Parser(
         prog="python -m experiments.nfe_sweep", description=__doc__.partition("\n")[0]
     )
     add = parser.add_argument
     add("--model", required=True, help="a run or a model folder")
     add("--checkpoint", default="latest", help="latest, best or a step")
-    add("--data", required=True, type=path, help="folder of clean pictures, all held in memory")
-    add("--list", type=path, help="file of names, a line each: these pictures")
-    add("--output", required=True, type=path, help="folder for results")
     add("--nfe", default="1,2,3,5,10,20,50", help="network evaluations")
     default = "ddpm,ode,implicit,implicit:0.5,implicit2,implicit3"
     add("--samplers", default=default, help=f"implicit:ETA has its own line (default {default})")
     add("--spacings", default="index,lambda", help="of the steps: index, sigma, lambda")
-    add("--seed", type=int, default=0, help="of all noise and of the intervals (default 0)")
-    add("--limit", type=int, default=0, help="the first so many pictures; 0: all")
-    add("--inception", type=path, help="its weights, for KID; without: block-DCT features")
-    add("--any-weights", **switch, help="take a file of weights that is not the published one")
-    parser.set_defaults(targets=None, baseline=True)  # what data are opened with
+    add_flags(parser)
     return parser
 
 

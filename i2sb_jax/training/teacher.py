@@ -7,6 +7,7 @@ from etils import epath
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import NO_OT_ODE, Config, flatten, to_dict
+from i2sb_jax.data import scaling
 from i2sb_jax.files import read_json, write_atomically
 from i2sb_jax.interop import check_trained, check_weights, find_checkpoint, load_weights
 from i2sb_jax.interop.hub import local_folder
@@ -59,8 +60,15 @@ def load_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> P
     Of a run that itself goes on, they stay those of the checkpoint that the student began with.
 
     Raises:
-        ValueError: they are not there, or have other shapes.
+        ValueError: they are not there, have other shapes, or of pairs learnt other values.
     """
+    if config.has_pairs and (epath.Path(workdir) / scaling.FILE).exists():
+        theirs = local_folder(config.teacher)
+        if scaling.load_value_ranges(workdir) != scaling.load_value_ranges(theirs):
+            raise ValueError(
+                f"{workdir}/{scaling.FILE} differs from that of teacher={config.teacher}: copy the "
+                "teacher's into the student's folder"
+            )
     return load_weights(config.teacher, abstract, checkpoint=_checkpoint(config, workdir))
 
 

@@ -143,7 +143,6 @@ def verdicts(plane, made):
         student, single, many = (
             energy_distance(sample[:, :width], data) for sample in (made, one, hundred)
         )
-        print(f"{width}: student {student:.5f} 1 {single:.5f} 100 {many:.5f} chance {chance:.5f}")
         found.append(bool(student <= single / 2 and student <= 1.2 * many + chance))
     return found
 

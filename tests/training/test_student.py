@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from i2sb_jax import build, interop
+from i2sb_jax.data.scaling import ValueRange, ValueRanges, save_value_ranges
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.training import (
@@ -237,6 +238,28 @@ def test_students_nobodies_and_initial_weights_teach_nothing(whole, teacher, tmp
     one = student_config(tmp_path / "model", training={"num_steps": 1})
     train(tmp_path / "run", one)  # a licence stays with what was learnt from the weights
     assert interop.read_provenance(tmp_path / "run").licence == "NVIDIA's"
+
+
+def test_of_pairs_both_must_mean_the_same_by_a_value(tmp_path):
+    def ranges(high):
+        side = ValueRange(channels=1, dtype="uint8", low=(0.0,), high=(high,), suffix=".png")
+        return ValueRanges(source=side, target=side, scaling="percentiles (1, 99)")
+
+    pairs = {
+        "corruption": "pairs",
+        "data": {"source": "pairs", "path": "P", "target_path": "Q", "source_channels": 1,
+                 "target_channels": 1},
+    }  # fmt: skip
+    plain = make_config(**pairs)
+    interop.save_model(tmp_path / "t", plain, build.init_params(jax.random.key(0), plain))
+    config = student_config(tmp_path / "t", **pairs)
+    abstract = setup.abstract_weights(config, setup.make_mesh(config))
+    save_value_ranges(tmp_path / "t", ranges(200.0))
+    save_value_ranges(tmp_path / "s", ranges(201.0))
+    with pytest.raises(ValueError, match="copy the teacher's into the student's folder"):
+        load_teacher(config, tmp_path / "s", abstract)
+    save_value_ranges(tmp_path / "s", ranges(200.0))
+    load_teacher(config, tmp_path / "s", abstract)
 
 
 # --- the step -----------------------------------------------------------------------------------

@@ -1,0 +1,58 @@
+"""A student's three networks cut over devices: the same losses, and each device holds a part."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import functools, json
+import jax
+from i2sb_jax import sharding
+from i2sb_jax.training import setup
+from tests.training.tiny import make_batch, make_config
+
+
+def run(fsdp):
+    config = make_config(
+        teacher="T", mesh={"fsdp": fsdp, "fsdp_min_bytes": 1024}, sampling={"nfe": 1},
+        distill={"auxiliary_updates": 2}, training={"batch_size": 8, "accumulation_steps": 2},
+    )
+    mesh = setup.make_mesh(config)
+    first = jax.jit(functools.partial(setup.fresh_state, config))(jax.random.key(0))
+    weights = setup.abstract_weights(config, mesh)
+    teacher = jax.device_put(first.auxiliary_params, setup.places(weights))
+    state = jax.device_put(first, setup.state_shardings(config, mesh))
+    held = sum(
+        part.data.nbytes
+        for x in jax.tree.leaves((state, teacher))
+        for part in x.addressable_shards
+        if part.device == jax.devices()[0]
+    )
+    root = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
+    step, losses = setup.jitted_step(config, state, mesh), []
+    for i in range(3):
+        batch = sharding.global_batch(make_batch(8, seed=i), mesh)
+        state, metrics = step(state, batch, root, teacher)
+        losses.append([float(metrics[name]) for name in ("loss", "auxiliary_loss")])
+    return {"losses": losses, "held": held}
+
+
+print(json.dumps([run(1), run(2), run(4)]))
+"""
+
+
+@pytest.mark.slow
+def test_a_student_on_cut_parameters_is_the_same_student():
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=os.environ | flags, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    whole, *cut = json.loads(done.stdout.splitlines()[-1])
+    for number, run in zip((2, 4), cut, strict=True):
+        for found, expected in zip(run["losses"], whole["losses"], strict=True):
+            assert found == pytest.approx(expected, rel=2e-3, abs=1e-6)
+        assert run["held"] <= whole["held"] * (1 / number + 0.15)
