@@ -75,7 +75,8 @@ def first_state(config: Config, weights: Params) -> State:
     tx = _optimizer(config)
     if not config.teacher:
         return create_state(weights, tx)
-    student = build.init_student(weights, config)
+    # copies: the state is donated, the teacher stays
+    student = jax.tree.map(jnp.copy, build.init_student(weights, config))
     if config.distill.method == "regression":
         return create_state(student, tx)
     return create_distill_state(student, weights, tx=tx, auxiliary_tx=_auxiliary_optimizer(config))

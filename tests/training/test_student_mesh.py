@@ -23,7 +23,8 @@ def run(fsdp):
     mesh = setup.make_mesh(config)
     first = jax.jit(functools.partial(setup.fresh_state, config))(jax.random.key(0))
     weights = setup.abstract_weights(config, mesh)
-    teacher = jax.device_put(first.auxiliary_params, setup.places(weights))
+    copy = jax.jit(lambda x: jax.tree.map(jax.numpy.copy, x), out_shardings=setup.places(weights))
+    teacher = copy(first.auxiliary_params)  # which is donated with the state
     state = jax.device_put(first, setup.state_shardings(config, mesh))
     held = sum(
         part.data.nbytes
