@@ -30,6 +30,7 @@ TINY = {
     },
     "training": {"num_steps": 2, "batch_size": 4, "accumulation_steps": 2, "log_every": 1},
     "sampling": {"nfe": 2, "batch_size": 2},
+    "mesh": {"fsdp": 1},
 }
 
 

@@ -18,7 +18,6 @@ from i2sb_jax.config.sampling import (
     check_student,
 )
 from i2sb_jax.config.sections import (
-    NO_OT_ODE,
     SCHEDULES,
     BridgeConfig,
     Config,
@@ -31,7 +30,6 @@ from i2sb_jax.config.sections import (
 )
 
 __all__ = [
-    "NO_OT_ODE",
     "PAIRS",
     "SCHEDULES",
     "SOURCES",

@@ -6,7 +6,8 @@ from etils import epath
 
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import LATEST
-from i2sb_jax.config import NO_OT_ODE, Config, flatten, to_dict
+from i2sb_jax.config import Config, flatten, to_dict
+from i2sb_jax.config.sections import NO_OT_ODE
 from i2sb_jax.data import scaling
 from i2sb_jax.files import read_json, write_atomically
 from i2sb_jax.interop import check_trained, check_weights, find_checkpoint, load_weights
