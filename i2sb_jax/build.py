@@ -93,7 +93,7 @@ def _side_channels(config: Config) -> int:
 
 
 def init_student(teacher_params: Params, config: Config) -> Params:
-    """A student that does what its teacher does: weights of its noise are zero (IBMD, app. B)."""
+    """A student that does what its teacher does: weights of its noise are zero (IBMD)."""
     kernel = teacher_params["conv_in"]["kernel"]
     silent = jnp.zeros((*kernel.shape[:2], config.noise_channels, kernel.shape[3]), kernel.dtype)
     conv_in = teacher_params["conv_in"] | {"kernel": jnp.concatenate([kernel, silent], axis=2)}

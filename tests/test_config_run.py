@@ -120,6 +120,10 @@ def test_no_other_key_may_change(tmp_path, key):
 # another valid value, where half of a number or the opposite of a flag would not be one
 OTHER = {
     "seed": 1,
+    "teacher": "a/bridge",
+    "distill.method": "regression",
+    "distill.auxiliary_updates": 2,
+    "distill.teacher_nfe": 5,
     "corruption": "blur-uni",
     "image_size": 128,
     "matmul_precision": "highest",

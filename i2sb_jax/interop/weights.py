@@ -83,13 +83,14 @@ def load_model_folder(
         ValueError: `path` holds no run, no weights, no such checkpoint, weights of other shapes,
             or initial ones that were never trained as a bridge.
     """
-    check_trained(path)
-    return read_model_folder(path, checkpoint=checkpoint)
+    folder = local_folder(path)  # once: the hub may have another by the next time
+    check_trained(folder, path)
+    return read_model_folder(folder, checkpoint=checkpoint)
 
 
-def check_trained(path: epath.PathLike) -> None:
-    """Raises ValueError where a run or model folder holds weights never trained as a bridge."""
-    provenance = read_provenance(path)
+def check_trained(folder: epath.PathLike, path: epath.PathLike) -> None:
+    """Raises ValueError where a local folder, called `path`, holds initial weights."""
+    provenance = read_provenance(folder)
     if provenance is not None and provenance.is_initial:
         raise ValueError(
             f"{path} holds initial weights ({provenance.source}), which restore nothing: train "

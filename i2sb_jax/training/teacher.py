@@ -42,7 +42,7 @@ def check_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> 
         raise ValueError(f"teacher={config.teacher} is a student itself: name its teacher")
     if theirs.bridge.deterministic:
         raise ValueError(f"teacher={config.teacher} is an OT-ODE: {NO_OT_ODE}")
-    check_trained(path)
+    check_trained(path, config.teacher)
     here, there = flatten(to_dict(config)), flatten(to_dict(theirs))
     shared = (*_SHARED, *(_SHARED_OF_PAIRS if config.has_pairs else ()))
     for key, value in here.items():

@@ -40,6 +40,7 @@ def student(teacher, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_a_student_that_is_killed_is_the_same_student(student, teacher, tmp_path):
     """Its own network, the auxiliary one, the average and both optimizers."""
     workdir, draw = tmp_path / "run", random.Random(1)
