@@ -52,6 +52,7 @@ def test_a_student_that_is_killed_is_the_same_student(student, teacher, tmp_path
     jax.tree.map(np.testing.assert_array_equal, last_state(workdir), last_state(student))
 
 
+@pytest.mark.slow
 def test_it_restores_is_measured_and_exported(student, tmp_path, monkeypatch, capsys):
     call = evaluations.call
     for name, picture in enumerate(photo(2, 24, 5)):
