@@ -280,14 +280,17 @@ class Config:
         return 3 if make_corruption(self.corruption, image_size=self.image_size).has_cond else 0
 
     @property
+    def starts_with_noise(self) -> bool:
+        """Whether X_1 itself has some, in holes or over its condition."""
+        if self.has_pairs:
+            return False
+        task = make_corruption(self.corruption, image_size=self.image_size)
+        return task.has_mask or task.has_cond
+
+    @property
     def noise_channels(self) -> int:
         """Channels of fresh noise that a student's network sees, last; 0 where X_1 has noise."""
-        if not self.teacher:
-            return 0
-        if self.has_pairs:
-            return self.image_channels
-        task = make_corruption(self.corruption, image_size=self.image_size)
-        return 0 if task.has_mask or task.has_cond else self.image_channels
+        return self.image_channels if self.teacher and not self.starts_with_noise else 0
 
     def without_teacher(self) -> "Config":
         """The bridge that a student is of: its network is the teacher's."""

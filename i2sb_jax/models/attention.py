@@ -42,10 +42,9 @@ def _heads(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
 @_heads.defjvp
 def _heads_jvp(primals, tangents):
     mixed, normalizer = jax.lax.map(_one_head, primals)
-    # checkpoint: else the weights of all heads would be kept for the way back
-    one_head_tangent = jax.checkpoint(
-        _one_head_tangent, prevent_cse=False
-    )  # in a loop: no barriers
+    # checkpoint: else the weights of all heads would be kept for the way back; in a loop it needs
+    # no barriers
+    one_head_tangent = jax.checkpoint(_one_head_tangent, prevent_cse=False)
     return mixed, jax.lax.map(one_head_tangent, (*primals, mixed, normalizer, *tangents))
 
 

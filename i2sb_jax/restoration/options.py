@@ -102,7 +102,8 @@ class Options:
                 f"samples={self.samples} need noise, and {reason}, which draws none: all samples "
                 "of a picture would be the same"
             )
-        if self.samples > 1 and resolved.nfe == 1 and not _draws_noise(config):
+        draws_noise = config.starts_with_noise or config.noise_channels
+        if self.samples > 1 and resolved.nfe == 1 and not draws_noise:
             raise ValueError(
                 f"samples={self.samples} need noise, and a single evaluation (nfe=1) draws none: "
                 "all samples of a picture would be the same"
@@ -117,11 +118,3 @@ class Options:
         if self.masks is not None:
             chosen["masks"] = real_path(self.masks)
         return chosen
-
-
-def _draws_noise(config: Config) -> bool:
-    """Whether X_1 itself has some, in holes or over its condition, or a student is given some."""
-    if config.noise_channels:
-        return True
-    corruption = build.make_corruption(config, read_masks=False)
-    return corruption.has_mask or (corruption.has_cond and not config.has_pairs)

@@ -91,6 +91,9 @@ def train(
             config_lib.save(workdir, config)
         teacher = None
         if config.teacher:
+            if jax.process_index() == 0:
+                note_teacher(config, workdir)
+            sharding.barrier("the teacher's checkpoint is noted")
             teacher = load_teacher(config, workdir, setup.abstract_weights(config, mesh))
         state = _start_state(config, checkpoints, mesh, teacher)
         start = int(state.step)
@@ -112,8 +115,6 @@ def _note_origin(config: Config, workdir: epath.PathLike) -> None:
     source = config.teacher or config.training.init_from
     if source:
         write_provenance(workdir, inherited_provenance(source))
-    if config.teacher:
-        note_teacher(config, workdir)
 
 
 def check_start(config: Config, workdir: epath.PathLike) -> None:

@@ -74,7 +74,10 @@ def load_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> P
 
 
 def note_teacher(config: Config, workdir: epath.PathLike) -> None:
-    """Writes down, at the student's start, which checkpoint of its teacher it has."""
+    """Writes down, before it is loaded, which checkpoint of its teacher a student has.
+
+    Not after: a teacher that trains on may have saved another by then. What is noted stays.
+    """
     checkpoint = _checkpoint(config, workdir)
     path = epath.Path(workdir) / TEACHER_FILE
     write_atomically(path, json.dumps({"checkpoint": checkpoint}).encode())
