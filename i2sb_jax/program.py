@@ -30,7 +30,7 @@ _ROLES = ("condition", "body")
 # loops are not made one kernel, for jax 0.12 aborts where such a loop still has a barrier. All
 # but reductions is left to Eigen: YNNPACK's convolutions use one core where there are 64 channels
 # out or fewer, and its products are slower where the result is as small. Seeing through the bodies
-# of loops, the compiler copies half as often: no kernel before its loop over taps.
+# of loops, the compiler copies a quarter less often.
 _CPU_OPTIONS: dict[str, str | bool] = {
     "xla_disable_hlo_passes": "cse_barrier_expander,small-while-loop-hoisting",
     "xla_cpu_copy_insertion_use_region_analysis": True,

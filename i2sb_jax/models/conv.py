@@ -1,12 +1,14 @@
-"""Convolutions and dense layers over feature maps, whose weight gradients suit the platform.
+"""Convolutions and dense layers over feature maps, whose gradients suit the platform.
 
 With taps t of a kernel W and x_t the map shifted by a tap,
 
     y = Σ_t x_t W_t,     ∂L/∂W_t = x_tᵀ (∂L/∂y)     (1)
 
-XLA's CPU backend computes the weight gradient as a convolution with a window as large as the map,
-three to seven times slower than the matrix products of Eq. 1. Only the tangent in W is written as
-Eq. 1, which reverse mode transposes, so forward and second derivatives and `vmap` stay JAX's own.
+Both gradients are convolutions, too. XLA's CPU backend has a fast one for the order NHWC, HWIO
+alone. Outside of loops it reorders others into that; inside, as in gradients accumulated over
+micro-batches, it does not, and they take 25 to 200 times as long. So the tangents are written such
+that reverse mode, which transposes them, meets that order. Forward mode does not, and is slow in
+loops on a CPU. The weight gradient is fast only if no zeros are left to the convolution to imagine.
 """
 
 import functools
@@ -14,7 +16,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 
@@ -49,15 +50,27 @@ def _plain(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Arra
     )
 
 
-def _of_transposed(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Array:
-    """`_plain` of a kernel [k, k, d, c].
-
-    As a map of x its transpose is a convolution with the kernel [k, k, in, out]. XLA's CPU backend
-    has a fast one of no other layout, and outside of loops alone it brings a kernel into that.
-    """
+def _by_map(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Array:
+    """`_plain` as a map of x, whose transpose is a convolution NHWC with HWIO."""
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), _borders(kernel, before), dimension_numbers=("NHWC", "HWOI", "NHWC")
-    )
+        x, kernel.swapaxes(2, 3), (1, 1), _borders(kernel, before),
+        dimension_numbers=("NHWC", "HWOI", "NHWC"),
+    )  # fmt: skip
+
+
+def _by_kernel(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Array:
+    """`_plain` as a map of the kernel, whose transpose is Eq. 1 as a convolution NHWC with HWIO.
+
+    Its batch are the channels of x, its channels the pictures, its window is as large as ∂L/∂y.
+    """
+    padded = jnp.pad(x, ((0, 0), *_borders(kernel, before), (0, 0)))
+    # barrier: padded and transposed in one pass, a map takes three times as long as in two
+    padded = jax.lax.optimization_barrier(padded)
+    y = jax.lax.conv_general_dilated(
+        padded.transpose(3, 1, 2, 0), kernel.transpose(2, 0, 1, 3), (1, 1), "VALID",
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+    )  # fmt: skip
+    return y.transpose(2, 0, 1, 3)
 
 
 def _borders(kernel: jax.Array, before: tuple[int, int]) -> list[tuple[int, int]]:
@@ -70,42 +83,19 @@ def _conv_jvp(before, primals, tangents):
     y = _plain(x, kernel, before)  # not `conv`, unknown to policies of rematerialisation
     dy = jnp.zeros_like(y)
     if not isinstance(dx, SymbolicZero):
-        dy = _of_transposed(dx, kernel.swapaxes(2, 3), before)
+        dy = _by_map(dx, kernel, before)
     if not isinstance(dkernel, SymbolicZero):
-        by_taps, plain = (functools.partial(f, before=before) for f in (_by_taps, _plain))
-        by_kernel = jax.lax.platform_dependent(x, dkernel, cpu=by_taps, default=plain)
-        dy = by_kernel if isinstance(dx, SymbolicZero) else dy + by_kernel
+        change = jax.lax.platform_dependent(
+            x,
+            dkernel,
+            cpu=functools.partial(_by_kernel, before=before),
+            default=functools.partial(_plain, before=before),
+        )
+        dy = change if isinstance(dx, SymbolicZero) else dy + change
     return y, dy
 
 
 _conv.defjvp(_conv_jvp, symbolic_zeros=True)
-
-
-def _by_taps(x: jax.Array, kernel: jax.Array, before: tuple[int, int]) -> jax.Array:
-    """`_plain` by Eq. 1, a tap at a time: nine shifted copies at once would not fit a cache."""
-    size, _, channels, features = kernel.shape
-    padded = jnp.pad(x, ((0, 0), *_borders(kernel, before), (0, 0)))
-    # Features before channels, and features first in the sum: transposed, these are products of
-    # [d, positions] with [positions, c], the fastest of the four orders on a CPU.
-    taps = kernel.swapaxes(2, 3).reshape(size * size, features, channels)
-    # In two halves of the batch: Eigen uses cores badly where a product is small and its sum long.
-    parts = 2 if x.shape[0] % 2 == 0 else 1
-    rows, columns = np.divmod(np.arange(size * size, dtype=np.int32), size)
-
-    # checkpoint: else the shifted copies would be kept for the way back; in a loop it needs no
-    # barriers
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def add(total, tap):
-        weights, row, column = tap
-        zero = jnp.zeros_like(row)
-        shifted = jax.lax.dynamic_slice(padded, (zero, row, column, zero), x.shape)
-        weights = jnp.stack([weights] * parts)  # not broadcast: transposed, it is left to YNNPACK
-        shifted = shifted.reshape(parts, -1, channels)
-        return total + jnp.einsum("gdc,gpc->gdp", weights, shifted), None
-
-    total = jnp.zeros((parts, features, x.size // channels // parts), x.dtype)
-    total, _ = jax.lax.scan(add, total, (taps, rows, columns))
-    return total.swapaxes(1, 2).reshape(*x.shape[:3], features)
 
 
 def upsample(x: jax.Array) -> jax.Array:

@@ -20,13 +20,12 @@ SCRIPT = """
 import functools, json, re, sys
 import jax
 from i2sb_jax import sharding
-from i2sb_jax.models import attention, conv
+from i2sb_jax.models import attention
 from i2sb_jax.training import setup
 from tests.training.tiny import make_batch, make_config
 
-# As accelerators compute it: a CPU loops over heads and taps, and its loops gather the batch.
-attention.attention_by_heads, conv._by_taps = jax.nn.dot_product_attention, conv._plain
-conv._by_quarters = lambda x, kernel: conv.conv(conv.upsample(x), kernel)
+# As accelerators compute it: a CPU loops over heads, and the loop gathers the batch.
+attention.attention_by_heads = jax.nn.dot_product_attention
 NETWORK = {
     "model_channels": 16, "channel_mult": (1.0, 2.0), "attention_downsamples": (2,),
     "head_channels": 16,
