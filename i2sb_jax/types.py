@@ -1,4 +1,4 @@
-"""Aliases, and the batch that every part of the library passes on."""
+"""Aliases, the batch that every part of the library passes on, and an error that parts share."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -16,6 +16,13 @@ PredictFn: TypeAlias = Callable[[Array, Array, Array | None], Array]
 
 PredictX0Fn: TypeAlias = Callable[[Array, Array], Array]
 """(xt, step) -> x0: all that a sampler knows of a network."""
+
+
+class NonFiniteError(ValueError):
+    """A computation gave NaN or infinity: no mistake in what was asked for; the tools exit with 3.
+
+    Weights that are not finite when they are read are a `ValueError`, as any bad input.
+    """
 
 
 class Batch(NamedTuple):

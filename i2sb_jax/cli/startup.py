@@ -14,6 +14,7 @@ from i2sb_jax.checkpoint import silence_orbax
 from i2sb_jax.cli.errors import users_line
 from i2sb_jax.processes import leave
 from i2sb_jax.sharding import check_accelerator_visible
+from i2sb_jax.types import NonFiniteError
 
 _TRACEBACK = "I2SB_TRACEBACK"
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
@@ -23,8 +24,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     """Calls main(arguments) and exits with its status.
 
     A ValueError or OSError is the user's to mend, and so are a missing package and a bucket that
-    cannot be reached: one line is printed, and the status is 2. With I2SB_TRACEBACK=1 in the
-    environment it is raised as it is.
+    cannot be reached: one line is printed, and the status is 2. A NonFiniteError is a line too, and
+    the status 3. With I2SB_TRACEBACK=1 in the environment it is raised as it is.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # TensorFlow tells what its kernels are
     try:
@@ -37,8 +38,9 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         if line is None or os.environ.get(_TRACEBACK):
             raise
         print("error:", printable(line), file=sys.stderr)
-        leave(status=2)
-        sys.exit(2)
+        status = 3 if isinstance(error, NonFiniteError) else 2
+        leave(status=status)
+        sys.exit(status)
 
 
 def printable(line: str) -> str:

@@ -15,7 +15,7 @@ from i2sb_jax import build, data, processes
 from i2sb_jax.cli import config_file, dry_run, startup
 from i2sb_jax.cli.describe import describe
 from i2sb_jax.config import Config
-from i2sb_jax.training.loop import NonFiniteError, Preempted, check_start, train
+from i2sb_jax.training.loop import Preempted, check_start, train
 
 
 def main() -> None:
@@ -39,9 +39,6 @@ def _main(arguments: list[str]) -> int:
     check_start(config, workdir)
     try:
         _train(config, workdir)
-    except NonFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 3
     except Preempted as stop:
         print(stop, file=sys.stderr)
         return 75

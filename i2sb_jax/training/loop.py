@@ -24,13 +24,9 @@ from i2sb_jax.training.claim import Claim
 from i2sb_jax.training.feed import Feed
 from i2sb_jax.training.report import Report, Writer
 from i2sb_jax.training.teacher import check_teacher, load_teacher, note_teacher
-from i2sb_jax.types import Batch, Params
+from i2sb_jax.types import Batch, NonFiniteError, Params
 
 _warn = functools.partial(print, "warning:", file=sys.stderr, flush=True)
-
-
-class NonFiniteError(ValueError):
-    """A metric became NaN or infinite; nothing after the last checkpoint was saved."""
 
 
 class Preempted(Exception):

@@ -7,6 +7,7 @@ import pytest
 from etils import epath
 
 from i2sb_jax.cli import errors, export, startup
+from i2sb_jax.types import NonFiniteError
 
 
 @pytest.fixture
@@ -61,6 +62,10 @@ def test_one_line(run, monkeypatch, error, line):
     monkeypatch.setenv("I2SB_TRACEBACK", "1")
     with pytest.raises(type(error)):
         startup.run(lambda _: (_ for _ in ()).throw(error))
+
+
+def test_what_is_computed_and_not_finite_has_a_status_of_its_own(run):
+    assert run(NonFiniteError("a.png: NaN")) == (3, "error: a.png: NaN\n")
 
 
 @pytest.mark.parametrize(
