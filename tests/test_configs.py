@@ -92,7 +92,7 @@ def train_state(config):
 
 def test_the_paper_has_nine_tasks_and_we_two_more():
     corruptions = {load(name).corruption for name in TASKS}
-    from i2sb_jax.corruptions.mixture import MIXTURE_NAMES
+    from i2sb_jax.corruptions.names import MIXTURE_NAMES
 
     assert corruptions == {*MIXTURE_NAMES, "mixture", "colorize"}
 

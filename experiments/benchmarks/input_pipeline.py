@@ -24,7 +24,7 @@ from i2sb_jax import data
 from i2sb_jax.cli import config_file
 from i2sb_jax.cli.tasks import base_file
 from i2sb_jax.corruptions import make_corruption
-from i2sb_jax.corruptions.mixture import MIXTURE_NAMES
+from i2sb_jax.corruptions.names import MIXTURE_NAMES
 from i2sb_jax.data.synthetic import random_picture
 from i2sb_jax.files import write_atomically
 

@@ -17,11 +17,16 @@
 
 from i2sb_jax.corruptions.corruption import Corrupted, Corruption, DeterministicCorruption
 from i2sb_jax.corruptions.factory import corruption_names, make_corruption
+from i2sb_jax.corruptions.facts import CorruptionFacts, corruption_facts
+from i2sb_jax.corruptions.photographic import enlarge_smoothly
 
 __all__ = [
     "Corrupted",
     "Corruption",
+    "CorruptionFacts",
     "DeterministicCorruption",
+    "corruption_facts",
     "corruption_names",
+    "enlarge_smoothly",
     "make_corruption",
 ]

@@ -74,7 +74,7 @@ def bicubic_matrix(size: int) -> np.ndarray:
     Tap i weighs cubic((i - 8 + 1/2) / 4), normalised. Row r of the small image gathers samples
     4r - 6 ... 4r + 9; beyond the borders the signal is mirrored with its last sample (-1 → 0).
     """
-    taps = _cubic((np.arange(16) - 7.5) / 4)
+    taps = cubic((np.arange(16) - 7.5) / 4)
     taps /= taps.sum()
     rows = np.arange(size // 4)[:, None]
     columns = 4 * rows + 2 - 8 + np.arange(16)
@@ -85,7 +85,8 @@ def bicubic_matrix(size: int) -> np.ndarray:
     return down.astype(np.float32)
 
 
-def _cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
+def cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
+    """The kernel of cubic convolution (Keys 1981), 0 beyond |x| = 2."""
     x = np.abs(x)
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a

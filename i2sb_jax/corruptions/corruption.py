@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 from i2sb_jax.corruptions.backend import Array, backend_of
+from i2sb_jax.corruptions.facts import CorruptionFacts, corruption_facts
 
 # Each kind of draw has its own stream, so no two draws ever share a key.
 HOLE_NOISE, MASK_CHOICE, MEMBER_CHOICE, ADDED_NOISE, FILE_SETTINGS = range(5)
@@ -48,6 +49,11 @@ class Corruption(abc.ABC):
     has_mask: ClassVar[bool] = False
     has_cond: ClassVar[bool] = False
     is_random: ClassVar[bool] = False
+
+    @property
+    def facts(self) -> CorruptionFacts:
+        """What its name alone says of it."""
+        return corruption_facts(self.name)
 
     def __call__(self, key: Any, images: Array, *, index: Array | None = None) -> Corrupted:
         """Corrupts a batch.

@@ -19,7 +19,8 @@ from i2sb_jax.corruptions.masks import (
     StrokeMasks,
     read_mask_file,
 )
-from i2sb_jax.corruptions.mixture import MIXTURE_NAMES, make_mixture
+from i2sb_jax.corruptions.mixture import make_mixture
+from i2sb_jax.corruptions.names import MIXTURE_NAMES
 from i2sb_jax.corruptions.super_resolution import make_bicubic, make_pool
 
 _MIN_SIZE = 8  # the bicubic filter mirrors eight pixels

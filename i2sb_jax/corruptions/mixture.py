@@ -5,18 +5,6 @@ import dataclasses
 from i2sb_jax.corruptions.corruption import MEMBER_CHOICE, Corrupted, Corruption
 from i2sb_jax.corruptions.masks import pick
 
-MIXTURE_NAMES = (
-    "jpeg-5",
-    "jpeg-10",
-    "blur-uni",
-    "blur-gauss",
-    "sr4x-pool",
-    "sr4x-bicubic",
-    "inpaint-center",
-    "inpaint-freeform1020",
-    "inpaint-freeform2030",
-)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Mixture(Corruption):
@@ -26,7 +14,7 @@ class Mixture(Corruption):
     the chosen member is computed (under `vmap` over single images JAX computes all of them).
 
     Attributes:
-      members: the corruptions, in the order of MIXTURE_NAMES.
+      members: the corruptions, in the order of `names.MIXTURE_NAMES`.
     """
 
     members: tuple[Corruption, ...]

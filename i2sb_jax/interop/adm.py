@@ -8,7 +8,7 @@ from etils import epath
 
 from i2sb_jax.config import flatten
 from i2sb_jax.corruptions import make_corruption
-from i2sb_jax.corruptions.mixture import MIXTURE_NAMES
+from i2sb_jax.corruptions.names import MIXTURE_NAMES
 from i2sb_jax.interop.mapped import float_array
 from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.models.architecture import BlockSpec, UNetConfig, block_plan

@@ -1,0 +1,79 @@
+"""What is known of a corruption by its name, and that its operator agrees."""
+
+import pytest
+
+from i2sb_jax.corruptions import corruption_facts, factory
+from i2sb_jax.corruptions.names import corruption_names, name_patterns, parse_name
+from tests.corruptions.cases import cached_corruption
+
+PHOTOGRAPHIC = (
+    *("jpeg-file", "blur-photo", "noise", "noise-float", "sr2x-photo", "sr4x-photo", "real"),
+)
+DARKENING = ("blur-uni", "blur-gauss", "blur-uni-exact", "blur-gauss-exact")
+
+
+@pytest.mark.parametrize("name", factory.corruption_names())
+def test_operators_agree_with_their_facts(name):
+    facts = corruption_facts(name)
+    corruption = cached_corruption(name, image_size=32)
+    assert corruption.facts is facts
+    assert corruption.has_mask == facts.has_mask
+    assert corruption.has_cond == facts.has_cond
+    assert corruption.is_random == facts.is_random
+    assert corruption.quality_range == facts.quality_range
+
+
+@pytest.mark.parametrize("name", corruption_names())
+def test_facts_are_consistent(name):
+    facts = corruption_facts(name)
+    assert facts.margin % facts.grid == 0
+    assert facts.margin == 0 or facts.grid % facts.unit == 0
+    assert (facts.enlargement > 1) == (facts.enlarged_by != "")
+    assert facts.natural_input
+    kind = parse_name(name).kind
+    assert facts.is_photographic == (kind in PHOTOGRAPHIC)
+    assert facts.keeps_light == (kind not in DARKENING)
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    (
+        ("jpeg-10", dict(unit=16, quality_range=(10, 10))),
+        ("jpeg-file-20-90", dict(margin=16, grid=16, quality_range=(20, 90))),
+        ("mixture", dict(unit=16, quality_range=(5, 10))),
+        ("blur-photo-0.5-2", dict(margin=9, grid=1, unit=1)),
+        ("blur-photo", dict(margin=13)),
+        ("noise-10-10", dict(margin=0, bound=1.5)),
+        ("noise-float-0-50", dict(margin=0, bound=4.0)),
+        ("sr2x-photo", dict(unit=2, margin=64, grid=32, enlargement=2, enlarged_by="smooth")),
+        ("sr4x-photo", dict(unit=4, margin=128, grid=64, enlargement=4, enlarged_by="smooth")),
+        ("sr4x-pool", dict(unit=4, enlargement=4, enlarged_by="blocks", margin=0)),
+        ("real", dict(margin=48, grid=16, unit=1)),
+    ),
+)
+def test_values(name, expected):
+    facts = corruption_facts(name)
+    assert {key: getattr(facts, key) for key in expected} == expected
+
+
+def test_facts_build_nothing(monkeypatch):
+    def refuse(name, **options):
+        raise AssertionError(name)
+
+    monkeypatch.setattr(factory, "make_corruption", refuse)
+    corruption_facts.cache_clear()
+    for name in corruption_names():
+        corruption_facts(name)
+
+
+@pytest.mark.parametrize("name", ("jpg-file", "jpeg-file-5", "blur-photo-3-1", None, "jpeg-0"))
+def test_unknown_names(name):
+    with pytest.raises(ValueError, match=repr(name)) as error:
+        corruption_facts(name)
+    assert "\n" not in str(error.value)
+
+
+def test_patterns_stand_for_every_name():
+    kinds = {parse_name(name).kind for name in corruption_names()}
+    patterns = {pattern.removesuffix("-LO-HI").removesuffix("-Q") for pattern in name_patterns()}
+    assert kinds == patterns
