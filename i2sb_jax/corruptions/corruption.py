@@ -9,7 +9,7 @@ from i2sb_jax.corruptions.backend import Array, backend_of
 from i2sb_jax.corruptions.facts import CorruptionFacts, corruption_facts
 
 # Each kind of draw has its own stream, so no two draws ever share a key.
-HOLE_NOISE, MASK_CHOICE, MEMBER_CHOICE, ADDED_NOISE, FILE_SETTINGS = range(5)
+HOLE_NOISE, MASK_CHOICE, MEMBER_CHOICE, ADDED_NOISE, FILE_SETTINGS, PARAMETERS, GRAIN = range(7)
 
 
 class Corrupted(NamedTuple):

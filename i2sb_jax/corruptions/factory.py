@@ -1,14 +1,13 @@
 """`make_corruption`: from a name to an operator."""
 
-import difflib
 import functools
-import re
 from typing import Any
 
 from i2sb_jax.corruptions import constants
 from i2sb_jax.corruptions.blur import make_exact_blur, make_spectral_blur
 from i2sb_jax.corruptions.colorize import make_colorize
 from i2sb_jax.corruptions.corruption import Corruption
+from i2sb_jax.corruptions.facts import corruption_facts
 from i2sb_jax.corruptions.inpainting import make_inpainting
 from i2sb_jax.corruptions.jpeg import make_jpeg
 from i2sb_jax.corruptions.jpeg_file import make_jpeg_file
@@ -20,7 +19,11 @@ from i2sb_jax.corruptions.masks import (
     read_mask_file,
 )
 from i2sb_jax.corruptions.mixture import make_mixture
-from i2sb_jax.corruptions.names import MIXTURE_NAMES
+from i2sb_jax.corruptions.names import MIXTURE_NAMES, parse_name
+from i2sb_jax.corruptions.noise import make_float_noise, make_noise
+from i2sb_jax.corruptions.photo_blur import make_photo_blur
+from i2sb_jax.corruptions.real import make_real
+from i2sb_jax.corruptions.reduction import make_photo_reduction
 from i2sb_jax.corruptions.super_resolution import make_bicubic, make_pool
 
 _MIN_SIZE = 8  # the bicubic filter mirrors eight pixels
@@ -33,37 +36,33 @@ _MAKERS = {
     "blur-uni-exact": functools.partial(make_exact_blur, kernel=constants.UNIFORM_KERNEL),
     "blur-gauss-exact": functools.partial(make_exact_blur, kernel=constants.GAUSSIAN_KERNEL),
     "colorize": make_colorize,
+    "real": make_real,
+    "sr2x-photo": make_photo_reduction,
+    "sr4x-photo": make_photo_reduction,
 }
 _FREEFORM = {  # bounds of the area, array in the mask file
     "inpaint-freeform1020": (0.1, 0.2, "10-20% freeform"),
     "inpaint-freeform2030": (0.2, 0.3, "20-30% freeform"),
 }
-_SIZE_UNITS = {"sr4x-pool": 4, "sr4x-bicubic": 4, "mixture": 16}
-_JPEG = re.compile(r"jpeg-(-?\d+)")
-_JPEG_UNIT = 16
-_JPEG_FILE = re.compile(r"jpeg-file(?:-(.*))?", re.DOTALL)
-_JPEG_FILE_RANGE = "5-95"
-
-
-def corruption_names() -> tuple[str, ...]:
-    """Every name `make_corruption` takes, the hundred JPEG qualities included.
-
-    Of `jpeg-file-LO-HI` there are thousands: `jpeg-file` stands for all of them.
-    """
-    jpeg = tuple(f"jpeg-{quality}" for quality in range(1, 101))
-    return (*_MAKERS, "inpaint-center", *_FREEFORM, "mixture", "jpeg-file", *jpeg)
+_RANGED_MAKERS = {
+    "blur-photo": make_photo_blur,
+    "noise": make_noise,
+    "noise-float": make_float_noise,
+}
 
 
 def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Corruption:
-    """Makes a corruption of the I²SB paper (Liu et al. 2023) by its name.
+    """Makes a corruption of the I²SB paper (Liu et al. 2023) or of photographs by its name.
 
     Args:
-      name: "sr4x-pool", "sr4x-bicubic", "jpeg-Q" with Q in 1...100, "jpeg-file-LO-HI" with
-        1 <= LO <= HI <= 100, "jpeg-file" for "jpeg-file-5-95", "blur-uni", "blur-gauss",
+      name: "sr4x-pool", "sr4x-bicubic", "jpeg-Q" with Q in 1...100, "blur-uni", "blur-gauss",
         "blur-uni-exact", "blur-gauss-exact", "inpaint-center", "inpaint-freeform1020",
-        "inpaint-freeform2030", "mixture" or "colorize".
-      image_size: height and width of the images; a multiple of 4 for super-resolution and of 16 for
-        jpeg-Q and the mixture.
+        "inpaint-freeform2030", "mixture" or "colorize"; of photographs "jpeg-file-LO-HI" with
+        1 <= LO <= HI <= 100, "blur-photo-LO-HI" with 0 <= LO <= HI <= 20 pixels, "noise-LO-HI" and
+        "noise-float-LO-HI" with 0 <= LO <= HI <= 100 levels (each may come without its range),
+        "sr2x-photo", "sr4x-photo" or "real".
+      image_size: height and width of the images; a multiple of 4 (of 2 for sr2x-photo) for
+        super-resolution and of 16 for jpeg-Q and the mixture.
       mask_file: the paper's 256×256 freeform masks (.npz, local or gs://), for the freeform
         corruptions and the mixture; None generates brush strokes instead.
 
@@ -73,21 +72,17 @@ def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Cor
     Raises:
       ValueError: the name is unknown, the size does not fit, or the mask file is of no use.
     """
-    match = _JPEG.fullmatch(name) if isinstance(name, str) else None
-    if match and not 1 <= int(match[1]) <= 100:
-        raise ValueError(f"corruption {name!r}: a JPEG quality lies in 1...100")
-    file_match = _JPEG_FILE.fullmatch(name) if isinstance(name, str) else None
-    if name not in corruption_names() and not file_match:
-        nearest = difflib.get_close_matches(str(name), corruption_names(), n=1, cutoff=0)[0]
-        raise ValueError(f"unknown corruption {name!r}: did you mean {nearest!r}?")
-    _check_size(name, image_size, _JPEG_UNIT if match else _SIZE_UNITS.get(name, 1))
+    kind, low, high = parse_name(name)
+    _check_size(name, image_size, corruption_facts(name).unit)
     if mask_file is not None:
         _check_mask_file(name, image_size)
 
-    if file_match:
-        return make_jpeg_file(name, image_size, *_quality_range(name, file_match[1]))
-    if match:
-        return make_jpeg(name, image_size, int(match[1]))
+    if kind == "jpeg":
+        return make_jpeg(name, image_size, int(low))
+    if kind == "jpeg-file":
+        return make_jpeg_file(name, image_size, int(low), int(high))
+    if kind in _RANGED_MAKERS:
+        return _RANGED_MAKERS[kind](name, image_size, low, high)
     if name == "inpaint-center":
         return make_inpainting(name, image_size, CenterMask(image_size))
     if name in _FREEFORM:
@@ -95,20 +90,6 @@ def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Cor
     if name == "mixture":
         return make_mixture(name, image_size, _mixture_members(image_size, mask_file))
     return _MAKERS[name](name, image_size)
-
-
-def _quality_range(name: str, text: str | None) -> tuple[int, int]:
-    """The two numbers behind jpeg-file, which may be left out."""
-    match = re.fullmatch(
-        r"(\d{1,3})-(\d{1,3})", _JPEG_FILE_RANGE if text is None else text, re.ASCII
-    )
-    low, high = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= low <= high <= 100:
-        raise ValueError(
-            f"corruption {name!r}: jpeg-file-LO-HI takes two JPEG qualities with "
-            f"1 <= LO <= HI <= 100, e.g. jpeg-file-{_JPEG_FILE_RANGE}"
-        )
-    return low, high
 
 
 def _mixture_members(image_size: int, mask_file: Any) -> tuple[Corruption, ...]:

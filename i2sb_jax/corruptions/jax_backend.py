@@ -136,7 +136,7 @@ def map_on_host(fn, elements, shape):
     def refuse(primals, tangents):
         del primals, tangents
         raise ValueError(
-            "a codec that runs on the host has no gradient (its output moves in steps): put "
+            "a corruption that runs on the host has no gradient (its output moves in steps): put "
             "jax.lax.stop_gradient around its images"
         )
 
@@ -150,8 +150,8 @@ def _require_second_thread():
         alone = len(os.sched_getaffinity(0)) == jax.local_device_count() == 1
         if alone and jax.default_backend() == "cpu" and "NPROC" not in os.environ:
             raise ValueError(
-                "a codec inside JAX hangs where the process has one CPU: set NPROC=2 in its "
-                "environment, or pass numpy arrays"
+                "a corruption on the host hangs inside JAX where the process has one CPU: set "
+                "NPROC=2 in its environment, or pass numpy arrays"
             )
 
 

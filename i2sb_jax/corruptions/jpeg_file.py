@@ -12,15 +12,21 @@ same pixels where they are told the same index.
 """
 
 import io
+from types import ModuleType
 
 import numpy as np
 from PIL import Image
 
+from i2sb_jax.corruptions.backend import Array
 from i2sb_jax.corruptions.corruption import FILE_SETTINGS, Corrupted, Corruption
 from i2sb_jax.corruptions.masks import pick
+from i2sb_jax.corruptions.photographic import from_levels, round_levels, to_levels
 
-# What Pillow calls 4:4:4 (chroma at every pixel) and 4:2:0 (at every second row and column).
-_SUBSAMPLINGS = (0, 2)
+# What Pillow calls 4:4:4 (chroma at every pixel), 4:2:2 (at every second column) and 4:2:0 (at
+# every second row and column), and how many of 100 files have it: those of 68 JPEGs that Debian's
+# wallpaper packages carry.
+SUBSAMPLINGS = (0, 1, 2)
+_SHARES = (29, 31, 38)
 
 # Multiples of the golden ratio, in whole numbers so that all backends agree: consecutive indices
 # fall into the largest gaps that their predecessors left.
@@ -28,11 +34,12 @@ _TURN, _CIRCLE = 20253, 2**15
 
 
 class JpegFile(Corruption):
-    """JPEG at a quality within `quality_range`, both ends included, at 4:4:4 or 4:2:0.
+    """JPEG at a quality within `quality_range`, both ends included, at 4:4:4, 4:2:2 or 4:2:0.
 
-    Both are drawn for each image, uniformly. An index decides them without randomness: even ones
-    are 4:4:4, odd ones 4:2:0, and any ten in a row go through the whole range of qualities. There
-    is no gradient.
+    Both are drawn for each image, the quality uniformly and the subsampling as often as files have
+    it. An index decides them without randomness: indices go round 4:4:4, 4:2:2 and 4:2:0, and any
+    ten in a row, or any ten of one subsampling, through the whole range of qualities. There is no
+    gradient.
     """
 
     is_random = True
@@ -43,29 +50,41 @@ class JpegFile(Corruption):
         draws = xp.uniform(keys, FILE_SETTINGS, (2,))
         low, high = self.quality_range
         quality = low + pick(xp, draws[:, 0], high - low + 1)
-        return Corrupted(self._code(xp, images, quality, pick(xp, draws[:, 1], 2)))
+        subsampling = choose_subsampling(xp, draws[:, 1])
+        return Corrupted(self._code(xp, images, quality, subsampling))
 
     def show(self, xp, images, mask, index):
         del mask
         low, high = self.quality_range
         place = index % _CIRCLE * _TURN % _CIRCLE
         quality = low + place * (high - low + 1) // _CIRCLE
-        return self._code(xp, images, quality, index % 2)
+        return self._code(xp, images, quality, index % len(SUBSAMPLINGS))
 
     def _code(self, xp, images, quality, subsampling):
         shape = (self.image_size, self.image_size, 3)
-        return xp.map_on_host(_through_a_file, (images, quality, subsampling), shape)
+        return xp.map_on_host(through_a_file, (images, quality, subsampling), shape)
 
 
-def _through_a_file(image: np.ndarray, quality: np.ndarray, subsampling: np.ndarray) -> np.ndarray:
-    """Writes and reads one image, float32 [h, w, 3] in [-1, 1]."""
-    levels = np.clip(np.rint((image + 1) * 127.5), 0, 255).astype(np.uint8)
+def choose_subsampling(xp: ModuleType, uniform: Array) -> Array:
+    """Turns numbers in [0, 1) into int32 places in SUBSAMPLINGS, as often as files have them."""
+    first, second = np.cumsum(_SHARES)[:2] / np.sum(_SHARES)
+    later = xp.cast(uniform >= float(first), "int32")
+    return later + xp.cast(uniform >= float(second), "int32")
+
+
+def through_a_file(image: np.ndarray, quality: int, subsampling: int) -> np.ndarray:
+    """Writes and reads one image, float32 [h, w, 3] in [-1, 1], as a place in SUBSAMPLINGS says."""
+    return from_levels(code_jpeg(round_levels(to_levels(image)), quality, subsampling))
+
+
+def code_jpeg(levels: np.ndarray, quality: int, subsampling: int) -> np.ndarray:
+    """The pixels of a JPEG file of pixels, uint8 [h, w, 3]."""
     file = io.BytesIO()
     Image.fromarray(levels).save(
-        file, "JPEG", quality=int(quality), subsampling=_SUBSAMPLINGS[int(subsampling)]
+        file, "JPEG", quality=int(quality), subsampling=SUBSAMPLINGS[int(subsampling)]
     )
     with Image.open(file, formats=("JPEG",)) as decoded:
-        return np.asarray(decoded).astype(np.float32) / np.float32(127.5) - np.float32(1)
+        return np.asarray(decoded)
 
 
 def make_jpeg_file(name: str, image_size: int, low: int, high: int) -> JpegFile:

@@ -24,7 +24,8 @@ DETERMINISTIC = (
 )
 INPAINTING = ("inpaint-center", "inpaint-freeform1020", "inpaint-freeform2030")
 JPEG_FILES = ("jpeg-file", "jpeg-file-10-10")
-RANDOM = (*INPAINTING, *JPEG_FILES, "mixture", "colorize")
+PHOTOGRAPHIC = ("blur-photo", "noise", "noise-float", "sr2x-photo", "sr4x-photo", "real")
+RANDOM = (*INPAINTING, *JPEG_FILES, *PHOTOGRAPHIC, "mixture", "colorize")
 EVERY = (*DETERMINISTIC, *RANDOM)
 # One of each operator, for the tests that compile; names of one operator differ in constants only.
 KINDS = (
@@ -35,6 +36,11 @@ KINDS = (
     "inpaint-center",
     "inpaint-freeform1020",
     "jpeg-file",
+    "blur-photo",
+    "noise",
+    "noise-float",
+    "sr2x-photo",
+    "real",
     "mixture",
     "colorize",
 )

@@ -31,13 +31,17 @@ def assert_one_line(error, *words):
         ("jpg-file", "jpeg-file"),
         ("jpeg-05", "jpeg-5"),
         ("colourize", "colorize"),
+        ("blur-foto", "blur-photo"),
+        ("sr4-photo", "sr4x-photo"),
+        ("noisy", "noise"),
         ("jpeg-10 ", "jpeg-10"),
     ),
 )
 def test_unknown_name_is_answered_by_the_nearest(name, nearest):
     with pytest.raises(ValueError) as error:
         make_corruption(name, image_size=64)
-    assert_one_line(error, repr(name), repr(nearest))
+    listed = ("jpeg-Q", "jpeg-file-LO-HI", "blur-photo-LO-HI", "noise-float-LO-HI", "sr4x-photo")
+    assert_one_line(error, repr(name), f"did you mean {nearest!r}", *listed)
 
 
 @pytest.mark.parametrize("name", (None, 5, ["jpeg-5"], ""))
@@ -68,6 +72,29 @@ def test_jpeg_file_range(name):
 
 
 @pytest.mark.parametrize(
+    "name, pattern, bounds",
+    (
+        ("blur-photo-", "blur-photo-LO-HI", "0 <= LO <= HI <= 20"),
+        ("blur-photo-2", "blur-photo-LO-HI", "0 <= LO <= HI <= 20"),
+        ("blur-photo-2-1.5", "blur-photo-LO-HI", "0 <= LO <= HI <= 20"),
+        ("blur-photo-0-21", "blur-photo-LO-HI", "0 <= LO <= HI <= 20"),
+        ("blur-photo-0-.5", "blur-photo-LO-HI", "0 <= LO <= HI <= 20"),
+        ("blur-photo-0-inf", "blur-photo-LO-HI", "0 <= LO <= HI <= 20"),
+        ("blur-photo-0-1e1", "blur-photo-LO-HI", "0 <= LO <= HI <= 20"),
+        ("noise-0-101", "noise-LO-HI", "0 <= LO <= HI <= 100"),
+        ("noise-floats", "noise-LO-HI", "0 <= LO <= HI <= 100"),
+        ("noise--1-5", "noise-LO-HI", "0 <= LO <= HI <= 100"),
+        ("noise-float-5", "noise-float-LO-HI", "0 <= LO <= HI <= 100"),
+        ("noise-float-0-50\n", "noise-float-LO-HI", "0 <= LO <= HI <= 100"),
+    ),
+)
+def test_range(name, pattern, bounds):
+    with pytest.raises(ValueError) as error:
+        make_corruption(name, image_size=64)
+    assert_one_line(error, repr(name), pattern, bounds, "e.g.")
+
+
+@pytest.mark.parametrize(
     "name, size, words",
     (
         ("jpeg-10", 250, ("16", "250", "240 or 256")),
@@ -75,6 +102,8 @@ def test_jpeg_file_range(name):
         ("sr4x-pool", 30, ("4", "30", "28 or 32")),
         ("sr4x-bicubic", 9, ("4", "9", "8 or 12")),
         ("jpeg-10", 12, ("16", "12", "try 16")),
+        ("sr2x-photo", 31, ("2", "31", "30 or 32")),
+        ("sr4x-photo", 30, ("4", "30", "28 or 32")),
         ("blur-uni", 0, ("at least 8", "0")),
         ("colorize", -64, ("at least 8", "-64")),
         ("colorize", 64.0, ("integer", "64.0")),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from i2sb_jax.corruptions import corruption_facts, factory
-from i2sb_jax.corruptions.names import corruption_names, name_patterns, parse_name
+from i2sb_jax.corruptions import corruption_facts, corruption_names, factory
+from i2sb_jax.corruptions.names import name_patterns, parse_name
 from tests.corruptions.cases import cached_corruption
 
 PHOTOGRAPHIC = (
@@ -12,7 +12,7 @@ PHOTOGRAPHIC = (
 DARKENING = ("blur-uni", "blur-gauss", "blur-uni-exact", "blur-gauss-exact")
 
 
-@pytest.mark.parametrize("name", factory.corruption_names())
+@pytest.mark.parametrize("name", corruption_names())
 def test_operators_agree_with_their_facts(name):
     facts = corruption_facts(name)
     corruption = cached_corruption(name, image_size=32)

@@ -17,7 +17,8 @@ from tests.golden import synthetic
 
 SIZE = 32
 IMAGE = synthetic.photo(1, SIZE, 5)
-SUBSAMPLINGS = ("4:4:4", "4:2:0")
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+SHARES = np.array([29, 31, 38]) / 98
 LOW, HIGH = 5, 14
 NAME = f"jpeg-file-{LOW}-{HIGH}"
 
@@ -78,28 +79,34 @@ def test_any_ten_indices_cover_the_range():
     corruption = cached_corruption(NAME, image_size=SIZE)
     index = np.concatenate([np.arange(40), [32765, 32766, 32767, 32768, 10**9, 2**31 - 1]])
     settings = settings_of(corruption.degrade(np.repeat(IMAGE, len(index), axis=0), index=index))
-    assert {subsampling for _, subsampling in settings[::2][:20]} == {"4:4:4"}
-    assert {subsampling for _, subsampling in settings[1::2][:20]} == {"4:2:0"}
-    for start in range(31):
-        qualities = sorted(quality for quality, _ in settings[start : start + 10])
-        ends = [LOW - 1, *qualities, HIGH + 1]
-        assert max(np.diff(ends)) <= 3, qualities
+    for first, subsampling in enumerate(SUBSAMPLINGS):
+        assert {setting[1] for setting in settings[first:40:3]} == {subsampling}
+    for step in (1, 3):  # of any subsampling, of one
+        for start in range(40 - 9 * step):
+            qualities = sorted(quality for quality, _ in settings[start : start + 10 * step : step])
+            ends = [LOW - 1, *qualities, HIGH + 1]
+            assert len(qualities) == 10 and max(np.diff(ends)) <= 3, qualities
 
 
 @pytest.mark.parametrize("backend", ("numpy", "jit", "vmap", "tf.data"))
-def test_qualities_and_subsamplings_are_drawn_equally_often(backend):
-    """Chi-square over the twenty settings; the control never draws the highest quality."""
+def test_how_often_qualities_and_subsamplings_are_drawn(backend):
+    """Chi-square over the thirty settings; the controls never draw the highest quality or 4:2:2."""
     corruption = cached_corruption(NAME, image_size=SIZE)
     count = 1000
     settings = settings_of(corrupt(backend, corruption, 7, np.repeat(IMAGE, count, axis=0)).image)
     counts = np.array([settings.count((q, s)) for q in range(LOW, HIGH + 1) for s in SUBSAMPLINGS])
 
-    def chi_square(counts):
-        return ((counts - count / 20) ** 2 / (count / 20)).sum()
+    expected = count / 10 * np.tile(SHARES, 10)
 
-    limit = 19 + 6 * 38**0.5  # six standard deviations above the mean of 19 degrees of freedom
+    def chi_square(counts):
+        return ((counts - expected) ** 2 / expected).sum()
+
+    limit = 29 + 6 * 58**0.5  # six standard deviations above the mean of 29 degrees of freedom
     assert counts.sum() == count and chi_square(counts) < limit
-    assert chi_square(np.where(np.arange(20) < 18, counts * 10 / 9, 0)) > limit
+    assert chi_square(np.where(np.arange(30) < 27, counts * 10 / 9, 0)) > limit
+    by_subsampling = counts.reshape(10, 3).sum(axis=0)
+    assert np.abs(by_subsampling / count - SHARES).max() < 5 * (0.25 / count) ** 0.5
+    assert np.abs(by_subsampling / count - [0.5, 0, 0.5]).max() > 5 * (0.25 / count) ** 0.5
 
 
 def test_draws_are_an_images_own():
@@ -171,5 +178,5 @@ def test_one_cpu_is_an_error_and_no_hang():
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
-    assert "ValueError: a codec inside JAX hangs where the process has one CPU" in run().stderr
+    assert "hangs inside JAX where the process has one CPU" in run().stderr
     assert run(NPROC="2").stdout == "(8, 64, 64, 3)\n"
