@@ -22,7 +22,7 @@ from i2sb_jax.restoration.sheet import comparison_sheet
 
 QUALITIES = (5, 10, 20, 30, 50, 70, 90)
 SUBSAMPLINGS = ("4:2:0", "4:4:4")
-SHOWN = ((5, 10), (10, 70), (30, 110), (70, 60))  # (quality, number of a window) of the sheet
+SHOWN = ((5, 74), (10, 134), (30, 174), (70, 124))  # (quality, number of a window) of the sheet
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -22,7 +22,7 @@ from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.data.preprocess import cut
 from i2sb_jax.data.reader import CACHE_BYTES, PictureReader
 from i2sb_jax.data.record import Source
-from i2sb_jax.image_io import center_crop
+from i2sb_jax.data.windows import WindowCorruption, central_window, window_corruption
 from i2sb_jax.types import Batch
 
 _PHILOX = "philox"  # named, for the default may differ between machines
@@ -96,27 +96,30 @@ def train_batches(
     """
     local = _local_size(source, batch_size, process_index, process_count)
     count = len(source)
+    windows = window_corruption(corruption, image_size=image_size, crop=config.crop)
     load = _Load(
         reader=_reader(source, corruption, config, image_size, warn, cache_bytes),
         order=lambda p: shuffled_index(p, count=count, seed=seed),
-        window=_random_window(config, image_size),
+        window=_random_window(config, windows),
         count=count,
-        image_size=image_size,
+        side=windows.side,
         channels=_channels(corruption),
     )
     return _stream(
         _positions(start_step, local, batch_size, process_index),
         load,
-        corrupt=_corrupting(corruption, lambda seeds, clean, _: corruption(seeds, clean)),
+        corrupt=_corrupting(corruption, lambda seeds, clean, _: windows(seeds, clean)),
         batch=lambda dataset: dataset.batch(local, drop_remainder=True),
         seed=seed,
     )
 
 
-def _random_window(config: DataConfig, image_size: int) -> Callable:
+def _random_window(config: DataConfig, windows: WindowCorruption) -> Callable:
     return functools.partial(
         cut,
-        image_size=image_size,
+        image_size=windows.image_size,
+        margin=windows.margin,
+        grid=windows.grid,
         flip=config.flip,
         quarter_turns=config.quarter_turns,
         shuffle_channels=config.shuffle_channels,
@@ -167,18 +170,22 @@ def eval_batches(
     local = _local_size(source, batch_size, process_index, process_count)
     numbers = np.asarray(range(len(source)) if numbers is None else numbers, np.int64)
     mine = numbers[np.arange(len(numbers)) % batch_size // local == process_index]
+    windows = window_corruption(corruption, image_size=image_size, crop=config.crop)
+    cut_out = functools.partial(
+        central_window, image_size=image_size, margin=windows.margin, grid=windows.grid
+    )
     load = _Load(
         # no picture comes twice
         reader=_reader(source, corruption, config, image_size, warn, 0, leave_out=leave_out),
         order=tf.identity,
-        window=lambda image, _: np.ascontiguousarray(center_crop(image, image_size)),
+        window=lambda image, _: np.ascontiguousarray(cut_out(image)),
         count=len(source),
-        image_size=image_size,
+        side=windows.side,
         channels=_channels(corruption),
     )
 
     def numbered(seeds, clean, index):
-        return corruption(seeds, clean, index=index)
+        return windows(seeds, clean, index=index)
 
     return _stream(
         tf.data.Dataset.from_tensor_slices(mine),
@@ -231,7 +238,7 @@ class _Load:
         order: position -> number in the source.
         window: (prepared picture, draws) -> square.
         count: pictures in the source.
-        image_size: side of the square.
+        side: of the square, margin included.
         channels: of a pair's float32; None of a uint8 RGB picture.
         failures: errors so far. An error raised in TensorFlow's thread would be logged with a
             traceback, and reach the caller as text: so it is kept here, and told by a flag.
@@ -241,13 +248,13 @@ class _Load:
     order: Callable[[tf.Tensor], tf.Tensor]
     window: Callable[[np.ndarray, np.ndarray], np.ndarray]
     count: int
-    image_size: int
+    side: int
     channels: int | None
     failures: list[Exception] = dataclasses.field(default_factory=list)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.image_size, self.image_size, self.channels or 3
+        return self.side, self.side, self.channels or 3
 
     @property
     def dtype(self) -> type:
@@ -328,7 +335,7 @@ def _corrupting(corruption: Corruption | PairedDegradation, corrupt: Callable) -
 
     def picture(seeds, image, index):
         clean = tf.cast(image, tf.float32) / 127.5 - 1.0
-        return clean, corrupt(seeds, clean, index)
+        return corrupt(seeds, clean, index)
 
     def pair(seeds, both, index):
         clean, source = corruption.split(both)

@@ -8,6 +8,7 @@ import itertools
 
 import numpy as np
 
+from i2sb_jax.data.windows import window_at
 from i2sb_jax.image_io import (
     UnreadableImage,
     center_crop,
@@ -60,8 +61,10 @@ def cut(
     flip: bool,
     quarter_turns: bool,
     shuffle_channels: bool,
+    margin: int = 0,
+    grid: int = 1,
 ) -> np.ndarray:
-    """Cuts a random window, and flips, turns and recolours it if asked to.
+    """Cuts a random window, and flips, turns and recolours it with its margin if asked to.
 
     Args:
         image: [h, w, c] from `prepare`.
@@ -70,14 +73,18 @@ def cut(
         flip: left and right change places in half of the draws.
         quarter_turns: turns by 0, 90, 180 or 270 degrees.
         shuffle_channels: puts the channels of RGB into one of their six orders.
+        margin: pixels around the window; beyond the picture it is mirrored.
+        grid: the window (without margin) starts at multiples of so many pixels.
 
     Returns:
-        [image_size, image_size, c] of the same type, contiguous.
+        [image_size + 2 · margin, image_size + 2 · margin, c] of the same type, contiguous.
     """
     row, column, mirror, turns, order = (float(draw) for draw in draws)
-    top = int(row * (image.shape[0] - image_size + 1))
-    left = int(column * (image.shape[1] - image_size + 1))
-    window = image[top : top + image_size, left : left + image_size]
+    top, left = (
+        grid * int(draw * ((side - image_size) // grid + 1))
+        for draw, side in zip((row, column), image.shape[:2], strict=True)
+    )
+    window = window_at(image, top, left, image_size=image_size, margin=margin)
     if flip and mirror < 0.5:
         window = window[:, ::-1]
     if quarter_turns:

@@ -13,6 +13,7 @@ from i2sb_jax.bridge.noise import name_hash, picture_key
 from i2sb_jax.config import Config
 from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data.preprocess import prepare
+from i2sb_jax.data.windows import central_window, window_corruption
 from i2sb_jax.restoration.baselines import Baseline, baseline_for
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.output_folder import SHEET
@@ -80,9 +81,11 @@ class DegradedPictures:
             config = dataclasses.replace(config, mask_file=mask_file)
         self._config, self._folder, self._seed = config, folder, seed
         self._numbers = {name: number for number, name in enumerate(names)}
-        self._corruption = build.make_corruption(config)
+        corruption = build.make_corruption(config)
         self.side = config.image_size
-        self.gallery = Gallery(self._corruption, names)
+        self._windows = window_corruption(corruption, image_size=self.side, crop=config.data.crop)
+        self._shows_x1 = corruption.facts.is_photographic
+        self.gallery = Gallery(corruption, names)
 
     def grid(self, name: str) -> Grid:
         """One window."""
@@ -92,12 +95,18 @@ class DegradedPictures:
     def open(self, name: str) -> DegradedSubject:
         """Reads, cuts and degrades one picture."""
         image = image_io.decode_rgb((self._folder / name).read_bytes())
-        square = prepare(image, image_size=self.side, crop=self._config.data.crop)
-        clean = image_io.from_uint8(image_io.center_crop(square, self.side))[None]
+        picture = prepare(image, image_size=self.side, crop=self._config.data.crop)
+        windows = self._windows
+        square = central_window(
+            picture, image_size=self.side, margin=windows.margin, grid=windows.grid
+        )
+        squares = image_io.from_uint8(square)[None]
         number = np.array([self._numbers[name]])
         rng = np.random.default_rng([self._seed, name_hash(name)])
-        corrupted = self._corruption(rng, clean, index=number)
-        shown = self._corruption.degrade(clean, corrupted.mask, index=number)
+        clean, corrupted = windows(rng, squares, index=number)
+        shown = corrupted.image
+        if not self._shows_x1:
+            shown = windows.degrade(squares, corrupted.mask, index=number)
         return DegradedSubject(
             name=name,
             cut=lambda row, column, side: shown[0],

@@ -289,7 +289,7 @@ def test_photographs_make_batches():
     config = data_config(crop="window")
     (batch,) = train(make_source(config, split="train"), 1, config=config, image_size=32)
     assert batch.clean.std() > 0.05
-    assert sum(len(b.label) for b in evaluate(make_source(config, split="eval"))) == 3
+    assert sum(len(b.label) for b in evaluate(make_source(config, split="eval"))) == 4
 
 
 def test_tensorflow_sees_no_accelerator():

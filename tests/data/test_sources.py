@@ -28,6 +28,17 @@ def test_photos_are_there_and_split():
     for source in (train, held_out):
         for i in range(len(source)):
             assert min(decode_rgb(source.read(i).image).shape[:2]) >= 256
+    assert "astronaut.png" in names[1]
+
+
+def test_what_is_chosen_is_chosen_on_training_pictures():
+    pytest.importorskip("skimage")
+    validation, tuning = (photos.named_photos(n) for n in (photos.VALIDATION, photos.TUNING))
+    assert {*validation.names, *tuning.names} == set(photos.TRAIN)
+    assert set(validation.names).isdisjoint(tuning.names) and len(validation) < len(tuning)
+    pair = {"motorcycle_left.png", "motorcycle_right.png"}
+    assert len(pair & set(validation.names)) in (0, 2)
+    assert validation.read(0).name == validation.names[0]
 
 
 def test_photos_without_scikit_image(monkeypatch):
