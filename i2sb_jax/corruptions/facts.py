@@ -29,7 +29,7 @@ class CorruptionFacts:
       keeps_light: whether a flat picture stays as bright as it was.
       is_photographic: whether X_1 is what a person has, noise included (of a reduction the small
         picture, enlarged): pixels of whole 8-bit levels, but for noise-float.
-      bound: the largest absolute value of a natural input of floats that is still taken for [-1, 1].
+      bound: the largest absolute value of a natural input that is still taken for [-1, 1].
       natural_input: what a person has, one phrase for messages.
     """
 
