@@ -95,8 +95,11 @@ def _side_channels(config: Config) -> int:
 def init_student(teacher_params: Params, config: Config) -> Params:
     """A student that does what its teacher does: weights of its noise are zero (IBMD)."""
     kernel = teacher_params["conv_in"]["kernel"]
-    silent = jnp.zeros((*kernel.shape[:2], config.noise_channels, kernel.shape[3]), kernel.dtype)
-    conv_in = teacher_params["conv_in"] | {"kernel": jnp.concatenate([kernel, silent], axis=2)}
+    taps, width, pixels = kernel.shape[:2], kernel.shape[3], config.model.patch**2
+    kernel = kernel.reshape(*taps, pixels, -1, width)  # noise comes last in each pixel of a patch
+    silent = jnp.zeros((*taps, pixels, config.noise_channels, width), kernel.dtype)
+    kernel = jnp.concatenate([kernel, silent], axis=3).reshape(*taps, -1, width)
+    conv_in = teacher_params["conv_in"] | {"kernel": kernel}
     return teacher_params | {"conv_in": conv_in}
 
 

@@ -71,6 +71,9 @@ class ModelConfig:
     attention_downsamples: tuple[int, ...]
     head_channels: int
     norm_groups: int
+    norm: str
+    patch: int
+    middle_attention: bool
     dropout: float
     dtype: str
     remat: str

@@ -24,6 +24,8 @@ LAYOUTS = {
 }
 
 FIRST_KERNEL = "input_blocks.0.0.weight"
+# what ADM's networks have in common, beside the groups of their normalisation
+_ALWAYS = {"patch": 1, "norm": "group", "middle_attention": True}
 _SHOWN = 5  # how many names an error message lists
 
 
@@ -51,7 +53,16 @@ def parameter_table(config: UNetConfig) -> Iterator[ParameterEntry]:
 
     Yields:
         One entry a tensor.
+
+    Raises:
+        ValueError: guided-diffusion has no such network.
     """
+    for name, value in _ALWAYS.items():
+        if (ours := getattr(config, name)) != value:
+            raise ValueError(
+                f"model.{name}={ours!r}: guided-diffusion's networks always have {value!r}, so "
+                "they share no weights with this one"
+            )
     base, wide = config.model_channels, config.time_channels
     plan = block_plan(config)
     finest = config.level_channels[0]

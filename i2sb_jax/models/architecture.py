@@ -6,12 +6,15 @@ blocks it lists and the weight importer names them, so the two cannot disagree.
 """
 
 import dataclasses
+import itertools
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 REMAT_POLICIES = ("none", "blocks", "dots")
+NORMS = ("group", "none")
+PATCHES = (1, 2, 4)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,11 +28,17 @@ class UNetConfig:
             channels, which must be a multiple of `norm_groups`.
         num_res_blocks: residual blocks a level on the way down (one more on the way up); >= 1.
         attention_downsamples: downsampling factors at which every residual block is followed by
-            attention, powers of two up to `downsampling_factor`. The bottleneck always has it.
+            attention, powers of two up to that of the coarsest level (a patch not counted). The
+            bottleneck has it by `middle_attention`.
         head_channels: channels an attention head; divides the channels wherever there is attention.
         in_channels: channels of the image plus those of the condition, if any; >= 1.
         out_channels: channels of the output; >= 1.
         norm_groups: groups of every group normalisation; >= 1.
+        norm: "group", as in ADM, or "none": the time embedding still scales and shifts; without
+            attention an output pixel then depends on its surroundings alone (`receptive_radius`).
+        patch: 1, 2 or 4: squares of so many pixels become channels before the first convolution
+            and pixels again behind the last, so that the finest level is so much smaller; 1 is ADM.
+        middle_attention: whether the bottleneck attends, as ADM's always does.
         dropout: rate inside residual blocks, in [0, 1); drawn only when `train=True`.
         dtype: float32 or bfloat16, the type of convolutions and attention. Parameters, statistics,
             softmax, the time embedding and the output are float32 in either case.
@@ -49,6 +58,9 @@ class UNetConfig:
     in_channels: int = 3
     out_channels: int = 3
     norm_groups: int = 32
+    norm: str = "group"
+    patch: int = 1
+    middle_attention: bool = True
     dropout: float = 0.0
     dtype: np.dtype = jnp.float32
     remat: str = "none"
@@ -73,8 +85,10 @@ class UNetConfig:
             raise ValueError(f"model_channels is {self.model_channels}, must be even")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout!r}, must be in [0, 1)")
-        if self.remat not in REMAT_POLICIES:
-            raise ValueError(f"remat is {self.remat!r}, must be one of {', '.join(REMAT_POLICIES)}")
+        for name, choices in (("remat", REMAT_POLICIES), ("norm", NORMS), ("patch", PATCHES)):
+            if (value := values[name]) not in choices or isinstance(value, bool):
+                allowed = ", ".join(map(str, choices))
+                raise ValueError(f"{name} is {value!r}, must be one of {allowed}")
 
     def _check_levels(self):
         if not self.channel_mult:
@@ -93,7 +107,7 @@ class UNetConfig:
                     f"{self.channel_mult[level]} * model_channels {self.model_channels}), "
                     f"must be a positive multiple of norm_groups {self.norm_groups}"
                 )
-            bottleneck = level == len(allowed) - 1
+            bottleneck = level == len(allowed) - 1 and self.middle_attention
             attends = bottleneck or 2**level in self.attention_downsamples
             if attends and channels % self.head_channels:
                 raise ValueError(
@@ -114,7 +128,32 @@ class UNetConfig:
     @property
     def downsampling_factor(self) -> int:
         """Ratio of the finest to the coarsest resolution; image sides must be multiples of it."""
-        return 2 ** (len(self.channel_mult) - 1)
+        return self.patch * 2 ** (len(self.channel_mult) - 1)
+
+    @property
+    def groups(self) -> int | None:
+        """Groups of every normalisation; None where there is none."""
+        return self.norm_groups if self.norm == "group" else None
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether some block lets every position see all others."""
+        return self.middle_attention or bool(self.attention_downsamples)
+
+    @property
+    def receptive_radius(self) -> int | None:
+        """Pixels on each side that an output pixel depends on; None where it depends on all.
+
+        Every 3x3 convolution reaches one position of its level further. An output pixel lies
+        anywhere in its position of the coarsest level, which the last term allows for.
+        """
+        if self.has_attention or self.norm != "none":
+            return None
+        levels = [self.patch * 2**level for level in range(len(self.channel_mult))]
+        by_blocks = sum(2 * size * (2 * self.num_res_blocks + 1) for size in levels)
+        # a block that halves or doubles has one convolution on either side of its resampling
+        by_resampling = sum(2 * (fine + coarse) for fine, coarse in itertools.pairwise(levels))
+        return 2 * self.patch + by_blocks + by_resampling + 4 * levels[-1] + levels[-1]
 
     def check_size(self, height: int, width: int) -> None:
         """Raises a ValueError unless the network can take images of `height` x `width`.
@@ -233,11 +272,9 @@ def block_plan(config: UNetConfig) -> BlockPlan:
             down.append((BlockSpec(name, "residual", channels, channels, "down"),))
             skips.append(channels)
 
-    middle = (
-        BlockSpec("mid_0", "residual", channels, channels),
-        BlockSpec("mid_attention", "attention", channels, channels),
-        BlockSpec("mid_1", "residual", channels, channels),
-    )
+    middle = [BlockSpec(f"mid_{i}", "residual", channels, channels) for i in range(2)]
+    if config.middle_attention:
+        middle.insert(1, BlockSpec("mid_attention", "attention", channels, channels))
 
     up = []
     for level in range(last, -1, -1):
@@ -248,4 +285,4 @@ def block_plan(config: UNetConfig) -> BlockPlan:
                 name = f"up_{level}_resample"
                 blocks.append(BlockSpec(name, "residual", channels, channels, "up"))
             up.append(tuple(blocks))
-    return BlockPlan(tuple(down), middle, tuple(up))
+    return BlockPlan(tuple(down), tuple(middle), tuple(up))

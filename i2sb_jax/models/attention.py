@@ -7,7 +7,7 @@ import numpy as np
 
 from i2sb_jax.models.conv import flax_dense
 from i2sb_jax.models.initializers import fan_in_uniform
-from i2sb_jax.models.norm import GroupNorm
+from i2sb_jax.models.norm import make_norm
 
 
 def attention_by_heads(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
@@ -108,18 +108,18 @@ class AttentionBlock(nn.Module):
 
     Attributes:
         head_channels: channels a head; divides c.
-        norm_groups: groups of the normalisation; divides c.
+        norm_groups: groups of the normalisation; divides c. None: none.
         dtype: of the computation.
     """
 
     head_channels: int
-    norm_groups: int
+    norm_groups: int | None
     dtype: np.dtype
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, height, width, channels = x.shape
-        h = GroupNorm(self.norm_groups, name="norm")(x)
+        h = make_norm(self.norm_groups, name="norm")(x)
         qkv = nn.Dense(
             3 * channels, dtype=self.dtype, kernel_init=fan_in_uniform, dot_general=flax_dense,
             name="qkv",

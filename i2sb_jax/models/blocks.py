@@ -9,7 +9,7 @@ import numpy as np
 
 from i2sb_jax.models.conv import flax_conv, flax_conv_of_upsampled, upsample
 from i2sb_jax.models.initializers import fan_in_uniform
-from i2sb_jax.models.norm import GroupNorm
+from i2sb_jax.models.norm import make_norm
 
 
 def conv3x3(
@@ -46,14 +46,14 @@ class ResBlock(nn.Module):
     Attributes:
         features: channels out.
         resample: "keep", "down" or "up", applied to both branches.
-        norm_groups: groups of both normalisations; divides the channels in and out.
+        norm_groups: groups of both normalisations; divides the channels in and out. None: none.
         dropout: rate, in [0, 1).
         dtype: of the convolutions.
     """
 
     features: int
     resample: str
-    norm_groups: int
+    norm_groups: int | None
     dropout: float
     dtype: np.dtype
 
@@ -67,7 +67,7 @@ class ResBlock(nn.Module):
             train: whether to drop activations (needs the "dropout" key when the rate is not 0).
         """
         resample = RESAMPLERS[self.resample]
-        h = GroupNorm(self.norm_groups, nn.silu, name="norm_in")(x)
+        h = make_norm(self.norm_groups, nn.silu, name="norm_in")(x)
         if self.resample == "up":
             by = flax_conv_of_upsampled
             h = conv3x3(self.features, self.dtype, "conv_in", computed_by=by)(h)
@@ -77,7 +77,7 @@ class ResBlock(nn.Module):
 
         emb = nn.Dense(2 * self.features, kernel_init=fan_in_uniform, name="emb")(nn.silu(emb))
         scale, shift = jnp.split(emb, 2, axis=-1)
-        h = GroupNorm(self.norm_groups, nn.silu, name="norm_out")(h, scale, shift)
+        h = make_norm(self.norm_groups, nn.silu, name="norm_out")(h, scale, shift)
         h = nn.Dropout(self.dropout, deterministic=not train)(h)
         h = conv3x3(self.features, self.dtype, "conv_out", zero=True)(h)
 

@@ -138,6 +138,35 @@ class GroupNorm(nn.Module):
         return _modulated(x, gain, offset, self.groups, self.activation)
 
 
+class Unnormalized(nn.Module):
+    """`GroupNorm` without statistics, weight and bias: x or x · (1 + scale) + shift, activated.
+
+    Attributes:
+        activation: applied to the result element by element, in float32.
+    """
+
+    activation: Callable[[jax.Array], jax.Array] = lambda y: y
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, scale: jax.Array | None = None, shift: jax.Array | None = None
+    ) -> jax.Array:
+        """Modulates; arguments as of `GroupNorm`."""
+        y = x.astype(jnp.float32)
+        if scale is not None:
+            y = y * _over_map(1 + scale) + _over_map(shift)
+        return self.activation(y).astype(x.dtype)
+
+
+def make_norm(
+    groups: int | None, activation: Callable[[jax.Array], jax.Array] = lambda y: y, *, name: str
+) -> nn.Module:
+    """Group normalisation of so many groups, or with None what stands in its place."""
+    if groups is None:
+        return Unnormalized(activation, name=name)
+    return GroupNorm(groups, activation, name=name)
+
+
 # Traced once for all blocks of a shape, which halves the tracing of a training step; inlined, the
 # program is the same.
 @functools.partial(jax.jit, static_argnums=(3, 4), inline=True)

@@ -10,7 +10,7 @@ from i2sb_jax.models.architecture import BlockSpec, UNetConfig, adm_256, block_p
 from i2sb_jax.models.attention import AttentionBlock
 from i2sb_jax.models.blocks import ResBlock, conv3x3
 from i2sb_jax.models.embeddings import TimeEmbedding
-from i2sb_jax.models.norm import GroupNorm
+from i2sb_jax.models.norm import make_norm
 from i2sb_jax.types import Params
 
 __all__ = ["UNet", "UNetConfig", "adm_256"]
@@ -66,9 +66,8 @@ class UNet(nn.Module):
         )
         run = self._block_runner(emb, train)
         x = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], axis=-1)
-        h = conv3x3(config.level_channels[0], config.dtype, "conv_in", conv=conv)(
-            x.astype(config.dtype)
-        )
+        x = space_to_depth(x.astype(config.dtype), config.patch)
+        h = conv3x3(config.level_channels[0], config.dtype, "conv_in", conv=conv)(x)
         skips = [h]
         for stage in plan.down:
             for block in stage:
@@ -83,8 +82,10 @@ class UNet(nn.Module):
 
         # The last layer is float32 throughout: ε is multiplied by up to the largest σ and
         # subtracted from the image, so rounding it to bfloat16 would show.
-        h = GroupNorm(config.norm_groups, nn.silu, name="norm_out")(h.astype(jnp.float32))
-        return conv3x3(config.out_channels, jnp.float32, "conv_out", zero=True, conv=conv)(h)
+        h = make_norm(config.groups, nn.silu, name="norm_out")(h.astype(jnp.float32))
+        channels = config.out_channels * config.patch**2
+        h = conv3x3(channels, jnp.float32, "conv_out", zero=True, conv=conv)(h)
+        return depth_to_space(h, config.patch)
 
     def _block_runner(self, emb: jax.Array, train: bool) -> Callable[..., jax.Array]:
         """(block of the plan, h) -> what the submodule of its name makes of h."""
@@ -94,10 +95,10 @@ class UNet(nn.Module):
         def run(block: BlockSpec, h: jax.Array) -> jax.Array:
             if block.kind == "attention":
                 return attention_block(
-                    config.head_channels, config.norm_groups, config.dtype, name=block.name
+                    config.head_channels, config.groups, config.dtype, name=block.name
                 )(h)
             return res_block(
-                block.out_channels, block.resample, config.norm_groups, config.dropout,
+                block.out_channels, block.resample, config.groups, config.dropout,
                 config.dtype, name=block.name,
             )(h, emb, train)  # fmt: skip
 
@@ -122,6 +123,24 @@ class UNet(nn.Module):
         return nn.remat(blocks[0], policy=policy, static_argnums=(3,)), nn.remat(
             blocks[1], policy=policy
         )
+
+
+def space_to_depth(x: jax.Array, patch: int) -> jax.Array:
+    """Squares of pixels become channels: [b, h, w, c] -> [b, h/patch, w/patch, patch² c]."""
+    if patch == 1:
+        return x
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // patch, patch, width // patch, patch, channels)
+    return x.swapaxes(2, 3).reshape(batch, height // patch, width // patch, -1)
+
+
+def depth_to_space(x: jax.Array, patch: int) -> jax.Array:
+    """The inverse of `space_to_depth`: [b, h, w, patch² c] -> [b, patch h, patch w, c]."""
+    if patch == 1:
+        return x
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width, patch, patch, channels // patch**2)
+    return x.swapaxes(2, 3).reshape(batch, height * patch, width * patch, -1)
 
 
 def _apart(h: jax.Array) -> jax.Array:
