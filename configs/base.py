@@ -48,9 +48,7 @@ def _model() -> ml_collections.ConfigDict:
     model.attention_downsamples = (8, 16, 32)  # attention where the picture is so much smaller
     model.head_channels = 64  # channels an attention head
     model.norm_groups = 32  # groups of group normalisation; fewer for narrow networks
-    model.norm = (
-        "group"  # group (ADM) | none: with no attention, a pixel sees its surroundings alone
-    )
+    model.norm = "group"  # group (ADM) | none: without attention a pixel sees what is near it
     model.patch = 1  # 1 (ADM), 2 or 4: squares of so many pixels are channels of the network
     model.middle_attention = True  # attention at the coarsest level, as ADM has it
     model.dropout = 0.0  # rate inside residual blocks
