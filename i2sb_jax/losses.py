@@ -16,6 +16,7 @@ def bridge_loss(
     deterministic: bool = False,
     prediction: str = "epsilon",
     weighting: str = "epsilon",
+    end_share: float = 0.0,
 ) -> jax.Array:
     """E ‖ε_θ(X_n, n) - (X_n - X_0)/σ_n‖² with n uniform and X_n ~ q(X_n | X_0, X_1), Eq. (12).
 
@@ -32,6 +33,8 @@ def bridge_loss(
         weighting: of X̂_0's squared error: "epsilon" (the paper's), "x0", "v", "snr", "min_snr" or
             "truncated_snr"; `bridge.target` has their formulas. With one weighting, networks that
             predict differently have the same loss.
+        end_share: of the pictures, in [0, 1], whose n is N - 1, where X_n is X_1: all that a single
+            evaluation ever sees. 0 is the paper's.
 
     Returns:
         Scalar.
@@ -42,7 +45,7 @@ def bridge_loss(
     keys = jax.random.split(key, batch.clean.shape[0])
     losses = bridge_losses(
         keys, schedule, predict_fn, batch, deterministic=deterministic, prediction=prediction,
-        weighting=weighting,
+        weighting=weighting, end_share=end_share,
     )  # fmt: skip
     return jnp.mean(losses)
 
@@ -56,6 +59,7 @@ def bridge_losses(
     deterministic: bool = False,
     prediction: str = "epsilon",
     weighting: str = "epsilon",
+    end_share: float = 0.0,
 ) -> jax.Array:
     """The loss of each picture, [batch]; as `bridge_loss`, with a key a picture [batch].
 
@@ -66,6 +70,9 @@ def bridge_losses(
     def draw(key, x0, x1):
         key_step, key_noise = jax.random.split(key)
         step = jax.random.randint(key_step, (), 0, schedule.num_steps)
+        if end_share:
+            at_end = jax.random.bernoulli(jax.random.fold_in(key_step, 1), end_share)
+            step = jnp.where(at_end, schedule.num_steps - 1, step)
         return step, q_sample(key_noise, schedule, step, x0, x1, deterministic=deterministic)
 
     step, xt = jax.vmap(draw)(keys, batch.clean, batch.degraded)

@@ -39,7 +39,8 @@ SIGNATURES = {
     "bridge.make_gaussian_bridge": "* a b c scale noise_level=",
     "models.UNetConfig": (
         "* model_channels channel_mult num_res_blocks attention_downsamples head_channels "
-        "in_channels= out_channels= norm_groups= dropout= dtype= remat="
+        "in_channels= out_channels= norm_groups= norm= patch= middle_attention= "
+        "dropout= dtype= remat="
     ),
     "models.UNet.__call__": "self x noise_level cond= * train=",
     "models.adm_256": "**overrides",
@@ -50,14 +51,14 @@ SIGNATURES = {
     "interop.load_model_folder": "path * checkpoint=",
     "interop.load_weights": "source abstract * checkpoint=",
     "losses.bridge_loss": (
-        "key schedule predict_fn batch * deterministic= prediction= weighting="
+        "key schedule predict_fn batch * deterministic= prediction= weighting= end_share="
     ),
     "losses.bridge_losses": (
-        "keys schedule predict_fn batch * deterministic= prediction= weighting="
+        "keys schedule predict_fn batch * deterministic= prediction= weighting= end_share="
     ),
     "training.make_train_step": (
         "* apply_fn tx schedule ema_decay deterministic= accumulation_steps= "
-        "skip_norm= prediction= weighting="
+        "skip_norm= prediction= weighting= end_share="
     ),
     "restoration.Restorer.from_workdir": "path * checkpoint= dtype= on_evaluation=",
     "restoration.load_model": "path * checkpoint=",

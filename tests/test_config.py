@@ -200,6 +200,8 @@ def test_no_key_may_be_missing(key):
         ({"bridge.name": "vpp"}, ("bridge.name='vpp'", "did you mean 'vp'")),
         ({"bridge.name": "ou", "sampling.spacing": "sigma"}, ("'sigma'", "'ou'", "'lambda'")),
         ({"bridge.prediction": "noise"}, ("bridge.prediction='noise'", "epsilon, x0, v")),
+        ({"bridge.end_share": 1.5}, ("bridge.end_share=1.5", "0…1")),
+        ({"model.patch": 3}, ("patch is 3", "1, 2, 4")),
         ({"bridge.weighting": "snr2"}, ("bridge.weighting='snr2'", "did you mean 'snr'")),
         ({"sampling.nfe": 0}, ("sampling.nfe=0", "1…999")),
         ({"sampling.nfe": 1000}, ("sampling.nfe=1000", "1…999")),

@@ -180,3 +180,38 @@ def test_the_condition_reaches_the_network():
 
     assert float(loss_of(KEY, SCHEDULE, told, batch)) < ROUNDING
     loss_of(KEY, SCHEDULE, ignorant, batch._replace(cond=None))
+
+
+def steps_seen(end_share, pictures=4000):
+    """Which steps a batch is trained at: a network is asked about each."""
+    batch = Batch(*(np.zeros((pictures, 1, 1, 1), np.float32) for _ in range(2)))
+    seen = []
+
+    def predict_fn(xt, step, cond):
+        seen.append(np.asarray(step))
+        return jnp.zeros_like(xt)
+
+    bridge_loss(KEY, SCHEDULE, predict_fn, batch, end_share=end_share)
+    return seen[0]
+
+
+def test_a_share_of_the_pictures_is_seen_at_the_end():
+    last = SCHEDULE.num_steps - 1
+    uniform, half = steps_seen(0.0), steps_seen(0.5)
+    expected, deviation = 0.5 + 0.5 / 100, (0.25 / len(half)) ** 0.5
+    assert abs(np.mean(half == last) - expected) < 4 * deviation
+    assert np.mean(uniform == last) < 0.03  # and not so by itself
+    # the others are where they were
+    np.testing.assert_array_equal(half[half != last], uniform[half != last])
+    assert (steps_seen(1.0) == last).all()
+
+
+def test_at_the_end_a_network_sees_what_was_degraded():
+    batch = make_batch()
+
+    def predict_fn(xt, step, cond):
+        # σ̄ counts β_N, so the mean is not X_1 to the last digit (`schedule`)
+        np.testing.assert_allclose(xt, batch.degraded, atol=2e-3)
+        return jnp.zeros_like(xt)
+
+    bridge_loss(KEY, SCHEDULE, predict_fn, batch, deterministic=True, end_share=1.0)

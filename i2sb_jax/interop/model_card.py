@@ -115,6 +115,8 @@ def _bridge(bridge: BridgeConfig) -> Iterator[str]:
         yield f"beta_max {bridge.beta_max:g}"
     yield "OT-ODE" if bridge.deterministic else "SDE"
     yield f"predicts {bridge.prediction}, weighted by {bridge.weighting}"
+    if bridge.end_share:
+        yield f"{bridge.end_share:.0%} of its training at X_1, where one evaluation looks"
 
 
 def _recipe(config: Config, step: int | None) -> dict[str, Any]:

@@ -122,6 +122,7 @@ def _bridge_step(config: Config, gather: build.Gather | None) -> Callable[..., A
         deterministic=config.bridge.deterministic,
         prediction=config.bridge.prediction,
         weighting=config.bridge.weighting,
+        end_share=config.bridge.end_share,
         **_update(config),
     )
     return lambda state, teacher, batch, key: step(state, batch, key)

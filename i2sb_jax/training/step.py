@@ -27,6 +27,7 @@ def make_train_step(
     skip_norm: float = 0.0,
     prediction: str = "epsilon",
     weighting: str = "epsilon",
+    end_share: float = 0.0,
 ) -> TrainStep:
     """Builds (state, batch, key) -> (state, metrics).
 
@@ -41,6 +42,7 @@ def make_train_step(
         skip_norm: with a gradient longer than this, nothing but the step changes; 0: no limit.
         prediction: what the network gives, as in `losses.bridge_loss`.
         weighting: of its error, as there.
+        end_share: of the pictures that are seen at the bridge's end, as there.
 
     Returns:
         The step. It folds nothing into `key`: the caller passes a fresh one a step. Metrics are
@@ -48,8 +50,9 @@ def make_train_step(
         skip_norm, skipped (1 for an update that was not made, else 0).
     """
     losses_fn = functools.partial(
-        bridge_losses, deterministic=deterministic, prediction=prediction, weighting=weighting
-    )
+        bridge_losses, deterministic=deterministic, prediction=prediction, weighting=weighting,
+        end_share=end_share,
+    )  # fmt: skip
 
     def loss_fn(params: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey) -> jax.Array:
         def predict_fn(xt, step, cond):

@@ -21,7 +21,10 @@ _SHARED_OF_PAIRS = (
     *("data.source_channels", "data.target_channels", "data.cond_x1"),
     *("data.scaling", "data.source_range", "data.target_range", "data.percentiles"),
 )
-_MAY_DIFFER = {"bridge.weighting", "model.dropout", "model.dtype", "model.remat"}
+_MAY_DIFFER = {
+    *("bridge.weighting", "bridge.end_share"),
+    *("model.dropout", "model.dtype", "model.remat"),
+}
 
 
 def check_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> None:
