@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import math
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -132,7 +132,8 @@ class _Work:
         self._results = results
         self._skipped: list[str] = []
         self._unreadable: dict[str, str] = {}
-        self._restored = self._tiles = 0
+        self._restored = 0
+        self._tiles: Counter[int] = Counter()  # side -> tiles that are to do
         self._sampling = {
             "nfe": options.nfe,
             "sampler": options.sampler,
@@ -149,7 +150,10 @@ class _Work:
                 self._skipped.append(name)
             elif (grid := self._tried(name, self._pictures.grid)) is not None:
                 self.grids[name] = grid
-        self._tiles = sum(map(len, self.grids.values())) * self._options.samples
+        # windows of one size share a call
+        self.grids = dict(sorted(self.grids.items(), key=lambda item: item[1].side))
+        for grid in self.grids.values():
+            self._tiles[grid.side] += len(grid) * self._options.samples
         if quiet:
             return
         config, options = self._restorer.config, self._options
@@ -159,17 +163,27 @@ class _Work:
         if options.samples > 1:
             line += f", {options.samples} samples each"
         print(
-            f"{line}, {self._tiles} tiles of {self._pictures.side}×{self._pictures.side}, "
-            f"nfe {options.nfe} each: {self._batches * options.nfe} network calls of "
-            f"{self._restorer.batch_size} tiles; {options.sampler} on a grid "
+            f"{line}, {self._told_tiles()}, nfe {options.nfe} each: "
+            f"{self._batches * options.nfe} network calls; {options.sampler} on a grid "
             f"even in {options.spacing}, {options.dtype}, "
             f"matmul precision {config.matmul_precision}",
             file=sys.stderr,
         )
 
+    def _told_tiles(self) -> str:
+        """How many there are, of which sizes, and how many of them are computed at once."""
+        told = [
+            f"{count} tiles of {side}×{side} (at once {self._restorer.windows_a_call(side, side)})"
+            for side, count in self._tiles.items()
+        ]
+        return ", ".join(told) or "no tiles"
+
     @property
     def _batches(self) -> int:
-        return -(-self._tiles // self._restorer.batch_size)
+        return sum(
+            -(-count // self._restorer.windows_a_call(side, side))
+            for side, count in self._tiles.items()
+        )
 
     def run(self, clock: Clock, settings: dict[str, Any], *, quiet: bool) -> None:
         """Restores and writes everything."""
@@ -177,7 +191,9 @@ class _Work:
         windows = self._windows(jobs, clock)
         if (first := next(windows, None)) is None:
             return  # compiling takes a while, and no picture needs it
-        self._restorer.prepare(self._pictures.side, **self._sampling)
+        for side, count in self._tiles.items():
+            if count:
+                self._restorer.prepare(side, **self._sampling)
         self._results.begin(settings)
         windows = itertools.chain([first], windows)
         with clock.start(batches=self._batches, nfe=self._options.nfe, quiet=quiet):
@@ -188,8 +204,9 @@ class _Work:
 
     def preview(self, clock: Clock, *, quiet: bool) -> Outcome:
         """Restores the middle of the first picture that can be: before | after."""
-        side, options, written = self._pictures.side, self._options, ()
+        options, written = self._options, ()
         for name, grid in self.grids.items():
+            side = grid.side
             if (subject := self._tried(name, self._pictures.open)) is None:
                 continue
             origin = _middle(subject, grid)
@@ -225,17 +242,19 @@ class _Work:
         return Outcome(self._restored, len(self._skipped), self._unreadable, scores, written)
 
     def _windows(self, jobs: deque[Job], clock: Clock) -> Iterator[Window | None]:
-        options, restorer, count = self._options, self._restorer, 0
+        options, restorer, count, side = self._options, self._restorer, 0, None
         for name, grid in self.grids.items():
+            if grid.side != side:
+                count, side = 0, grid.side
             if count and sum(job.grid.height * job.grid.width for job in jobs) > _MOST_PIXELS:
                 # pictures of few windows to restore: a batch of them would fill the memory
                 yield None
-                self._tiles += -count % restorer.batch_size
+                self._tiles[side] += -count % restorer.windows_a_call(side, side)
                 count = 0
             job = self._tried(name, self._job)
             origins = () if job is None else job.to_restore
             # only now is it known how much of the plan there is to do
-            self._tiles -= (len(grid) - len(origins)) * options.samples
+            self._tiles[side] -= (len(grid) - len(origins)) * options.samples
             clock.revise(batches=self._batches)
             if job is None:
                 continue

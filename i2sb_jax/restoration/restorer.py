@@ -42,9 +42,9 @@ class Window(NamedTuple):
 class Restorer:
     """Restores pictures of any size with the averaged weights of a run.
 
-    A network call always has one fixed, padded batch size a device, and the noise of a picture's
-    pixel depends on the picture's name, the seed and the pixel's place alone: the same picture
-    gives the same pixels in any company.
+    A network call always has one fixed, padded number of windows a device, which depends on their
+    size alone, and the noise of a picture's pixel depends on the picture's name, the seed and the
+    pixel's place alone: the same picture gives the same pixels in any company.
 
     Attributes:
         config: of the run.
@@ -105,8 +105,18 @@ class Restorer:
 
     @property
     def batch_size(self) -> int:
-        """Pictures in one network call, over all devices."""
-        return self.config.sampling.batch_size * self._mesh.size
+        """Pictures of the run's own size in one network call, over all devices."""
+        return self.windows_a_call(self.config.image_size, self.config.image_size)
+
+    def windows_a_call(self, height: int, width: int) -> int:
+        """Returns how many windows of one size a network call takes, over all devices.
+
+        That is `sampling.batch_size` a device up to the run's own size, and of larger windows as
+        many as have no more pixels: time and memory of a call do not grow with the windows.
+        """
+        most = self.config.sampling.batch_size
+        same_pixels = most * self.config.image_size**2 // (height * width)
+        return self._mesh.size * min(max(same_pixels, 1), most)
 
     def __call__(
         self,
@@ -218,11 +228,11 @@ class Restorer:
         clip: bool | None = None,
         record: tuple[int, ...] = (),
     ) -> Iterator[bridge.Samples]:
-        """Restores any number of windows of one size, holding two batches of them at a time.
+        """Restores any number of windows, holding two batches of them at a time.
 
         Args:
-            windows: all of one shape, with sides that the network can halve; None lets those
-                before it go without waiting for a full batch.
+            windows: with sides that the network can halve. Those that follow each other and have
+                one shape share a call; None lets those before it go without waiting for more.
             nfe: as in a call, like the rest.
             sampler: see there.
             spacing: see there.
@@ -241,8 +251,8 @@ class Restorer:
             "nfe": nfe, "sampler": sampler, "spacing": spacing, "eta": eta, "clip": clip,
             "record": record,
         }  # fmt: skip
-        remaining, running = iter(windows), None
-        while chunk := _next_batch(remaining, self.batch_size):
+        running = None
+        for chunk in _batches(windows, self.windows_a_call):
             # the next batch is made ready and handed over before the last one is waited for
             started = self._start(chunk, options), len(chunk)
             if running is not None:
@@ -274,7 +284,8 @@ class Restorer:
 
     def _start(self, chunk: list[Window], options: dict[str, Any]) -> bridge.Samples:
         sample = self._compiled(_shapes(chunk[0]), **options)
-        full = chunk + chunk[-1:] * (self.batch_size - len(chunk))
+        count = self.windows_a_call(*chunk[0].x1.shape[:2])
+        full = chunk + chunk[-1:] * (count - len(chunk))
         arrays = [_stack([window._asdict()[name] for window in full]) for name in Window._fields]
         arrays = jax.device_put(arrays, sharding.batch_sharding(self._mesh))
         return sample(self._params, *arrays)
@@ -289,9 +300,10 @@ class Restorer:
 
         on_batch = sharding.batch_sharding(self._mesh)
         second = NamedSharding(self._mesh, PartitionSpec(None, *on_batch.spec))
+        height, width, _ = shapes[1][0]
+        count = self.windows_a_call(height, width)
         arrays = [
-            shape
-            and jax.ShapeDtypeStruct((self.batch_size, *shape[0]), shape[1], sharding=on_batch)
+            shape and jax.ShapeDtypeStruct((count, *shape[0]), shape[1], sharding=on_batch)
             for shape in shapes
         ]
         program = jax.jit(
@@ -325,15 +337,22 @@ def _window_noise(key_data: Array, origin: Array, *, shape: tuple[int, int, int]
     )
 
 
-def _next_batch(windows: Iterator[Window | None], size: int) -> list[Window]:
-    """The next windows, so many at most, up to a None; empty at the end."""
+def _batches(
+    windows: Iterable[Window | None], size: Callable[[int, int], int]
+) -> Iterator[list[Window]]:
+    """Windows of one shape that follow each other, `size(height, width)` of them at most."""
     batch: list[Window] = []
     for window in windows:
+        if batch and (window is None or window.x1.shape != batch[0].x1.shape):
+            yield batch
+            batch = []
         if window is not None:
             batch.append(window)
-        if len(batch) == size or (window is None and batch):
-            break
-    return batch
+            if len(batch) == size(*window.x1.shape[:2]):
+                yield batch
+                batch = []
+    if batch:
+        yield batch
 
 
 def _names(names: Sequence[str] | None, count: int) -> list[str]:

@@ -53,7 +53,8 @@ def test_pictures_keep_names_sizes_and_under_the_identity_pixels(model, folder, 
     difference = read(folder / "a.png").astype(int) - read(out / "a.png")
     assert np.abs(difference).max() <= 1
     assert read(out / "sub/b.png").shape == (16, 20, 3)
-    assert "3 pictures, 6 tiles of 16×16, nfe 2 each: 6 network calls" in capsys.readouterr().err
+    expected = "3 pictures, 6 tiles of 16×16 (at once 2), nfe 2 each: 6 network calls"
+    assert expected in capsys.readouterr().err
 
 
 def test_degrading_measures_against_the_original(model, folder, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from i2sb_jax import bridge, build, interop
 from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.restoration import Restorer
+from i2sb_jax.restoration.restorer import Window
 from tests.training.tiny import make_config
 
 
@@ -40,6 +41,25 @@ def test_same_picture_in_any_company_gives_the_same_pixels(restorer):
         np.testing.assert_array_equal(alone[0], together[i])
     backwards = restorer(images[::-1], nfe=2, names=names[::-1])
     np.testing.assert_array_equal(backwards[::-1], together)
+
+
+def test_a_call_has_no_more_pixels_than_one_of_the_runs_own_size(restorer):
+    sides = (8, 16, 24, 32, 64)
+    counts = [restorer.windows_a_call(side, side) / jax.device_count() for side in sides]
+    assert counts == [4, 4, 1, 1, 1]
+    assert restorer.batch_size == restorer.windows_a_call(16, 16)
+    assert restorer.windows_a_call(8, 64) / jax.device_count() == 2
+
+
+def test_windows_of_several_sizes_are_restored_as_if_apart(restorer):
+    sizes = [16, 16, 32, 16, 48, 48]
+    windows = [Window(np.array([0, i], np.uint32), pictures(1, n, n)[0]) for i, n in
+               enumerate(sizes)]  # fmt: skip
+    together = list(restorer.stream(windows, nfe=2))
+    assert [len(samples.x0) for samples in together] == sizes
+    for window, samples in zip(windows, together, strict=True):
+        (alone,) = restorer.stream([window], nfe=2)
+        np.testing.assert_array_equal(samples.x0, alone.x0)
 
 
 def test_noise_is_the_names_and_the_seeds(restorer):
