@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.corruptions.classical_settings import best_repair
 from i2sb_jax.metrics import psnr
 from i2sb_jax.restoration.baselines import baseline_for
 
@@ -50,3 +51,14 @@ def test_biharmonic_filling_is_exact_on_a_ramp():
 @pytest.mark.parametrize("kind", ["jpeg-10", "colorize"])
 def test_no_customary_baseline(kind):
     assert baseline_for(make_corruption(kind, image_size=32)) is None
+
+
+def test_photographic_corruptions_have_the_best_one_that_was_measured():
+    pictures = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
+    name, repair = baseline_for(make_corruption("noise-10-10", image_size=16))
+    best = best_repair("noise", noise=10)
+    assert name == best.name
+    expected = np.stack([best.repair(picture) for picture in pictures])
+    np.testing.assert_array_equal(repair(pictures, None), expected)
+    other = baseline_for(make_corruption("noise-20-20", image_size=16))
+    assert np.abs(other.repair(pictures, None) - expected).max() > 0.01
