@@ -14,7 +14,7 @@ from configs import folder
 
 
 def get_config(size="256"):
-    """Qualities 5 to 95 at 4:4:4 and 4:2:0, SDE with beta_max 0.3 as the paper has for JPEG."""
+    """Qualities 5 to 95, any subsampling, SDE with beta_max 0.3 as the paper has for JPEG."""
     config = folder.get_config(size)
     config.corruption = "jpeg-file-5-95"
     config.bridge.beta_max = 0.3

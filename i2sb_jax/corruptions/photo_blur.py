@@ -108,14 +108,16 @@ def convolve(image: np.ndarray, psf: np.ndarray) -> np.ndarray:
     radius = len(psf) // 2
     if radius == 0:
         return image * psf[0, 0]
-    padded = np.pad(image, ((radius,) * 2, (radius,) * 2, (0, 0)), mode="symmetric")
-    shape = tuple(_fast_length(side) for side in padded.shape[:2])
-    spectrum = np.fft.rfft2(padded, shape, axes=(0, 1))
-    spectrum *= np.fft.rfft2(psf, shape)[..., None]
+    planes = np.moveaxis(image, 2, 0)  # contiguous planes are transformed fastest
+    padded = np.pad(planes, ((0, 0), (radius,) * 2, (radius,) * 2), mode="symmetric")
+    shape = tuple(_fast_length(side) for side in padded.shape[1:])
+    spectrum = np.fft.rfft2(padded, shape)
+    spectrum *= np.fft.rfft2(psf, shape)
     # of a circular convolution the first 2·radius rows and columns wrap, and no later one
-    blurred = np.fft.irfft2(spectrum, shape, axes=(0, 1))
+    blurred = np.fft.irfft2(spectrum, shape)
     height, width = image.shape[:2]
-    return blurred[2 * radius : 2 * radius + height, 2 * radius : 2 * radius + width]
+    blurred = blurred[:, 2 * radius : 2 * radius + height, 2 * radius : 2 * radius + width]
+    return np.moveaxis(blurred, 0, 2)
 
 
 def _fast_length(length: int) -> int:
