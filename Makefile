@@ -8,13 +8,15 @@ RUN := runs/quickstart
 
 quickstart: $(VENV)/.quickstart
 	$(BIN)/i2sb-train --config configs/quickstart.py --workdir $(RUN)
-	$(BIN)/python -m experiments.quickstart.held_out $(RUN)/held_out
-	$(BIN)/i2sb-restore --workdir $(RUN) --input $(RUN)/held_out --output $(RUN)/restored --degrade
+	$(BIN)/python -m experiments.quickstart.held_out $(RUN)/held_out --blur 1 1.5 2
+	$(BIN)/i2sb-restore --model $(RUN) --input $(RUN)/held_out/degraded --output $(RUN)/restored
+	$(BIN)/python -m experiments.quickstart.table \
+	    $(RUN)/held_out/clean $(RUN)/held_out/degraded $(RUN)/restored
 
-# After quickstart: windows of the same photographs, restored by six numbers of evaluations.
+# After quickstart: windows of the same photographs, restored by several numbers of evaluations.
 evaluate: $(VENV)/.quickstart
 	$(BIN)/python -m experiments.quickstart.held_out $(RUN)/windows --windows 64
-	$(BIN)/i2sb-evaluate --model $(RUN) --data $(RUN)/windows --nfe 1,2,5,10,20,50 --baseline
+	$(BIN)/i2sb-evaluate --model $(RUN) --data $(RUN)/windows --nfe 1,2,5,10 --baseline
 
 docs: $(VENV)/.test
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build

@@ -50,13 +50,11 @@ def main(given: argparse.Namespace) -> None:
 
 
 def _model(path: str | None) -> tuple[config_lib.Config, dict]:
-    """A run, or the quickstart's network as it begins."""
+    """A run, or the small ADM as it begins."""
     if path is not None:
         return interop.load_model_folder(path)
-    quickstart = base_file().parent / "quickstart.py"
-    config, _ = config_file.parse(
-        [f"--config={quickstart}"], program="benchmark", needs_workdir=False
-    )
+    small = base_file().parent / "small_adm.py"
+    config, _ = config_file.parse([f"--config={small}"], program="benchmark", needs_workdir=False)
     return config, jax.jit(functools.partial(build.init_params, config=config))(jax.random.key(0))
 
 
@@ -162,7 +160,7 @@ def _pipeline() -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", help="a run; default: the quickstart's network, untrained")
+    parser.add_argument("--model", help="a run; default: the small ADM, untrained")
     parser.add_argument("--inception", help="its weights; without them features are left out")
     parser.add_argument("--output", help="folder for evaluation.json")
     parser.add_argument("--nfe", type=int, nargs="+", default=[1, 5, 10, 50])

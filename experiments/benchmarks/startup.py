@@ -36,7 +36,7 @@ def measure(*, size: str = "cpu", repeats: int = 3, command_line: bool = False) 
     Args:
         size: one of `networks.SIZES`.
         repeats: pairs of a cold and a warm start.
-        command_line: whether to start the quickstart's training by its command as well.
+        command_line: whether to start the small ADM's training by its command as well.
 
     Returns:
         Medians by work ("forward", "train", and "i2sb-train" with `command_line`), cold and warm,
@@ -86,11 +86,11 @@ def _start(work: str, size: str, folder: str) -> dict[str, float]:
 
 
 def _start_command(folder: str) -> dict[str, float]:
-    """Seconds until the quickstart's training has written its first step."""
+    """Seconds until the small ADM's training has written its first step."""
     with tempfile.TemporaryDirectory() as workdir:
         lines = pathlib.Path(workdir) / "run" / "metrics.jsonl"
         command = [
-            sys.executable, "-m", "i2sb_jax.cli.train", "--config", "configs/quickstart.py",
+            sys.executable, "-m", "i2sb_jax.cli.train", "--config", "configs/small_adm.py",
             "--workdir", str(lines.parent), "--config.training.log_every=1",
         ]  # fmt: skip
         begin = time.perf_counter()

@@ -5,12 +5,12 @@
 What follows the colon is the corruption. README.md has the commands, times and results.
 """
 
-from configs import quickstart
+from configs import small_adm
 
 
 def get_config(corruption="jpeg-file-5-90"):
-    """The quickstart's network with a level more, on windows of four blocks by four."""
-    config = quickstart.get_config()
+    """The small ADM with a level more, on windows of four blocks by four."""
+    config = small_adm.get_config()
     config.corruption = corruption
     config.image_size = 32  # of windows: a step costs little, and restoring takes any size
     config.bridge.beta_max = 0.3

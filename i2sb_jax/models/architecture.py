@@ -101,11 +101,12 @@ class UNetConfig:
                     f"it can only hold {', '.join(map(str, allowed))}"
                 )
         for level, channels in enumerate(self.level_channels):
-            if channels < 1 or channels % self.norm_groups:
+            groups = self.groups or 1
+            if channels < 1 or channels % groups:
                 raise ValueError(
                     f"level {level} has {channels} channels (channel_mult "
                     f"{self.channel_mult[level]} * model_channels {self.model_channels}), "
-                    f"must be a positive multiple of norm_groups {self.norm_groups}"
+                    f"must be a positive multiple of {'norm_groups ' * (groups > 1)}{groups}"
                 )
             bottleneck = level == len(allowed) - 1 and self.middle_attention
             attends = bottleneck or 2**level in self.attention_downsamples

@@ -28,7 +28,7 @@ TINY = {
 STARTED = []
 
 
-def start(workdir, number=None, port=None, config="quickstart.py", **overrides):
+def start(workdir, number=None, port=None, config="small_adm.py", **overrides):
     """i2sb-train; with a number it is that one of two processes."""
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     if number is not None:
@@ -44,7 +44,7 @@ def start(workdir, number=None, port=None, config="quickstart.py", **overrides):
     return STARTED[-1]
 
 
-def command(workdir, config="quickstart.py", **overrides):
+def command(workdir, config="small_adm.py", **overrides):
     return [
         *(sys.executable, "-m", "i2sb_jax.cli.train"),
         *(f"--config={ROOT}/configs/{config}", f"--workdir={workdir}"),

@@ -22,7 +22,7 @@ pytest.importorskip("clu")
 pytest.importorskip("ml_collections")
 pytest.importorskip("skimage")
 
-from configs import quickstart
+from configs import small_adm
 from i2sb_jax.cli import config_file, restore, train
 
 BIN = pathlib.Path(sys.executable).parent
@@ -34,7 +34,7 @@ def joined(monkeypatch):
     monkeypatch.setattr(train.processes, "join", lambda mode: None)
 
 
-QUICKSTART = ("--config", quickstart.__file__, "--workdir", "run")
+SMALL = ("--config", small_adm.__file__, "--workdir", "run")
 
 
 def contents(folder):
@@ -117,31 +117,31 @@ def write_pictures(folder, *names):
     ],
 )  # fmt: skip
 def test_an_override(refused, override, words):
-    refused(train, [*QUICKSTART, f"--config.{override}"], words)
+    refused(train, [*SMALL, f"--config.{override}"], words)
 
 
 @pytest.mark.parametrize("name", ["jpeg-10", "mixture"])
 def test_a_size_that_jpeg_cannot_block(refused, name):
-    arguments = [*QUICKSTART, f"--config.corruption={name}", "--config.image_size=72"]
+    arguments = [*SMALL, f"--config.corruption={name}", "--config.image_size=72"]
     refused(train, arguments, (name, "multiple of 16", "72", "64 or 80"))
 
 
 def test_a_size_that_the_network_cannot_halve(refused):
     overrides = ["--config.model.channel_mult=(1.0,1.0,1.0,1.0)", "--config.image_size=68"]
-    refused(train, [*QUICKSTART, *overrides], ("image_size=68", "multiple of 8", "e.g. 64"))
+    refused(train, [*SMALL, *overrides], ("image_size=68", "multiple of 8", "e.g. 64"))
 
 
 @pytest.mark.parametrize(
     "arguments, words",
     [
         ((), ("--config is missing", "--workdir DIR")),
-        (QUICKSTART[:2], ("--workdir is missing",)),
-        (QUICKSTART[2:], ("--config is missing",)),
+        (SMALL[:2], ("--workdir is missing",)),
+        (SMALL[2:], ("--config is missing",)),
         (("--config", "none.py", "--workdir", "run"), ("no config file none.py",)),
         (("--config=none.py", "--workdir=run"), ("no config file none.py",)),
-        ((*QUICKSTART, "--steps=3"), ("--steps is not an option", "--config.KEY=VALUE")),
-        ((*QUICKSTART, "more"), ("'more' is not an option",)),
-        ((*QUICKSTART, "--config"), ("--config",)),
+        ((*SMALL, "--steps=3"), ("--steps is not an option", "--config.KEY=VALUE")),
+        ((*SMALL, "more"), ("'more' is not an option",)),
+        ((*SMALL, "--config"), ("--config",)),
     ],
 )
 def test_a_command_line(refused, arguments, words):
@@ -149,9 +149,9 @@ def test_a_command_line(refused, arguments, words):
 
 
 OVERLAY = """
-from configs import quickstart
+from configs import small_adm
 def get_config():
-    config = quickstart.get_config()
+    config = small_adm.get_config()
     {line}
     return config
 """
@@ -199,14 +199,14 @@ def test_a_missing_or_empty_folder(refused, tmp_path, options, words):
     (tmp_path / "empty").mkdir()
     write_pictures(tmp_path, "single/a.png")
     overrides = [f"--config.data.{key}={value}" for key, value in options.items()]
-    refused(train, [*QUICKSTART, "--config.data.source=folder", *overrides], words)
+    refused(train, [*SMALL, "--config.data.source=folder", *overrides], words)
 
 
 @pytest.fixture
 def run_folder(tmp_path, monkeypatch):
-    """A folder with the quickstart's configuration and nothing else."""
+    """A folder with the small ADM's configuration and nothing else."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    config, _ = config_file.parse(QUICKSTART, program="i2sb-train")
+    config, _ = config_file.parse(SMALL, program="i2sb-train")
     config_lib.save(tmp_path / "run", config)
     return tmp_path / "run"
 
@@ -214,16 +214,16 @@ def run_folder(tmp_path, monkeypatch):
 def test_a_workdir_of_another_run(refused, run_folder):
     overrides = ["--config.seed=3", "--config.model.norm_groups=8"]
     words = ("run holds another run", "seed is 0 there, 3 here", "4 there, 8 here", "workdir")
-    refused(train, [*QUICKSTART, *overrides], words)
+    refused(train, [*SMALL, *overrides], words)
 
 
 def test_a_workdir_that_is_none(refused, tmp_path, run_folder):
     (run_folder / "config.json").write_text("{")
-    refused(train, QUICKSTART, ("run/config.json",))
+    refused(train, SMALL, ("run/config.json",))
     (run_folder / "config.json").unlink()
     run_folder.rmdir()
     run_folder.write_text("a file")
-    refused(train, QUICKSTART, ("run is a file",))
+    refused(train, SMALL, ("run is a file",))
 
 
 def save_other_state(workdir):
@@ -236,7 +236,7 @@ def save_other_state(workdir):
 def test_a_checkpoint_of_another_shape(refused, run_folder):
     save_other_state(run_folder)
     words = ("checkpoint 4 in ", "run/checkpoints does not fit this config", "there", "here")
-    refused(train, QUICKSTART, words)
+    refused(train, SMALL, words)
 
 
 def test_initial_weights_of_another_shape(refused, tmp_path):
@@ -249,12 +249,12 @@ def test_initial_weights_of_another_shape(refused, tmp_path):
         "other": ("checkpoint 4 in ", "other/checkpoints does not fit this config"),
         "text": ("text is refused", "not safetensors", "i2sb-import"),
     }.items():
-        refused(train, [*QUICKSTART, f"--config.training.init_from={source}"], words)
+        refused(train, [*SMALL, f"--config.training.init_from={source}"], words)
 
 
 def test_an_accelerator_that_jax_cannot_see(refused, hidden_gpu, model, tmp_path):
     words = ("an NVIDIA GPU", "/dev/nvidia0", "i2sb_jax[cuda12]", "JAX_PLATFORMS=cpu")
-    refused(train, QUICKSTART, words)
+    refused(train, SMALL, words)
     write_pictures(tmp_path / "in", "a.png")
     refused(restore, ["--workdir", model, "--input", "in", "--output", "out"], words)
 
@@ -263,7 +263,7 @@ def test_a_batch_that_the_devices_cannot_share(tmp_path):
     """The installed tool, for the number of devices is fixed when JAX starts."""
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
     result = subprocess.run(
-        [BIN / "i2sb-train", *QUICKSTART],
+        [BIN / "i2sb-train", *SMALL],
         cwd=tmp_path,
         env=os.environ | flags,
         capture_output=True,
@@ -341,10 +341,10 @@ def test_a_config_outside_of_the_clone_imports_its_own_package(tmp_path, monkeyp
     (package / "__init__.py").write_text("")
     (package / "common.py").write_text("SEED = 7\n")
     (package / "run.py").write_text(
-        "from configs import quickstart\n"
+        "from configs import small_adm\n"
         "from own_configs.common import SEED\n"
         "def get_config():\n"
-        "    config = quickstart.get_config()\n"
+        "    config = small_adm.get_config()\n"
         "    config.seed = SEED\n"
         "    return config\n"
     )
@@ -363,7 +363,7 @@ def test_a_config_outside_of_the_clone_imports_its_own_package(tmp_path, monkeyp
 def test_the_traceback_is_there_for_whom_asks(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("I2SB_TRACEBACK", "1")
-    monkeypatch.setattr(sys, "argv", ["i2sb-train", *QUICKSTART, "--config.seeed=1"])
+    monkeypatch.setattr(sys, "argv", ["i2sb-train", *SMALL, "--config.seeed=1"])
     with pytest.raises(ValueError, match="seeed"):
         train.main()
 

@@ -29,7 +29,7 @@ TINY = {
 }
 
 
-def run(config="quickstart.py", *options, timeout=120, **overrides):
+def run(config="small_adm.py", *options, timeout=120, **overrides):
     """(exit status, stdout, lines of stderr) of i2sb-train --dry-run."""
     done = subprocess.run(
         [sys.executable, "-m", "i2sb_jax.cli.train", f"--config={CONFIGS / config}", "--dry-run",
@@ -47,7 +47,7 @@ def number(pattern, out):
 def test_the_account_of_a_cut_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fsdp = {"mesh.fsdp": 4, "mesh.fsdp_min_bytes": 4096}
-    status, out, err = run("quickstart.py", "--topology", "cpu:8", **TINY, **fsdp)
+    status, out, err = run("small_adm.py", "--topology", "cpu:8", **TINY, **fsdp)
     assert (status, err) == (0, [])
     assert "devices      8 × cpu: data 2 × fsdp 4" in out
     assert "16 = 8 devices × 1 pictures × 2 accumulated, float32, remat none" in out
@@ -90,7 +90,7 @@ def test_parameters_and_bytes_are_those_of_the_arrays():
     ids=str,
 )
 def test_mistakes_are_one_line(options, overrides, words):
-    status, out, err = run("quickstart.py", *options, **overrides)
+    status, out, err = run("small_adm.py", *options, **overrides)
     # libtpu, where it is installed, has lines of its own
     (line,) = (line for line in err if line.startswith("error: "))
     assert (status, out) == (2, "") and words in line
@@ -128,5 +128,5 @@ def test_every_slice_makes_every_mesh():
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="needs the extra tpu")
 def test_a_tpu_slice():
-    status, out, _ = run("quickstart.py", "--topology", "v5e:2x2", **TINY, **{"mesh.fsdp": 4})
+    status, out, _ = run("small_adm.py", "--topology", "v5e:2x2", **TINY, **{"mesh.fsdp": 4})
     assert status == 0 and "4 × TPU v5 lite" in out and "CPU" not in out

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from configs import folder, quickstart
+from configs import folder, small_adm
 from i2sb_jax import config as config_lib
 from i2sb_jax.cli import config_file, export, import_checkpoint, restore
 from i2sb_jax.config import flatten, to_dict
@@ -65,7 +65,7 @@ def test_the_golden_checkpoint(call, weights):
         ("sr4x-pool", "sr4x-pool"),
         ("sr4x_pool", "sr4x-pool"),
         ("imagenet256/jpeg5", "jpeg-5"),
-        (quickstart.__file__, "blur-gauss-exact"),
+        (small_adm.__file__, "blur-gauss-exact"),
     ],
 )
 def test_names_of_tasks(call, task, corruption):
@@ -202,7 +202,7 @@ def test_home_is_expanded(call, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "latest.pt").write_bytes(PATH.read_bytes())
-    own = pathlib.Path(quickstart.__file__).read_text()
+    own = pathlib.Path(small_adm.__file__).read_text()
     (tmp_path / "home" / "own.py").write_text(own)
     for number, task in enumerate(("jpeg-5", "~/own.py")):
         given = ("--source=~/latest.pt", f"--workdir=~/run{number}", f"--task={task}", *OVERRIDES)

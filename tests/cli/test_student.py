@@ -29,7 +29,7 @@ def teacher(tmp_path_factory):
 def start_student(workdir, teacher, **overrides):
     given = {"teacher": teacher, "training.num_steps": 30, "distill.auxiliary_updates": 2}
     given["distributed"] = "off"  # for tests that go on with it in their own process
-    return start(workdir, config="distill_quickstart.py", **(given | overrides))
+    return start(workdir, config="distill_small_adm.py", **(given | overrides))
 
 
 @pytest.fixture(scope="module")

@@ -90,6 +90,13 @@ def test_a_pixel_sees_its_receptive_radius_and_no_further(changes):
     assert max(middle - seen.min(), seen.max() - middle) > radius - 3 * config.downsampling_factor
 
 
+def test_groups_matter_to_normalisation_alone():
+    config = dataclasses.replace(LOCAL, model_channels=10)
+    assert config.level_channels == (10,)
+    with pytest.raises(ValueError, match="multiple of norm_groups 4"):
+        dataclasses.replace(config, norm="group")
+
+
 def test_time_still_modulates_without_normalisation():
     params, x = random_params(LOCAL), pictures(16)
     early, late = (UNet(LOCAL).apply({"params": params}, x, jnp.array([t])) for t in (1.0, 900.0))

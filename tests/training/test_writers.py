@@ -170,12 +170,12 @@ def test_what_cannot_start_is_an_error_at_first_and_a_warning_later(wandb, tmp_p
 
 
 def test_a_missing_package_is_one_line_before_anything_is_written(tmp_path, monkeypatch, capsys):
-    from configs import quickstart
+    from configs import small_adm
     from i2sb_jax.cli import train as train_cli
 
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.delenv("I2SB_TRACEBACK", raising=False)
-    given = (f"--config={quickstart.__file__}", "--config.training.wandb_project=bridges")
+    given = (f"--config={small_adm.__file__}", "--config.training.wandb_project=bridges")
     monkeypatch.setattr(sys, "argv", ["i2sb-train", *given, f"--workdir={tmp_path / 'run'}"])
     with pytest.raises(SystemExit) as stop:
         train_cli.main()
