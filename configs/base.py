@@ -72,6 +72,8 @@ def _data() -> ml_collections.ConfigDict:
     data.flip = True  # horizontal flips in training
     data.quarter_turns = False  # turns by 90° in training (windows without an up or down)
     data.shuffle_channels = False  # RGB in any order in training: more colours from few pictures
+    data.scales = (1.0,)  # training windows are of the picture times one of these, drawn a visit
+    data.grain = (0.0, 0.0)  # levels: from, to which σ of noise added to clean training windows
     data.max_unreadable = 100  # training stops when more pictures than this cannot be read
     # all below: of data.source = "pairs", with corruption = "pairs"; `path` is the source (X_1)
     data.target_path = ""  # directory of the targets (X_0), matched by name; "": side by side

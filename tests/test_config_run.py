@@ -36,7 +36,7 @@ def test_load_what_is_none(tmp_path, text, words):
 
 MAY_CHANGE = {
     "data.path": "elsewhere",
-    "data.eval_path": "elsewhere",
+    "data.eval_path": "held_out",
     "data.max_unreadable": 5,
     "mask_file": "masks.npz",
     "distributed": "off",
@@ -93,15 +93,18 @@ def test_pairs_may_move(tmp_path):
 
 def test_a_run_may_go_on_with_other_logging_and_sampling(tmp_path):
     config_lib.check_same_run(tmp_path / "none", from_config_dict(values()))
-    config_lib.save(tmp_path, from_config_dict(values()))
-    config_lib.check_same_run(tmp_path, from_config_dict(values(MAY_CHANGE)))
+    folder = {"data.source": "folder", "data.path": "somewhere"}
+    config_lib.save(tmp_path, from_config_dict(values(folder)))
+    config_lib.check_same_run(tmp_path, from_config_dict(values(folder | MAY_CHANGE)))
 
 
 @pytest.mark.parametrize("key", sorted(set(KEYS) - {*MAY_CHANGE, *PAIRS_MAY_CHANGE}))
 def test_no_other_key_may_change(tmp_path, key):
     """Whatever shapes the result is named, with both values."""
     # fit for either value of any key, and free to differ
-    common = {"sampling.sampler": "ode", "data.path": "somewhere"}
+    common = {"sampling.sampler": "ode", "data.source": "folder", "data.path": "somewhere"}
+    if key == "data.scales":
+        common["data.crop"] = "window"
     if key in PAIRS_OTHER:
         common |= PAIRS | {"data.target_path": "targets", "data.cond_x1": key != "data.cond_x1"}
     config = from_config_dict(values(common))
@@ -145,7 +148,9 @@ OTHER = {
     "model.dropout": 0.1,
     "model.dtype": "bfloat16",
     "model.remat": "dots",
-    "data.source": "folder",
+    "data.source": "records",
+    "data.scales": (1.0, 0.5),
+    "data.grain": (0.0, 3.0),
     "data.tfds_name": "cifar10",
     "data.tfds_split": "test",
     "data.tfds_eval_split": "test",

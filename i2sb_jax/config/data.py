@@ -17,6 +17,7 @@ CROPS = ("resize", "window")
 SIDES = ("left", "right")
 SCALINGS = ("dtype", "fixed", "percentiles")
 
+_MAX_GRAIN = 128  # levels: half of the range
 _MAX_CHANNELS = 4096  # of a file: several times what spectrometers deliver
 
 
@@ -36,6 +37,8 @@ class DataConfig:
     flip: bool
     quarter_turns: bool
     shuffle_channels: bool
+    scales: tuple[float, ...]
+    grain: tuple[float, ...]
     max_unreadable: int
     target_path: str = path_field()
     eval_target_path: str = path_field()
@@ -56,13 +59,54 @@ class DataConfig:
         check_choice("data.scaling", self.scaling, SCALINGS)
         check_within("data.eval_fraction", self.eval_fraction, 0.0, 1.0)
         check_at_least("data.max_unreadable", self.max_unreadable, 0)
+        self._check_scales()
+        self._check_grain()
         self._check_path()
         if self.source == PAIRS:
             self._check_pairs()
         else:
             self._check_no_pairs()
 
+    @property
+    def has_grain(self) -> bool:
+        """Whether training windows get any."""
+        return self.grain[1] > 0
+
+    def _check_scales(self):
+        if not self.scales or not all(0 < scale <= 1 for scale in self.scales):
+            raise ValueError(
+                f"data.scales={self.scales} must be one factor or more in (0, 1], e.g. (1.0, 0.5)"
+            )
+        if set(self.scales) == {1.0}:
+            return
+        if self.source == PAIRS:
+            raise ValueError(
+                f"data.scales={self.scales} would reduce what is lost between the sides of pairs: "
+                "use (1.0,)"
+            )
+        if self.crop != "window":
+            raise ValueError(
+                f"data.scales={self.scales} is for data.crop='window': {self.crop!r} scales each "
+                "picture to image_size, use (1.0,)"
+            )
+
+    def _check_grain(self):
+        if len(self.grain) != 2 or not 0 <= self.grain[0] <= self.grain[1] <= _MAX_GRAIN:
+            raise ValueError(
+                f"data.grain={self.grain} must be two standard deviations in levels, the lower one "
+                f"first, in 0…{_MAX_GRAIN}"
+            )
+        if self.has_grain and self.source == PAIRS:
+            raise ValueError(f"data.grain={self.grain} is not for pairs: use (0.0, 0.0)")
+
     def _check_path(self):
+        if self.source in ("photos", "synthetic"):
+            for key in ("path", "eval_path"):
+                if value := getattr(self, key):
+                    raise ValueError(
+                        f"data.{key}={value!r}: data.source={self.source!r} brings its own "
+                        "pictures; use data.source='folder', or leave it ''"
+                    )
         in_folders = self.source in ("folder", "records", PAIRS)
         if in_folders and not self.path:
             raise ValueError(

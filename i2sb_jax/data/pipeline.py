@@ -1,10 +1,10 @@
 """Batches with tf.data, whose order is a pure function of (seed, step).
 
 Position p = step · batch_size + i of the stream belongs to epoch e = p // n of a source of n
-pictures and shows picture shuffle_{seed, e}(p mod n). Window, flip, turn and the seeds of the
-corruption are functions of (seed, p). So a stream that starts at any step equals the rest of one
-that started at 0, at no cost, and the processes of a run, each with its slice of every batch, never
-overlap and together see what one process would.
+pictures and shows picture shuffle_{seed, e}(p mod n). Scale, window, flip, turn, grain and the
+seeds of the corruption are functions of (seed, p). So a stream that starts at any step equals the
+rest of one that started at 0, at no cost, and the processes of a run, each with its slice of every
+batch, never overlap and together see what one process would.
 """
 
 import dataclasses
@@ -19,7 +19,8 @@ from i2sb_jax.config import DataConfig
 from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data import host_only  # noqa: F401
 from i2sb_jax.data.channels import PairedDegradation
-from i2sb_jax.data.preprocess import cut
+from i2sb_jax.data.grain import add_grain
+from i2sb_jax.data.preprocess import WHOLE, cut
 from i2sb_jax.data.reader import CACHE_BYTES, PictureReader
 from i2sb_jax.data.record import Source
 from i2sb_jax.data.windows import WindowCorruption, central_window, window_corruption
@@ -76,7 +77,7 @@ def train_batches(
         source: n pictures, or pairs.
         corruption: called with seeds [batch, 2] and without index; of pairs what tells their sides
             apart.
-        config: how to cut, and how many pictures may be unreadable.
+        config: how to reduce, cut and grain, and how many pictures may be unreadable.
         image_size: side of the squares.
         batch_size: of all processes together.
         seed: of the order and of every draw.
@@ -104,6 +105,7 @@ def train_batches(
         count=count,
         side=windows.side,
         channels=_channels(corruption),
+        scales=config.scales,
     )
     return _stream(
         _positions(start_step, local, batch_size, process_index),
@@ -111,6 +113,7 @@ def train_batches(
         corrupt=_corrupting(corruption, lambda seeds, clean, _: windows(seeds, clean)),
         batch=lambda dataset: dataset.batch(local, drop_remainder=True),
         seed=seed,
+        grain=config.grain if config.has_grain else None,
     )
 
 
@@ -240,6 +243,7 @@ class _Load:
         count: pictures in the source.
         side: of the square, margin included.
         channels: of a pair's float32; None of a uint8 RGB picture.
+        scales: those that are drawn from.
         failures: errors so far. An error raised in TensorFlow's thread would be logged with a
             traceback, and reach the caller as text: so it is kept here, and told by a flag.
     """
@@ -250,6 +254,7 @@ class _Load:
     count: int
     side: int
     channels: int | None
+    scales: Sequence[float] = (WHOLE,)
     failures: list[Exception] = dataclasses.field(default_factory=list)
 
     @property
@@ -260,13 +265,14 @@ class _Load:
     def dtype(self) -> type:
         return np.uint8 if self.channels is None else np.float32
 
-    def __call__(self, position, index, draws):
+    def __call__(self, position, index, draws, scale_draw):
         square = np.zeros(self.shape, self.dtype)
         label, name = -1, ""
         if not self.failures:
             try:
                 candidates = self._candidates(int(position), int(index))
-                if (found := self.reader.read(candidates)) is not None:
+                scale = self.scales[int(float(scale_draw) * len(self.scales))]
+                if (found := self.reader.read(candidates, scale=scale)) is not None:
                     image, label, name = found
                     square = self.window(image, draws)
             except Exception as error:
@@ -290,6 +296,7 @@ def _stream(
     corrupt: Callable,
     batch: Callable[[tf.data.Dataset], tf.data.Dataset],
     seed: int,
+    grain: tuple[float, float] | None = None,
 ) -> BatchStream:
     """Positions (int64) -> squares -> batches -> X_0 and X_1."""
 
@@ -300,14 +307,19 @@ def _stream(
             [2, 2], key, minval=None, maxval=None, dtype=tf.int32, alg=_PHILOX
         )
         draws = tf.random.stateless_uniform([5], seeds[0], alg=_PHILOX)
+        later = tf.random.experimental.stateless_fold_in(seeds[0], 1, alg=_PHILOX)
+        more = tf.random.stateless_uniform([2], later, alg=_PHILOX)  # of the scale, of the grain
         loaded = tf.numpy_function(
             load,
-            [position, load.order(position), draws],
+            [position, load.order(position), draws, more[0]],
             [load.dtype, tf.int32, tf.string, tf.bool],
         )
         loaded[0].set_shape(load.shape)
         for scalar in loaded[1:]:
             scalar.set_shape([])
+        if grain is not None:
+            later = tf.random.experimental.stateless_fold_in(later, 1, alg=_PHILOX)
+            loaded[0] = add_grain(later, loaded[0], more[1], grain)
         return *loaded, seeds[1], position
 
     @tf.autograph.experimental.do_not_convert
@@ -355,6 +367,7 @@ def _reader(
         max_unreadable=config.max_unreadable,
         warn=warn,
         channels=_channels(corruption),
+        scales=config.scales,
         cache_bytes=cache_bytes,
         leave_out=leave_out,
     )

@@ -5,8 +5,10 @@ for every visit of a picture, `cut` slices and turns it as this visit's draws sa
 """
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from i2sb_jax.data.windows import window_at
 from i2sb_jax.image_io import (
@@ -17,6 +19,7 @@ from i2sb_jax.image_io import (
     resize_short_side,
 )
 
+WHOLE = 1.0  # the scale of a picture that is not reduced
 _CHANNEL_ORDERS = tuple(list(order) for order in itertools.permutations(range(3)))
 
 
@@ -51,6 +54,39 @@ def prepare(
     if min(pixels.shape[:2]) < image_size:
         return resize_short_side(pixels, image_size)
     return pixels
+
+
+def reduced_shape(shape: Sequence[int], scale: float) -> tuple[int, int]:
+    """(height, width) of a picture of this shape, reduced."""
+    return round(shape[0] * scale), round(shape[1] * scale)
+
+
+def fitting_scale(
+    scale: float, scales: Sequence[float], shape: Sequence[int], *, image_size: int
+) -> float:
+    """`scale`, or the nearest larger one of `scales` that leaves a window; the whole if none does.
+
+    Args:
+        scale: one of `scales`.
+        scales: factors in (0, 1].
+        shape: of the picture, [h, w, …].
+        image_size: side of the window.
+    """
+    larger = sorted(other for other in scales if other >= scale)
+    fits = (one for one in larger if min(reduced_shape(shape, one)) >= image_size)
+    return next(fits, WHOLE)
+
+
+def reduce(image: np.ndarray, scale: float) -> np.ndarray:
+    """A picture of fewer pixels, antialiased (Lanczos, as Pillow has it), and so a sharper one.
+
+    Args:
+        image: uint8 [h, w, 3].
+        scale: factor of both sides, in (0, 1].
+    """
+    height, width = reduced_shape(image.shape, scale)
+    small = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(small)
 
 
 def cut(

@@ -2,16 +2,19 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from i2sb_jax.data.preprocess import prepare
+from i2sb_jax.data.preprocess import WHOLE, fitting_scale, prepare, reduce
 from i2sb_jax.data.record import MissingPicture, Source
 from i2sb_jax.image_io import UnreadableImage
 
 # Squares of a large data set are rarely met twice; a small one fits whole.
 CACHE_BYTES = 512 * 2**20
+
+_Found: TypeAlias = tuple[np.ndarray, int, str]  # a picture, its label, its name
 
 
 class TooManyUnreadable(ValueError):
@@ -37,6 +40,7 @@ class PictureReader:
         max_unreadable: int,
         warn: Callable[[str], None],
         channels: int | None = None,
+        scales: Sequence[float] = (WHOLE,),
         cache_bytes: int = CACHE_BYTES,
         leave_out: bool = False,
     ):
@@ -49,6 +53,7 @@ class PictureReader:
             max_unreadable: so many may be broken.
             warn: told of each broken picture once, from whichever thread met it.
             channels: of both sides of a pair; None for pictures.
+            scales: those that pictures may be asked for in.
             cache_bytes: how much may be remembered.
             leave_out: nothing takes the place of a broken picture.
         """
@@ -57,35 +62,52 @@ class PictureReader:
         self._prepare = functools.partial(
             prepare, image_size=image_size, crop=crop, channels=channels
         )
+        self._image_size, self._scales = image_size, scales
         self._max_unreadable = max_unreadable
         self._leave_out = leave_out
         self._warn = warn
         self._lock = threading.Lock()
         self._broken: set[int] = set()
-        self._cache: dict[int, tuple[np.ndarray, int, str]] = {}
+        self._cache: dict[tuple[int, float], _Found] = {}
         self._cache_left = cache_bytes
 
-    def read(self, indices: Iterable[int]) -> tuple[np.ndarray, int, str] | None:
+    def read(self, indices: Iterable[int], *, scale: float = WHOLE) -> _Found | None:
         """The first readable picture of `indices`; with `leave_out` the first of all, or None.
 
         Args:
             indices: numbers in the source, in order of preference.
+            scale: the picture is reduced by it, or by the nearest larger one of the reader's scales
+                that leaves a square.
 
         Returns:
-            The picture as `prepare` leaves it, its label, its name.
+            The picture as `prepare` leaves it, reduced, its label, its name.
 
         Raises:
             TooManyUnreadable: the limit is exceeded, or no picture of `indices` is readable.
         """
         for index in indices:
-            found = self._read_one(index)
+            found = self._read_one(index, scale)
             if found is not None or self._leave_out:
                 return found
         raise TooManyUnreadable(f"none of the {len(self._source)} pictures is readable")
 
-    def _read_one(self, index: int) -> tuple[np.ndarray, int, str] | None:
-        found = self._cache.get(index)
-        if found is not None:
+    def _read_one(self, index: int, asked: float) -> _Found | None:
+        if (found := self._cache.get((index, asked))) is not None:
+            return found
+        if (whole := self._whole(index)) is None:
+            return None
+        if WHOLE in self._scales:
+            self._remember(index, WHOLE, whole)
+        image, label, name = whole
+        scale = fitting_scale(asked, self._scales, image.shape, image_size=self._image_size)
+        found = whole if scale == WHOLE else self._cache.get((index, scale))
+        found = found or (reduce(image, scale), label, name)
+        for key in (scale, asked):
+            self._remember(index, key, found)
+        return found
+
+    def _whole(self, index: int) -> _Found | None:
+        if (found := self._cache.get((index, WHOLE))) is not None:
             return found
         if index in self._broken:
             return None
@@ -94,15 +116,18 @@ class PictureReader:
         except MissingPicture as error:
             return self._report(index, error.name, error)
         try:
-            image = self._prepare(record.image)
+            return self._prepare(record.image), record.label, record.name
         except UnreadableImage as error:
             return self._report(index, record.name, error)
-        found = (image, record.label, record.name)
+
+    def _remember(self, index: int, scale: float, found: _Found) -> None:
+        """Keeps a picture while there is room; the same one in place of two scales costs once."""
         with self._lock:
-            if index not in self._cache and image.nbytes <= self._cache_left:
-                self._cache[index] = found
-                self._cache_left -= image.nbytes
-        return found
+            mine = [self._cache.get((index, other)) for other in (WHOLE, *self._scales)]
+            size = 0 if any(one is found for one in mine) else found[0].nbytes
+            if (index, scale) not in self._cache and size <= self._cache_left:
+                self._cache[index, scale] = found
+                self._cache_left -= size
 
     def _report(self, index: int, name: str, error: Exception) -> None:
         with self._lock:

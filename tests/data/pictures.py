@@ -24,6 +24,8 @@ def data_config(**changes):
         "flip": True,
         "quarter_turns": False,
         "shuffle_channels": False,
+        "scales": (1.0,),
+        "grain": (0.0, 0.0),
         "max_unreadable": 0,
         "target_path": "",
         "eval_target_path": "",
