@@ -3,8 +3,9 @@
     python -m experiments.classical [blur noise jpeg reduction]
 
 Each repair is tuned at each level on ten training photographs (problems.py) for the mean gain in
-PSNR (tuning.py): linear filters on the whole pictures, the others on the middle of 128². Then it is
-measured in 8 bits on the whole pictures. Rows of the table come as they are found.
+PSNR (tuning.py): linear filters on the whole pictures, the others on the middle of 96². Then it is
+measured in 8 bits on the whole pictures, of noise and JPEG on the middle of 256². Rows of the table
+come as they are found.
 """
 
 import argparse
@@ -24,7 +25,8 @@ from i2sb_jax.corruptions import classical
 from i2sb_jax.corruptions.photographic import enlarge_smoothly
 
 WIDTHS, NOISES, QUALITIES, FACTORS = (1, 1.5, 2), (5, 10, 15, 25), (10, 20, 30, 50, 75, 90), (2, 4)
-_MIDDLE = 128  # pixels of a side
+_MIDDLE, _LARGE_MIDDLE = 96, 256  # pixels of a side
+_BETWEEN = 1.2  # a width for all of them
 _NOTHING: Mapping[str, float] = {}
 _ssim = jax.jit(metrics.ssim)
 
@@ -59,12 +61,14 @@ class Task(NamedTuple):
         degrade: pictures -> problems.
         candidates: to be tuned.
         enlarged: by what factor what is seen is enlarged, bicubic.
+        side: of the middles that are measured, pixels; None: whole pictures.
     """
 
     name: str
     degrade: Callable[[list[np.ndarray]], list[Problem]]
     candidates: Sequence[Candidate]
     enlarged: int = 1
+    side: int | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,10 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if unknown := set(given.tasks) - set(TASKS):
         parser.error(f"no such task: {', '.join(sorted(unknown))}")
-    whole, middles = (list(problems.photographs(side).values()) for side in (None, _MIDDLE))
+    middles = list(problems.photographs(_MIDDLE).values())
     print("| task | repair | dB | SSIM | gain | SSIM | worst | settings |\n" + "|---" * 8 + "|")
     for task in itertools.chain.from_iterable(TASKS[name]() for name in given.tasks or TASKS):
-        pairs = [_prepared(case, task.enlarged) for case in task.degrade(whole)]
+        pictures = list(problems.photographs(task.side).values())
+        pairs = [_prepared(case, task.enlarged) for case in task.degrade(pictures)]
         rings = [rings_of(pair) for pair in pairs]
         windows = [_prepared(case, task.enlarged) for case in task.degrade(middles)]
         before = scores(pairs, lambda picture: picture)
@@ -159,8 +164,24 @@ def _sharpeners(width: float) -> list[Candidate]:
     ]
 
 
-def _deconvolutions(width: float) -> list[Candidate]:
-    return _sharpeners(width) + [
+def _deconvolutions(width: float, noise: float) -> list[Candidate]:
+    grain = max(noise, 0.3)  # rounding's
+    start = {"threshold": 2.8 * grain, "chroma_threshold": 2.6 * grain}
+    if width == _BETWEEN:
+        start |= {"sigma": width, "ratio": 0.08, "power": 1.4, "chroma_ratio": 11.0}
+        fixed = {"chroma_power": 3.0}
+    else:
+        start |= {"ratio": 0.08 * grain**2, "chroma_ratio": 10 * grain**2}
+        fixed = {"sigma": width, "power": 3.2, "chroma_power": 3.0}
+    both = Candidate(
+        "Wiener and thresholding",
+        classical.wiener_thresholding,
+        start,
+        fixed=fixed,
+        evaluations=60,
+        quick={"step": 4},
+    )
+    return [*_sharpeners(width), both] + [
         Candidate(
             "Richardson-Lucy",
             classical.richardson_lucy,
@@ -181,13 +202,13 @@ def _blur() -> Iterable[Task]:
                 for width in WIDTHS
                 for problem in problems.blurred(pictures, width=width, noise=noise)
             ],
-            _deconvolutions(1.25),
+            _deconvolutions(_BETWEEN, noise),
         )
         for width in WIDTHS:
             yield Task(
                 f"blur {width}, noise {noise}",
                 functools.partial(problems.blurred, width=width, noise=noise),
-                _deconvolutions(width),
+                _deconvolutions(width, noise),
             )
 
 
@@ -219,6 +240,7 @@ def _noise() -> Iterable[Task]:
             f"noise {noise}",
             functools.partial(problems.noisy, noise=noise),
             _smoothers(noise, noise={"noise": 0.7 * noise}),
+            side=_LARGE_MIDDLE,
         )
 
 
@@ -229,6 +251,7 @@ def _jpeg() -> Iterable[Task]:
             f"JPEG {quality}",
             functools.partial(problems.compressed, quality=quality),
             _smoothers(4.5 * coarseness),
+            side=_LARGE_MIDDLE,
         )
     yield Task(
         f"JPEG {', '.join(map(str, QUALITIES))}",
@@ -238,6 +261,7 @@ def _jpeg() -> Iterable[Task]:
             for problem in problems.compressed(pictures, quality=quality)
         ],
         _smoothers(3)[2:],
+        side=_LARGE_MIDDLE,
     )
 
 
@@ -248,6 +272,7 @@ def _reduction() -> Iterable[Task]:
             functools.partial(_reduced, factor=factor),
             _sharpeners(0.3 * factor),
             enlarged=factor,
+            side=_LARGE_MIDDLE,
         )
 
 

@@ -13,7 +13,7 @@ not keep that. Widths are in pixels, noise in 8-bit levels.
     noise,      means     x̂_i = Σ_j w_ij y_j / Σ_j w_ij,  w_ij = exp(-max(d_ij - 2 s², 0)/h²)  (4)
     JPEG                  d_ij: mean square between the patches around i and j
                 TV        x̂ = argmin ½ |x - y|² + weight · Σ |∇x|                              (5)
-                cosines   x̂ = mean over shifted grids of blocks of C⁻¹ [ C y · 1(|C y| > t) ]  (6)
+                cosines   x̂ = Σ w C⁻¹ [ C y · 1(|C y| > t) ] / Σ w, over shifted blocks       (6)
 
 C is the cosine transform, for which a Gaussian with mirrored borders is diagonal, and f the
 frequency in cycles a pixel. `classical_settings.py` has the settings that `experiments/classical`
@@ -29,6 +29,7 @@ from i2sb_jax.corruptions.corruption import Corruption
 
 _DARKEST = 0.1  # below this share of the light, dividing by it would only amplify noise
 _LEVEL = 1 / 127.5  # an 8-bit level, in [-1, 1]
+_BLOCK = 8  # pixels
 _TO_LUMA = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 
 
@@ -51,17 +52,8 @@ def wiener(
         chroma_ratio: of (1), for both chromas.
         chroma_power: of (1), for both chromas.
     """
-    layers = layers_of(picture)
-    height, width = layers[0].shape
-    frequency = np.hypot(np.arange(height)[:, None] / (2 * height), np.arange(width) / (2 * width))
     priors = ((ratio, power), (chroma_ratio, chroma_power))
-    gains = [wiener_gain(frequency, sigma=sigma, ratio=a, power=b) for a, b in priors]
-    return _picture(
-        [
-            scipy.fft.idctn(gains[min(i, 1)] * scipy.fft.dctn(layer, norm="ortho"), norm="ortho")
-            for i, layer in enumerate(layers)
-        ]
-    )
+    return _picture(_deblurred(layers_of(picture), sigma, priors))
 
 
 def wiener_gain(frequency: np.ndarray, *, sigma: float, ratio: float, power: float) -> np.ndarray:
@@ -69,6 +61,21 @@ def wiener_gain(frequency: np.ndarray, *, sigma: float, ratio: float, power: flo
     blur = np.exp(-2 * (np.pi * sigma * frequency) ** 2)
     noise = np.where(frequency > 0, ratio * frequency**power, 0.0)
     return blur / (blur**2 + noise)
+
+
+def _deblurred(layers: list[np.ndarray], sigma: float, priors) -> list[np.ndarray]:
+    """(1) of each layer; priors: (ratio, power) of luma and of chromas."""
+    frequency = _frequencies(*layers[0].shape)
+    gains = [wiener_gain(frequency, sigma=sigma, ratio=a, power=b) for a, b in priors]
+    return [
+        scipy.fft.idctn(gains[min(i, 1)] * scipy.fft.dctn(layer, norm="ortho"), norm="ortho")
+        for i, layer in enumerate(layers)
+    ]
+
+
+def _frequencies(height: int, width: int) -> np.ndarray:
+    """Of a picture's cosines, cycles a pixel: [height, width]."""
+    return np.hypot(np.arange(height)[:, None] / (2 * height), np.arange(width) / (2 * width))
 
 
 def unsharp_mask(
@@ -173,7 +180,7 @@ def dct_thresholding(
     *,
     threshold: float,
     chroma_threshold: float,
-    block: int = 8,
+    block: int = _BLOCK,
     step: int = 1,
 ) -> np.ndarray:
     """Drops small coefficients of overlapping blocks, by (6).
@@ -188,13 +195,62 @@ def dct_thresholding(
         block: side of a block, pixels.
         step: pixels between shifts of the grid; divides `block`.
     """
-    layers = np.stack(layers_of(picture)).astype(np.float32)
+    thresholds = [np.full((block, block), t) for t in (threshold, chroma_threshold)]
+    return _picture(_thresholded(layers_of(picture), thresholds, step=step))
+
+
+def wiener_thresholding(
+    picture: np.ndarray,
+    *,
+    sigma: float,
+    ratio: float,
+    power: float,
+    chroma_ratio: float,
+    chroma_power: float,
+    threshold: float,
+    chroma_threshold: float,
+    step: int = 2,
+) -> np.ndarray:
+    """Undoes a Gaussian blur by (1), then drops by (6) what may be the noise that (1) made larger.
+
+    In the manner of Neelamani, Choi and Baraniuk, IEEE TSP 52 (2004), with cosines in place of
+    wavelets. The threshold of a coefficient is t times the factor of (1) at its frequency, so (1)
+    may be regularised less than alone.
+
+    Args:
+        picture: float32 [h, w, 1 or 3] in [-1, 1].
+        sigma: width of the blur, pixels.
+        ratio: of (1), for the luma.
+        power: of (1), for the luma.
+        chroma_ratio: of (1), for both chromas.
+        chroma_power: of (1), for both chromas.
+        threshold: t for the luma, levels; about three deviations of the picture's noise.
+        chroma_threshold: t for the chromas.
+        step: pixels between shifts of the grid of 8×8 blocks; divides 8.
+    """
+    priors = ((ratio, power), (chroma_ratio, chroma_power))
+    layers = _deblurred(layers_of(picture), sigma, priors)
+    frequency = _frequencies(_BLOCK, _BLOCK)
+    thresholds = [
+        t * wiener_gain(frequency, sigma=sigma, ratio=a, power=b)
+        for t, (a, b) in zip((threshold, chroma_threshold), priors, strict=True)
+    ]
+    return _picture(_thresholded(layers, thresholds, step=step))
+
+
+def _thresholded(layers: list[np.ndarray], thresholds: list[np.ndarray], *, step: int):
+    """(6) of luma and chromas; thresholds [block, block] of both, levels. [c, h, w]."""
+    layers = np.stack(layers).astype(np.float32)
     count, height, width = layers.shape
+    block = len(thresholds[0])
     rows, columns = (-(-side // block) + 1 for side in (height, width))  # whole blocks at any shift
-    far = [(n + 1) * block - side - block for n, side in ((rows, height), (columns, width))]
-    padded = np.pad(layers, ((0, 0), (block, far[0]), (block, far[1])), "symmetric")
+    padded = np.pad(
+        layers,
+        ((0, 0), (block, rows * block - height), (block, columns * block - width)),
+        "symmetric",
+    )
     total, weights = np.zeros_like(padded), np.zeros_like(padded)
-    least = np.array([threshold, chroma_threshold, chroma_threshold][:count], np.float32) * _LEVEL
+    least = np.stack([thresholds[min(i, 1)] for i in range(count)]).astype(np.float32) * _LEVEL
     for down, right in np.ndindex(block // step, block // step):
         place = (
             slice(None),
@@ -203,14 +259,14 @@ def dct_thresholding(
         )
         blocks = padded[place].reshape(count, rows, block, columns, block)
         waves = scipy.fft.dctn(blocks, axes=(2, 4), norm="ortho")
-        kept = np.abs(waves) > least.reshape(-1, 1, 1, 1, 1).astype(np.float32)
+        kept = np.abs(waves) > least[:, None, :, None].astype(np.float32)
         kept[:, :, 0, :, 0] = True
         weight = 1 / kept.sum(axis=(2, 4), keepdims=True).astype(np.float32)
         smooth = scipy.fft.idctn(waves * kept, axes=(2, 4), norm="ortho") * weight
         total[place] += smooth.reshape(count, rows * block, -1)
         weights[place] += np.broadcast_to(weight, blocks.shape).reshape(count, rows * block, -1)
     inside = (slice(None), slice(block, block + height), slice(block, block + width))
-    return _picture(total[inside] / weights[inside])
+    return total[inside] / weights[inside]
 
 
 def brightness_matching(corruption: Corruption, degraded: np.ndarray) -> np.ndarray:

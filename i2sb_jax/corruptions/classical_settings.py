@@ -32,17 +32,39 @@ class _Wiener(NamedTuple):
     chroma_power: float
 
 
-# One setting for Gaussian blurs of widths 1, 1.5 and 2 with noise of 2 levels, then each told.
-_BLUR = _Wiener(1.24, 0.487, 1.49, 116, 3.0)
-_BLUR_TOLD = {
+class _Deblur(NamedTuple):
+    sigma: float
+    ratio: float
+    power: float
+    chroma_ratio: float
+    chroma_power: float
+    threshold: float
+    chroma_threshold: float
+
+
+# One setting for Gaussian blurs of widths 1, 1.5 and 2 with noise of 2 levels, then each told,
+# then each told that there is no noise but that of rounding.
+_WIENER = _Wiener(1.19, 0.293, 1.41, 97.8, 3.02)
+_WIENER_TOLD = {
     1.0: _Wiener(0.997, 4.34, 3.65, 26.3, 2.62),
     1.5: _Wiener(1.5, 3.76, 3.23, 66.9, 2.82),
     2.0: _Wiener(2.0, 8.46, 3.64, 157, 3.12),
 }
-_NOISELESS_TOLD = {
+_WIENER_NOISELESS = {
     1.0: _Wiener(1.0, 0.0518, 2.97, 0.784, 3.12),
     1.5: _Wiener(1.5, 0.101, 3.24, 0.599, 2.3),
     2.0: _Wiener(2.0, 0.0635, 2.71, 0.679, 2.13),
+}
+_DEBLUR = _Deblur(1.11, 0.0551, 1.4, 10.7, 3.0, 5.91, 5.55)
+_DEBLUR_TOLD = {
+    1.0: _Deblur(1.0, 0.297, 3.2, 65.7, 3.0, 5.71, 4.79),
+    1.5: _Deblur(1.5, 0.297, 3.2, 65.7, 3.0, 5.71, 4.79),
+    2.0: _Deblur(2.0, 0.297, 3.2, 65.7, 3.0, 5.71, 4.79),
+}
+_DEBLUR_NOISELESS = {
+    1.0: _Deblur(1.0, 0.045, 3.2, 0.45, 3.0, 0.75, 1.05),
+    1.5: _Deblur(1.5, 0.045, 3.2, 0.45, 3.0, 0.75, 1.05),
+    2.0: _Deblur(2.0, 0.045, 3.2, 0.45, 3.0, 0.75, 1.05),
 }
 # Thresholds of luma and chroma over the noise's standard deviation, by that deviation in levels.
 _NOISE_TOLD = {5: (2.6, 3.0), 10: (2.6, 3.0), 15: (2.6, 3.0), 25: (2.6, 3.0)}
@@ -87,7 +109,10 @@ def best_repair(
     only = low if low == high else None
     match kind:
         case "blur-photo":
-            return Repair("Wiener filter", _wiener(_blur(only if sigma is None else sigma, noise)))
+            told = only if sigma is None else sigma
+            settings = _for_blur(told, noise, _DEBLUR, _DEBLUR_TOLD, _DEBLUR_NOISELESS)
+            repair = functools.partial(classical.wiener_thresholding, **settings._asdict())
+            return Repair("Wiener filter and thresholding", repair)
         case "noise" | "noise-float":
             told = only if noise is None else noise
             return Repair("cosine thresholding", functools.partial(_denoise, noise=told))
@@ -101,11 +126,22 @@ def best_repair(
     return None
 
 
-def _blur(sigma: float | None, noise: float | None) -> _Wiener:
+def wiener_filter(*, sigma: float | None = None, noise: float | None = None) -> Repair:
+    """The Wiener filter alone, for blurs: the best linear one, and the one in textbooks.
+
+    Args:
+        sigma: the width of the blur, pixels, where it is told; else one setting for all.
+        noise: 0 if it is told that there is none.
+    """
+    settings = _for_blur(sigma, noise, _WIENER, _WIENER_TOLD, _WIENER_NOISELESS)
+    return Repair("Wiener filter", _wiener(settings))
+
+
+def _for_blur(sigma, noise, untold, told, noiseless):
     if sigma is None:
-        return _BLUR
-    told = _NOISELESS_TOLD if noise == 0 else _BLUR_TOLD
-    return _Wiener(*_between(told, sigma))._replace(sigma=sigma)
+        return untold
+    between = _between(noiseless if noise == 0 else told, sigma)
+    return type(untold)(*between)._replace(sigma=sigma)
 
 
 def _jpeg(quality: float | None) -> tuple[float, float]:

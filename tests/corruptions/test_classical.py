@@ -29,9 +29,9 @@ def noise(levels, shape=CLEAN.shape):
 @functools.cache
 def degraded(kind):
     match kind:
-        case "blur":
+        case "blur" | "grainy blur":
             soft = gaussian_filter(CLEAN.astype(np.float64), (1.5, 1.5, 0), mode="reflect")
-            return rounded(soft + noise(0.5))
+            return rounded(soft + noise(0.5 if kind == "blur" else 4))
         case "noise":
             return rounded(CLEAN + noise(20))
         case "jpeg":
@@ -55,6 +55,11 @@ CASES = {  # repair, what for, good settings, at least dB, settings that do harm
         {"sigma": 1.5, "amount": 1.0, "chroma_amount": 0.5}, 0.5, {"amount": 12.0},
     ),
     "wiener": (classical.wiener, "blur", WIENER, 1.0, {"sigma": 4.0}),
+    "wiener and thresholds": (
+        classical.wiener_thresholding, "blur",
+        WIENER | {"ratio": 0.2, "threshold": 1.5, "chroma_threshold": 2.0}, 1.5,
+        {"threshold": 1e3, "chroma_threshold": 1e3},
+    ),
     "flat wiener": (
         classical.wiener, "blur", WIENER | {"power": 0.0, "ratio": 0.01}, 0.5, {"ratio": 1e-7},
     ),
@@ -169,3 +174,14 @@ def test_settings_lie_between_those_of_the_tuned_levels():
     seen = degraded("blur")
     nearer = [best_repair("blur-photo", sigma=s, noise=2).repair(seen) for s in (1.0, 1.25, 1.5)]
     assert np.std(nearer[0]) < np.std(nearer[1]) < np.std(nearer[2])
+
+
+def test_thresholds_gain_on_the_filter_that_they_follow():
+    ratios = 10.0 ** np.arange(-1, 3)
+    alone = [
+        gain(functools.partial(classical.wiener, **WIENER | {"ratio": r}), "grainy blur")
+        for r in ratios
+    ]
+    both = {"ratio": 1.0, "threshold": 8.0, "chroma_threshold": 8.0}
+    repair = functools.partial(classical.wiener_thresholding, **WIENER | both)
+    assert gain(repair, "grainy blur") > max(alone) + 0.1

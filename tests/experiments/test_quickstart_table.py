@@ -34,8 +34,8 @@ def test_rows_are_what_the_files_hold(folders):
         assert row.restored.psnr - row.file.psnr == pytest.approx(6.02, abs=0.3)
         assert row.restored.ssim > row.file.ssim
         assert row.noiseless.psnr > row.file.psnr
-        assert row.noiseless_told.psnr > row.noiseless.psnr + 1
-        assert row.classical != row.told
+        assert min(score.psnr for score in row.noiseless_told) > row.noiseless.psnr + 1
+        assert len({row.wiener, row.best, *row.told, row.file}) == 5
 
 
 def test_the_table_is_short_and_has_the_means(folders, capsys):
@@ -47,7 +47,7 @@ def test_the_table_is_short_and_has_the_means(folders, capsys):
     (line,) = [line for line in lines if line.startswith("| width 1 ")]
     assert line.split(" | ")[3] == f"{np.mean(gains):+.2f}"
     assert sum(line.startswith("| dog_") for line in lines) == 2
-    assert lines[-1].startswith("Restored gains least on ")
+    assert lines[-1].startswith("The restored picture that gained least is ")
 
 
 @pytest.mark.parametrize(
