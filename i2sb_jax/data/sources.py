@@ -134,8 +134,13 @@ def open_source(
         process_index: of this process.
 
     Raises:
-        ValueError: something is missing or empty; one line that names it.
+        ValueError: something is missing, empty or of no use; one line that names it.
     """
+    if path and kind in ("photos", "synthetic"):
+        raise ValueError(
+            f"path={path!r}: source={kind!r} brings its own pictures; use source='folder', or "
+            "leave it ''"
+        )
     match kind:
         case "photos":
             return photos_source(split=split)

@@ -156,6 +156,7 @@ def test_prepare_from_the_other_sources(tmp_path, run_prepare):
         (("--path", "{}/p", "--output", "{}/out", "--shards", "-1"), "shards=-1"),
         (("--source", "tfds", "--output", "{}/out"), "tfds_name=''"),
         (("--source", "photos", "--split", "x", "--output", "{}/out"), "split='x'"),
+        (("--source", "photos", "--path", "x", "--output", "{}/out"), "path='x': source='photos'"),
         (("--source", "records", "--path", "{}/p", "--output", "{}/out"), "i2sb-prepare --source"),
     ],
 )
