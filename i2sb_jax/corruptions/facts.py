@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 
-from i2sb_jax.corruptions.names import MIXTURE_NAMES, CorruptionName, parse_name
+from i2sb_jax.corruptions.names import MIXTURE_NAMES, parse_name
 
 JPEG_UNIT = 16  # side of what a 4:2:0 JPEG codes together
 REAL_MARGIN = 48
@@ -57,69 +57,12 @@ def psf_radius(width: float) -> int:
     return math.ceil(4.1 * width)
 
 
-@functools.lru_cache(maxsize=256)
-def corruption_facts(name: str) -> CorruptionFacts:
-    """Returns the facts of a corruption.
-
-    Args:
-      name: as `make_corruption` takes it.
-
-    Raises:
-      ValueError: there is no such corruption; one line.
-    """
-    parsed = parse_name(name)
-    kind, high = parsed.kind, parsed.high
-    if kind in ("sr2x-photo", "sr4x-photo"):
-        return _reduction(int(kind[2]))
-    match kind:
-        case "jpeg" | "jpeg-file":
-            return _jpeg(parsed)
-        case "sr4x-pool" | "sr4x-bicubic":
-            return CorruptionFacts(
-                unit=4, enlargement=4, enlarged_by="blocks", natural_input="a small picture"
-            )
-        case "blur-uni" | "blur-gauss" | "blur-uni-exact" | "blur-gauss-exact":
-            return CorruptionFacts(keeps_light=False, natural_input="a blurred picture")
-        case "inpaint-center" | "inpaint-freeform1020" | "inpaint-freeform2030":
-            return CorruptionFacts(
-                has_mask=True, is_random=True, natural_input="a picture with holes"
-            )
-        case "colorize":
-            return CorruptionFacts(has_cond=True, is_random=True, natural_input="any picture")
-        case "mixture":
-            members = [parse_name(member) for member in MIXTURE_NAMES]
-            qualities = [int(member.low) for member in members if member.kind == "jpeg"]
-            return CorruptionFacts(
-                is_random=True,
-                unit=16,
-                quality_range=(min(qualities), max(qualities)),
-                natural_input="an input of one of its members",
-            )
-        case "blur-photo":
-            return _photographic(margin=psf_radius(high), natural_input="a blurred picture")
-        case "noise":
-            return _photographic(natural_input="a noisy picture")
-        case "noise-float":
-            # six standard deviations beyond white
-            bound = max(4.0, 1 + 6 * high / 127.5)
-            return _photographic(bound=bound, natural_input="a noisy picture of floats")
-        case "real":
-            return _photographic(margin=REAL_MARGIN, grid=JPEG_UNIT, natural_input="any picture")
-    raise AssertionError(f"{kind} has a name and no facts")
-
-
+_published = CorruptionFacts
 _photographic = functools.partial(CorruptionFacts, is_random=True, is_photographic=True)
 
-
-def _jpeg(name: CorruptionName) -> CorruptionFacts:
-    quality_range = (int(name.low), int(name.high))
-    if name.kind == "jpeg":
-        return CorruptionFacts(
-            unit=JPEG_UNIT, quality_range=quality_range, natural_input="a JPEG file"
-        )
-    return _photographic(
-        margin=JPEG_UNIT, grid=JPEG_UNIT, quality_range=quality_range, natural_input="a JPEG file"
-    )
+_BLOCKS = _published(unit=4, enlargement=4, enlarged_by="blocks", natural_input="a small picture")
+_DARKENED = _published(keeps_light=False, natural_input="a blurred picture")
+_HOLES = _published(has_mask=True, is_random=True, natural_input="a picture with holes")
 
 
 def _reduction(factor: int) -> CorruptionFacts:
@@ -133,3 +76,69 @@ def _reduction(factor: int) -> CorruptionFacts:
         enlarged_by="smooth",
         natural_input="a small picture",
     )
+
+
+def _mixture() -> CorruptionFacts:
+    members = [parse_name(member) for member in MIXTURE_NAMES]
+    qualities = [int(member.low) for member in members if member.kind == "jpeg"]
+    return _published(
+        is_random=True,
+        unit=JPEG_UNIT,
+        quality_range=(min(qualities), max(qualities)),
+        natural_input="an input of one of its members",
+    )
+
+
+# by name, of those that have no numbers in it
+PLAIN = {
+    "sr4x-pool": _BLOCKS,
+    "sr4x-bicubic": _BLOCKS,
+    "blur-uni": _DARKENED,
+    "blur-gauss": _DARKENED,
+    "blur-uni-exact": _DARKENED,
+    "blur-gauss-exact": _DARKENED,
+    "colorize": _published(has_cond=True, is_random=True, natural_input="any picture"),
+    "inpaint-center": _HOLES,
+    "inpaint-freeform1020": _HOLES,
+    "inpaint-freeform2030": _HOLES,
+    "mixture": _mixture(),
+    "sr2x-photo": _reduction(2),
+    "sr4x-photo": _reduction(4),
+    "real": _photographic(margin=REAL_MARGIN, grid=JPEG_UNIT, natural_input="any picture"),
+}
+
+
+def _of_range(kind: str, low: float, high: float) -> CorruptionFacts:
+    qualities = (int(low), int(high))
+    match kind:
+        case "jpeg":
+            return _published(unit=JPEG_UNIT, quality_range=qualities, natural_input="a JPEG file")
+        case "jpeg-file":
+            return _photographic(
+                margin=JPEG_UNIT,
+                grid=JPEG_UNIT,
+                quality_range=qualities,
+                natural_input="a JPEG file",
+            )
+        case "blur-photo":
+            return _photographic(margin=psf_radius(high), natural_input="a blurred picture")
+        case "noise":
+            return _photographic(natural_input="a noisy picture")
+        case "noise-float":
+            bound = max(4.0, 1 + 6 * high / 127.5)  # six standard deviations beyond white
+            return _photographic(bound=bound, natural_input="a noisy picture of floats")
+    raise AssertionError(f"{kind} has a name and no facts")
+
+
+@functools.lru_cache(maxsize=256)
+def corruption_facts(name: str) -> CorruptionFacts:
+    """Returns the facts of a corruption.
+
+    Args:
+      name: as `make_corruption` takes it.
+
+    Raises:
+      ValueError: there is no such corruption; one line.
+    """
+    parsed = parse_name(name)
+    return PLAIN[name] if name in PLAIN else _of_range(*parsed)

@@ -16,7 +16,7 @@ MIXTURE_NAMES = (
     "inpaint-freeform2030",
 )
 
-_PLAIN = (
+PLAIN = (
     "sr4x-pool",
     "sr4x-bicubic",
     "blur-uni",
@@ -79,12 +79,12 @@ def corruption_names() -> tuple[str, ...]:
     Of a name with a range, such as `jpeg-file-LO-HI`, there are thousands: the name without its
     range stands for all of them.
     """
-    return (*_PLAIN, *_RANGED, *(f"jpeg-{quality}" for quality in range(1, 101)))
+    return (*PLAIN, *_RANGED, *(f"jpeg-{quality}" for quality in range(1, 101)))
 
 
 def name_patterns() -> tuple[str, ...]:
     """Every name, with Q for a JPEG quality and LO-HI for a range, which may be left out."""
-    return (*_PLAIN, "jpeg-Q", *(f"{kind}-LO-HI" for kind in _RANGED))
+    return (*PLAIN, "jpeg-Q", *(f"{kind}-LO-HI" for kind in _RANGED))
 
 
 def parse_name(name: str) -> CorruptionName:
@@ -96,7 +96,7 @@ def parse_name(name: str) -> CorruptionName:
     """
     if not isinstance(name, str):
         raise _unknown(name)
-    if name in _PLAIN:
+    if name in PLAIN:
         return CorruptionName(name)
     if match := _QUALITY.fullmatch(name):
         quality = int(match[1])

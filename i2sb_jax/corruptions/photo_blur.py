@@ -6,14 +6,14 @@ in 8-bit levels, with x mirrored at its borders. The point spread function h of 
 
 | share | h(r) |
 |---|---|
-| 60 % | exp(-|r|² / 2σ²) |
+| 60 % | exp(-rᵀ r / 2σ²) |
 | 25 % | exp(-rᵀ C⁻¹ r / 2), C of two widths σ, σ′ and any angle |
-| 15 % | a disc of radius 2σ, the image of a point by a round lens out of focus; a pixel takes the |
-| | area that the disc covers of it |
+| 15 % | constant within 2σ, where a pixel takes the area that it shares with the disc |
 
-with σ and σ′ uniform in LO...HI. A disc of radius 2σ has the second moment of a Gaussian of width
-σ, so LO...HI is about the same blur for each of them. s is 0 for a quarter of the pictures, for a
-reduced or denoised picture has no noise to speak of, and uniform in 0...4 levels for the others.
+with σ and σ′ uniform in LO...HI. The disc is what a round lens out of focus makes of a point; one
+of radius 2σ has the second moment of a Gaussian of width σ, so LO...HI is about the same blur for
+each of them. s is 0 for a quarter of the pictures, for a reduced or denoised picture has no noise
+to speak of, and uniform in 0...4 levels for the others.
 """
 
 import dataclasses

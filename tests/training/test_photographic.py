@@ -11,7 +11,7 @@ from tests.training.tiny import make_config, train
 
 pytest.importorskip("tensorflow")
 
-from i2sb_jax.data.pipeline import train_batches  # noqa: E402
+from i2sb_jax.data.pipeline import train_batches
 
 NAMES = ("blur-photo", "noise", "noise-float", "sr2x-photo", "sr4x-photo", "real", "jpeg-file")
 
