@@ -25,6 +25,7 @@ def get_config():
     config.model.attention_downsamples, config.model.middle_attention = (), False
     config.data.source, config.data.crop = "photos", "window"
     config.data.quarter_turns, config.data.shuffle_channels = True, True
+    config.data.scales = (1.0, 1.0, 0.5, 0.33)  # reduced pictures are sharper
     config.optimizer.learning_rate, config.optimizer.schedule = 1e-3, "cosine"
     config.optimizer.warmup_steps, config.optimizer.clip_norm = 50, 1.0
     config.training.num_steps, config.training.batch_size = 1000, 8
