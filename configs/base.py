@@ -38,6 +38,7 @@ def _bridge() -> ml_collections.ConfigDict:
     bridge.prediction = "epsilon"  # what the network gives: epsilon (Eq. 12) | x0 | v
     bridge.weighting = "epsilon"  # of its error: epsilon | x0 | v | snr | min_snr | truncated_snr
     bridge.end_share = 0.0  # of pictures at step N - 1, all that nfe=1 sees; the rest at any step
+    bridge.log_floor = 0.0  # > 0: log(loss + this) of each picture, so that small errors count too
     return bridge
 
 

@@ -19,7 +19,7 @@ def get_config():
     config.corruption = "blur-photo-0-2.5"
     config.image_size = 64
     config.bridge.beta_max, config.bridge.deterministic = 1.0, True
-    config.bridge.end_share = 0.5
+    config.bridge.end_share, config.bridge.log_floor = 0.5, 0.02
     config.model.model_channels, config.model.channel_mult = 48, (1.0,)
     config.model.patch, config.model.norm = 2, "none"
     config.model.attention_downsamples, config.model.middle_attention = (), False

@@ -17,6 +17,7 @@ def bridge_loss(
     prediction: str = "epsilon",
     weighting: str = "epsilon",
     end_share: float = 0.0,
+    log_floor: float = 0.0,
 ) -> jax.Array:
     """E ‖ε_θ(X_n, n) - (X_n - X_0)/σ_n‖² with n uniform and X_n ~ q(X_n | X_0, X_1), Eq. (12).
 
@@ -35,6 +36,9 @@ def bridge_loss(
             predict differently have the same loss.
         end_share: of the pictures, in [0, 1], whose n is N - 1, where X_n is X_1: all that a single
             evaluation ever sees. 0 is the paper's.
+        log_floor: c > 0 makes of each picture's loss L log(L + c): as PSNR does, it counts relative
+            errors, so that what is nearly right already matters as much as what is far off, down to
+            L = c. 0: L itself, the paper's.
 
     Returns:
         Scalar.
@@ -45,7 +49,7 @@ def bridge_loss(
     keys = jax.random.split(key, batch.clean.shape[0])
     losses = bridge_losses(
         keys, schedule, predict_fn, batch, deterministic=deterministic, prediction=prediction,
-        weighting=weighting, end_share=end_share,
+        weighting=weighting, end_share=end_share, log_floor=log_floor,
     )  # fmt: skip
     return jnp.mean(losses)
 
@@ -60,6 +64,7 @@ def bridge_losses(
     prediction: str = "epsilon",
     weighting: str = "epsilon",
     end_share: float = 0.0,
+    log_floor: float = 0.0,
 ) -> jax.Array:
     """The loss of each picture, [batch]; as `bridge_loss`, with a key a picture [batch].
 
@@ -82,7 +87,8 @@ def bridge_losses(
         error = error * batch.mask
     losses = jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))
     weights = loss_weight(schedule, prediction=prediction, weighting=weighting)
-    return losses if weights is None else losses * jnp.asarray(weights, losses.dtype)[step]
+    losses = losses if weights is None else losses * jnp.asarray(weights, losses.dtype)[step]
+    return jnp.log(losses + log_floor) if log_floor else losses
 
 
 def inverse_bridge_losses(

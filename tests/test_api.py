@@ -51,14 +51,16 @@ SIGNATURES = {
     "interop.load_model_folder": "path * checkpoint=",
     "interop.load_weights": "source abstract * checkpoint=",
     "losses.bridge_loss": (
-        "key schedule predict_fn batch * deterministic= prediction= weighting= end_share="
+        "key schedule predict_fn batch * deterministic= prediction= weighting= end_share= "
+        "log_floor="
     ),
     "losses.bridge_losses": (
-        "keys schedule predict_fn batch * deterministic= prediction= weighting= end_share="
+        "keys schedule predict_fn batch * deterministic= prediction= weighting= end_share= "
+        "log_floor="
     ),
     "training.make_train_step": (
         "* apply_fn tx schedule ema_decay deterministic= accumulation_steps= "
-        "skip_norm= prediction= weighting= end_share="
+        "skip_norm= prediction= weighting= end_share= log_floor="
     ),
     "restoration.Restorer.from_workdir": "path * checkpoint= dtype= on_evaluation=",
     "restoration.load_model": "path * checkpoint=",

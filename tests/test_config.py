@@ -212,6 +212,7 @@ def test_no_key_may_be_missing(key):
         ({"bridge.name": "vpp"}, ("bridge.name='vpp'", "did you mean 'vp'")),
         ({"bridge.name": "ou", "sampling.spacing": "sigma"}, ("'sigma'", "'ou'", "'lambda'")),
         ({"bridge.prediction": "noise"}, ("bridge.prediction='noise'", "epsilon, x0, v")),
+        ({"bridge.log_floor": -1.0}, ("bridge.log_floor=-1.0", "at least 0")),
         ({"bridge.end_share": 1.5}, ("bridge.end_share=1.5", "0…1")),
         ({"model.patch": 3}, ("patch is 3", "1, 2, 4")),
         ({"bridge.weighting": "snr2"}, ("bridge.weighting='snr2'", "did you mean 'snr'")),

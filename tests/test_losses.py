@@ -215,3 +215,25 @@ def test_at_the_end_a_network_sees_what_was_degraded():
         return jnp.zeros_like(xt)
 
     bridge_loss(KEY, SCHEDULE, predict_fn, batch, deterministic=True, end_share=1.0)
+
+
+def test_the_logarithm_is_of_each_picture_and_counts_relative_errors():
+    batch = make_batch()
+    plain = losses_of(jax.random.split(KEY, BATCH_SIZE), SCHEDULE, zero, batch)
+    logs = bridge_losses(jax.random.split(KEY, BATCH_SIZE), SCHEDULE, zero, batch, log_floor=0.25)
+    np.testing.assert_allclose(logs, np.log(np.asarray(plain) + 0.25), rtol=1e-5)
+
+    def gradient(scale, **options):
+        def loss(factor):
+            def predict_fn(xt, step, cond):
+                return factor * scale * jnp.ones_like(xt)
+
+            still = Batch(clean=0 * batch.clean, degraded=0 * batch.degraded)
+            return bridge_loss(KEY, SCHEDULE, predict_fn, still, deterministic=True, **options)
+
+        return float(jax.grad(loss)(1.0))
+
+    # far above the floor an error of a tenth matters as much as one of one
+    assert gradient(1.0) == pytest.approx(100 * gradient(0.1), rel=1e-3)
+    near, far = (gradient(scale, log_floor=1e-6) for scale in (0.1, 1.0))
+    assert far == pytest.approx(near, rel=1e-3)

@@ -46,10 +46,12 @@ class BridgeConfig:
     prediction: str
     weighting: str
     end_share: float
+    log_floor: float
 
     def __post_init__(self):
         if not 0 <= self.end_share <= 1:
             raise ValueError(f"bridge.end_share={self.end_share} must lie in 0…1")
+        check_at_least("bridge.log_floor", self.log_floor, 0.0)
         if self.num_steps < 2 or self.num_steps % 2:
             raise ValueError(
                 f"bridge.num_steps={self.num_steps} must be even and at least 2, "
@@ -306,11 +308,11 @@ class Config:
         check_nfe(self.distill.teacher_nfe, self.bridge.num_steps, key="distill.teacher_nfe")
         if self.bridge.deterministic:
             raise ValueError(f"bridge.deterministic=True does not go with a teacher: {NO_OT_ODE}")
-        if self.bridge.end_share:
-            raise ValueError(
-                f"bridge.end_share={self.bridge.end_share}: a student is trained at all steps "
-                "alike, use 0.0"
-            )
+        for key in ("end_share", "log_floor"):
+            if value := getattr(self.bridge, key):
+                raise ValueError(
+                    f"bridge.{key}={value}: a student's loss is the paper's at all steps, use 0.0"
+                )
         if self.training.init_from:
             raise ValueError(
                 f"training.init_from={self.training.init_from!r}: a student starts as its teacher, "

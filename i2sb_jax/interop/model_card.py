@@ -117,6 +117,8 @@ def _bridge(bridge: BridgeConfig) -> Iterator[str]:
     yield f"predicts {bridge.prediction}, weighted by {bridge.weighting}"
     if bridge.end_share:
         yield f"{bridge.end_share:.0%} of its training at X_1, where one evaluation looks"
+    if bridge.log_floor:
+        yield f"log(loss + {bridge.log_floor:g}) of each picture"
 
 
 def _recipe(config: Config, step: int | None) -> dict[str, Any]:

@@ -123,6 +123,7 @@ def _bridge_step(config: Config, gather: build.Gather | None) -> Callable[..., A
         prediction=config.bridge.prediction,
         weighting=config.bridge.weighting,
         end_share=config.bridge.end_share,
+        log_floor=config.bridge.log_floor,
         **_update(config),
     )
     return lambda state, teacher, batch, key: step(state, batch, key)

@@ -28,6 +28,7 @@ def make_train_step(
     prediction: str = "epsilon",
     weighting: str = "epsilon",
     end_share: float = 0.0,
+    log_floor: float = 0.0,
 ) -> TrainStep:
     """Builds (state, batch, key) -> (state, metrics).
 
@@ -43,6 +44,7 @@ def make_train_step(
         prediction: what the network gives, as in `losses.bridge_loss`.
         weighting: of its error, as there.
         end_share: of the pictures that are seen at the bridge's end, as there.
+        log_floor: > 0 takes the logarithm of each picture's loss, as there.
 
     Returns:
         The step. It folds nothing into `key`: the caller passes a fresh one a step. Metrics are
@@ -51,7 +53,7 @@ def make_train_step(
     """
     losses_fn = functools.partial(
         bridge_losses, deterministic=deterministic, prediction=prediction, weighting=weighting,
-        end_share=end_share,
+        end_share=end_share, log_floor=log_floor,
     )  # fmt: skip
 
     def loss_fn(params: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey) -> jax.Array:

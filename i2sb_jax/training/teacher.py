@@ -22,7 +22,7 @@ _SHARED_OF_PAIRS = (
     *("data.scaling", "data.source_range", "data.target_range", "data.percentiles"),
 )
 _MAY_DIFFER = {
-    *("bridge.weighting", "bridge.end_share"),
+    *("bridge.weighting", "bridge.end_share", "bridge.log_floor"),
     *("model.dropout", "model.dtype", "model.remat"),
 }
 
