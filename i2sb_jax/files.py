@@ -22,16 +22,27 @@ def read_json(path: epath.PathLike) -> Any:
     """What a small file of JSON holds, a stranger's too.
 
     Raises:
-        ValueError: it is larger than any settings, no JSON, or nests too deep; a few words.
+        ValueError: it is larger than any settings, no JSON, nests too deep, or says a thing twice;
+            a few words.
     """
     with epath.Path(path).open("rb") as file:
         raw = file.read(_MAX_JSON + 1)
     if len(raw) > _MAX_JSON:
         raise ValueError(f"it has more than {_MAX_JSON} bytes")
     try:
-        return json.loads(raw.decode())
+        return json.loads(raw.decode(), object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("it nests too deep") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values of one key Python would take the last, and others the first."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"it has {twice[:80]!r} twice")
+    return table
 
 
 def write_atomically(path: epath.PathLike, data: bytes) -> None:

@@ -1,12 +1,17 @@
 """A run's config.json: written, read again, and held against a continued run."""
 
 import json
+import pathlib
+import tarfile
 
 import pytest
 
 from i2sb_jax import config as config_lib
-from i2sb_jax.config import from_config_dict, to_dict
+from i2sb_jax.config import flatten, from_config_dict, to_dict
+from i2sb_jax.config.added import ADDED_KEYS
 from tests.test_config import KEYS, PAIRS, find, one_line, values
+
+OLDER = pathlib.Path(__file__).parent / "assets" / "96e2f41.tar.xz"
 
 
 def test_save_and_load(tmp_path):
@@ -21,7 +26,7 @@ def test_save_and_load(tmp_path):
         (None, ("is not a run's folder", "config.json")),
         ("", ("config.json",)),
         ("{", ("config.json",)),
-        ("{}", ("config.json", "'bridge' is missing")),
+        ("{}", ("config.json", "'corruption' is missing")),
         ("3", ("config.json", "mapping")),
         ('{"num": 1}', ("config.json", "unknown config key 'num'")),
     ],
@@ -183,3 +188,12 @@ def test_the_length_of_a_cosine_is_part_of_the_run(tmp_path):
     longer = from_config_dict(values(cosine | {"training.num_steps": 7}))
     with pytest.raises(ValueError, match=r"training.num_steps is \d+ there, 7 here"):
         config_lib.check_same_run(tmp_path, longer)
+
+
+def test_every_key_that_an_older_run_lacks_is_in_the_table_and_no_other():
+    """A new key needs a line in ADDED_KEYS: what a run meant that was trained without it."""
+    with tarfile.open(OLDER) as archive:
+        older = set(flatten(json.load(archive.extractfile("model/config.json"))))
+    assert older <= set(KEYS)  # a key that was taken away would orphan them
+    assert set(KEYS) - older == set(ADDED_KEYS) - older
+    assert set(ADDED_KEYS) <= set(KEYS)

@@ -9,7 +9,7 @@ from i2sb_jax.config.checks import nearest
 from i2sb_jax.config.data import PAIRS, SOURCES, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
 from i2sb_jax.config.mapping import check_key, flatten, from_config_dict, map_paths, to_dict
-from i2sb_jax.config.run import check_same_run, load, save
+from i2sb_jax.config.run import check_same_run, has_run, load, save
 from i2sb_jax.config.sampling import (
     SamplingConfig,
     check_nfe,
@@ -52,6 +52,7 @@ __all__ = [
     "check_student",
     "flatten",
     "from_config_dict",
+    "has_run",
     "load",
     "map_paths",
     "nearest",

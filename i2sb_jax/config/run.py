@@ -4,6 +4,7 @@ import json
 
 from etils import epath
 
+from i2sb_jax.config.added import with_added_keys
 from i2sb_jax.config.mapping import flatten, from_config_dict, to_dict
 from i2sb_jax.config.sampling import STEPS
 from i2sb_jax.config.sections import Config
@@ -45,17 +46,22 @@ _MAY_CHANGE = {
 }
 
 
+def has_run(workdir: epath.PathLike) -> bool:
+    """Whether a run has begun in `workdir`, or it is a model folder."""
+    return (epath.Path(workdir) / _FILE).exists()
+
+
 def load(workdir: epath.PathLike) -> Config:
-    """The configuration of the run in `workdir`.
+    """The configuration of the run in `workdir`; keys newer than it as it meant them.
 
     Raises:
         ValueError: there is no run there, or its config.json is not one of this library's.
     """
     path = epath.Path(workdir) / _FILE
-    if not path.exists():
+    if not has_run(workdir):
         raise ValueError(f"{workdir} is not a run's folder: it has no {_FILE}")
     try:
-        return from_config_dict(read_json(path))
+        return from_config_dict(with_added_keys(read_json(path)))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -76,7 +82,7 @@ def check_same_run(workdir: epath.PathLike, config: Config) -> None:
     folder = epath.Path(workdir)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{workdir} is a file: choose another workdir")
-    if not (folder / _FILE).exists():
+    if not has_run(workdir):
         return
     theirs, ours = flatten(to_dict(load(workdir))), flatten(to_dict(config))
     fixed = {"training.num_steps"} if config.optimizer.schedule == "cosine" else set()
