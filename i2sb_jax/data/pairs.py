@@ -21,6 +21,7 @@ from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.record import MissingPicture, Record, Source
 from i2sb_jax.data.scaling import ValueRanges
 from i2sb_jax.files import list_images, real_path, require_apart, write_atomically
+from i2sb_jax.finite import is_finite
 from i2sb_jax.image_io import UnreadableImage
 
 # So many pairs, evenly chosen, are looked at before training, and give the percentiles.
@@ -98,6 +99,10 @@ class PairsSource:
             if misfit := range_.misfit(array):
                 raise MissingPicture(name, ValueError(misfit))
         units = [range_.to_unit(array) for range_, array in sides]
+        for (range_, array), unit in zip(sides, units, strict=True):
+            if not is_finite(unit):
+                most = f"{np.abs(array).max():.4g} is too far from {range_.low} to {range_.high}"
+                raise MissingPicture(name, ValueError(most))
         return Record(name=name, image=np.concatenate(units, axis=-1))
 
 

@@ -54,7 +54,8 @@ class ValueRange:
         lies outside of [-1, 1] by the same measure, so `from_unit` gives it back.
         """
         low, span = self._low_and_span()
-        return ((array - low) * (2 / span) - 1).astype(np.float32)
+        with np.errstate(over="ignore"):  # what no float32 can be becomes infinite
+            return ((array - low) * (2 / span) - 1).astype(np.float32)
 
     def from_unit(self, x: np.ndarray) -> np.ndarray:
         """The inverse: [..., channels] of `dtype`; integers are rounded, and clipped to dtype."""
@@ -200,7 +201,8 @@ def _range_of(values: dict[str, Any]) -> ValueRange:
         raise ValueError(f"{side.dtype!r} is no type of a file's numbers")
     if {side.channels} != {len(side.low), len(side.high)}:
         raise ValueError(f"{side.channels!r} channels with {len(side.low)} ranges")
-    if not all(low < high < math.inf for low, high in zip(side.low, side.high, strict=True)):
+    ends = zip(side.low, side.high, strict=True)
+    if not all(-math.inf < low < high < math.inf for low, high in ends):
         raise ValueError("a range is not two finite numbers, the lower one first")
     if side.suffix not in ARRAY_SUFFIXES:
         raise ValueError(f"{side.suffix!r} is none of {' '.join(ARRAY_SUFFIXES)}")

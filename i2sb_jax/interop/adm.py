@@ -9,6 +9,7 @@ from etils import epath
 from i2sb_jax.config import flatten
 from i2sb_jax.corruptions import make_corruption
 from i2sb_jax.corruptions.names import MIXTURE_NAMES
+from i2sb_jax.finite import in_words, is_finite
 from i2sb_jax.interop.mapped import float_array
 from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.models.architecture import BlockSpec, UNetConfig, block_plan
@@ -152,7 +153,7 @@ def params_from_state_dict(
 
     Raises:
         ValueError: tensors are missing or surplus, or one has another shape than the network's,
-            or is no tensor of floats.
+            is no tensor of floats, or holds what is not finite as a float32.
     """
     table = list(parameter_table(config))
     check_names(state_dict, table)
@@ -163,12 +164,14 @@ def params_from_state_dict(
             raise ValueError(
                 f"{entry.torch_name} has shape {tensor.shape}, expected {entry.torch_shape}"
             )
+        with np.errstate(over="ignore"):  # what is too large is told
+            tensor = tensor.astype(np.float32, copy=False)
+        if not is_finite(tensor):
+            raise ValueError(f"{entry.torch_name} holds {in_words(tensor)}: weights must be finite")
         node = params
         for key in entry.flax_path[:-1]:
             node = node.setdefault(key, {})
-        node[entry.flax_path[-1]] = to_flax_layout(
-            tensor.astype(np.float32, copy=False), entry.layout
-        )
+        node[entry.flax_path[-1]] = to_flax_layout(tensor, entry.layout)
     return params
 
 
@@ -225,10 +228,10 @@ def load_adm(path: epath.PathLike, config: UNetConfig, *, seed: int = 0) -> Para
         seed: of the weights of input channels that the file has not.
 
     Returns:
-        Nested dict of float32 arrays, mapped and not read until used where the file is float32.
+        Nested dict of float32 arrays, mapped and not copied where the file is float32.
 
     Raises:
-        ValueError: the file cannot be read, or its tensors are not the network's.
+        ValueError: the file cannot be read, or its tensors are not the network's or not finite.
     """
     return adm_params(read_weights_file(path), config, seed=seed)
 

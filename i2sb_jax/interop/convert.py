@@ -88,7 +88,8 @@ def import_weights(
 
     Raises:
         ValueError: the folder is not empty, the file cannot be read or is of another kind, or its
-            tensors are not those of the task's network; one line. Nothing is written then.
+            tensors are not those of the task's network, or not finite; one line. Nothing is written
+            then.
     """
     workdir, source = require_new_folder(workdir), epath.Path(source).expanduser()
     contents = read_weights_file(source)

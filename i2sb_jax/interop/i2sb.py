@@ -37,10 +37,11 @@ def load_i2sb(path: epath.PathLike, config: UNetConfig, *, weights: str = "ema")
         weights: "ema" for the averaged weights, which are sampled from, or "net".
 
     Returns:
-        Nested dict of float32 arrays, mapped and not read until used where the file is float32.
+        Nested dict of float32 arrays, mapped and not copied where the file is float32.
 
     Raises:
-        ValueError: the file cannot be read, or its tensors are not the network's; one line.
+        ValueError: the file cannot be read, or its tensors are not the network's or not finite; one
+            line.
     """
     return i2sb_params(read_weights_file(path), config, weights=weights)
 

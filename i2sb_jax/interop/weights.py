@@ -11,6 +11,7 @@ from i2sb_jax import build, sharding
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import BEST, LATEST, Checkpoints, abstract_like, check_name, check_shapes
 from i2sb_jax.config import Config, flatten
+from i2sb_jax.finite import check_finite
 from i2sb_jax.interop.hub import local_folder
 from i2sb_jax.interop.mapped import float_array
 from i2sb_jax.interop.provenance import (
@@ -148,19 +149,24 @@ def load_weights(
         The parameters, laid out as `abstract` says.
 
     Raises:
-        ValueError: nothing of the kind is there, or names or shapes differ.
+        ValueError: nothing of the kind is there, names or shapes differ, or a number is not finite.
     """
     source = local_folder(source)
     step, path = find_checkpoint(source, checkpoint), _weights_file(source)
     if path is None:
         with Checkpoints(source, read_only=True) as checkpoints:
-            return checkpoints.restore_field("ema_params", abstract, step=step)
+            weights = checkpoints.restore_field("ema_params", abstract, step=step)
+        check_finite(f"checkpoint {step} in {source}", weights)
+        return weights
     check_weights(source, abstract)
-    return jax.tree.map(
-        lambda like, value: jax.device_put(value.astype(like.dtype), like.sharding),
-        abstract,
-        load_safetensors(path),
-    )
+
+    def place(keys: Any, like: jax.ShapeDtypeStruct, value: np.ndarray) -> jax.Array:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told
+            value = value.astype(like.dtype)
+        check_finite(str(path), {jax.tree_util.keystr(keys, simple=True, separator="/"): value})
+        return jax.device_put(value, like.sharding)
+
+    return jax.tree_util.tree_map_with_path(place, abstract, load_safetensors(path))
 
 
 def check_weights(source: epath.PathLike, abstract: Params) -> None:

@@ -13,6 +13,7 @@ from i2sb_jax import build, sharding
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.config import Config
+from i2sb_jax.finite import check_finite
 from i2sb_jax.interop import (
     check_weights,
     inherited_provenance,
@@ -21,6 +22,7 @@ from i2sb_jax.interop import (
 )
 from i2sb_jax.training import setup
 from i2sb_jax.training.claim import Claim
+from i2sb_jax.training.diagnosis import explain_metric
 from i2sb_jax.training.feed import Feed
 from i2sb_jax.training.report import Report, Writer
 from i2sb_jax.training.teacher import check_teacher, load_teacher, note_teacher
@@ -55,7 +57,8 @@ def train(
     Args:
         config: the run.
         workdir: its folder: config.json, checkpoints/, metrics.jsonl, images/.
-        batches: number of updates made -> this process's shares of the batches that follow.
+        batches: number of updates made -> this process's shares of the batches that follow; asked
+            again for one whose loss is not finite.
         eval_batch: held-out pictures, the same on every process, restored as training goes.
         writer: takes scalars and pictures.
         must_stop: asked after every step, which it is given; True, on all processes at the same
@@ -66,8 +69,9 @@ def train(
 
     Raises:
         ValueError: the batch does not fit the devices, `workdir` holds another run or was taken
-            over by one, or a checkpoint has other shapes or cannot be read.
-        NonFiniteError: a loss or gradient is not finite; names step and metric.
+            over by one, or a checkpoint has other shapes, cannot be read or is not finite.
+        NonFiniteError: a loss or gradient is not finite; names step, metric, and what was the first
+            to be so: a picture, the weights, or what was computed of them.
         Preempted: `must_stop` said so; all is saved.
         OSError: something could not be written (a full disk); complete checkpoints stay.
     """
@@ -83,8 +87,6 @@ def train(
         Claim(workdir) as claim,
         Checkpoints(workdir, **keep) as checkpoints,
     ):
-        if jax.process_index() == 0:
-            config_lib.save(workdir, config)
         teacher = None
         if config.teacher:
             if jax.process_index() == 0:
@@ -92,6 +94,8 @@ def train(
             sharding.barrier("the teacher's checkpoint is noted")
             teacher = load_teacher(config, workdir, setup.abstract_weights(config, mesh))
         state = _start_state(config, checkpoints, mesh, teacher)
+        if jax.process_index() == 0:  # not before: weights that are refused begin no run
+            config_lib.save(workdir, config)
         start = int(state.step)
         if not start and jax.process_index() == 0:
             _note_origin(config, workdir)
@@ -101,9 +105,10 @@ def train(
         report = Report(
             config, workdir, eval_batch, sample, writer=writer, mesh=mesh, start_step=start
         )
-        feed = Feed(batches(start), warn=_warn)
         with report:
-            return _run(config, state, teacher, feed, mesh, claim, checkpoints, report, must_stop)
+            return _run(
+                config, state, teacher, batches, mesh, claim, checkpoints, report, must_stop
+            )
 
 
 def _note_origin(config: Config, workdir: epath.PathLike) -> None:
@@ -142,7 +147,7 @@ def _run(
     config: Config,
     state: setup.State,
     teacher: Params | None,
-    feed: Feed,
+    batches: Callable[[int], Iterator[Batch]],
     mesh: Mesh,
     claim: Claim,
     checkpoints: Checkpoints,
@@ -154,7 +159,10 @@ def _run(
     root = jax.jit(lambda: jax.random.key(config.seed), out_shardings=sharding.replicated(mesh))()
     pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
     values: list[dict[str, float]] = []  # and those that were looked at, and not logged yet
-    for step in range(int(state.step) + 1, options.num_steps + 1):
+    seen: dict[str, float] | None = None  # the last of them
+    start = int(state.step)
+    feed = Feed(batches(start), warn=_warn)
+    for step in range(start + 1, options.num_steps + 1):
         batch = sharding.global_batch(next(feed), mesh)
         with jax.transfer_guard("disallow"):  # a stray host array would cost every step
             state, metrics = train_step(state, batch, root, teacher)
@@ -169,7 +177,13 @@ def _run(
         if log or save or draw:
             claim.check()
             checkpoints.check_saves()
-            values += _finite_metrics(pending)
+            found = _fetched(pending)
+            if (bad := _first_non_finite(found)) is not None:
+                before = found[bad - 1] if bad else seen
+                raise NonFiniteError(
+                    _told(config, pending[bad][0], found[bad], before, batches, state, checkpoints)
+                )
+            values, seen = values + found, found[-1]
             pending.clear()
         if log:
             report.scalars(step, values, data_wait=feed.waiting())
@@ -187,18 +201,34 @@ def _run(
     return state
 
 
-def _finite_metrics(pending: list[tuple[int, dict[str, jax.Array]]]) -> list[dict[str, float]]:
-    """Fetches metrics; raises NonFiniteError for the first step whose values are not finite."""
+def _fetched(pending: list[tuple[int, dict[str, jax.Array]]]) -> list[dict[str, float]]:
+    """The metrics of some steps as numbers."""
     fetched = jax.device_get([metrics for _, metrics in pending])
-    values = [{name: float(value) for name, value in metrics.items()} for metrics in fetched]
-    for (step, _), metrics in zip(pending, values, strict=True):
-        for name in sorted(metrics, key=lambda name: name != "loss"):  # the loss is the cause
-            if not math.isfinite(value := metrics[name]):
-                raise NonFiniteError(
-                    f"{name} is {value} at step {step}: stopped without saving; the last "
-                    "checkpoint is intact, a lower optimizer.learning_rate may help"
-                )
-    return values
+    return [{name: float(value) for name, value in metrics.items()} for metrics in fetched]
+
+
+def _first_non_finite(values: list[dict[str, float]]) -> int | None:
+    """The first step of those in `values` with a metric that is not finite, None without one."""
+    finite = [all(map(math.isfinite, metrics.values())) for metrics in values]
+    return None if all(finite) else finite.index(False)
+
+
+def _told(
+    config: Config,
+    step: int,
+    metrics: dict[str, float],
+    before: dict[str, float] | None,
+    batches: Callable[[int], Iterator[Batch]],
+    state: setup.State,
+    checkpoints: Checkpoints,
+) -> str:
+    """One line on metrics that are not finite, what made them so, and what there is to go back."""
+    names = sorted(metrics, key=lambda name: name != "loss")  # the loss is the cause of the others
+    name = next(name for name in names if not math.isfinite(metrics[name]))
+    cause = explain_metric(config, step, before=before, batches=batches, state=state)
+    saved = checkpoints.latest_step()
+    kept = "no step is saved yet" if saved is None else f"the last saved step is {saved}"
+    return f"{name} is {metrics[name]} at step {step}: {cause}; stopped, {kept}"
 
 
 def _start_state(
@@ -207,8 +237,10 @@ def _start_state(
     """The newest checkpoint, or one from the given weights, or from fresh ones; on the mesh."""
     abstract = setup.abstract_state(config, mesh)
     places = setup.places(abstract)
-    if checkpoints.latest_step() is not None:
-        return checkpoints.restore(abstract)
+    if (newest := checkpoints.latest_step()) is not None:
+        state = checkpoints.restore(abstract)
+        check_finite(f"checkpoint {newest}, from which the run would go on", state._asdict())
+        return state
     weights = teacher
     if config.training.init_from:
         weights = load_weights(config.training.init_from, setup.abstract_weights(config, mesh))

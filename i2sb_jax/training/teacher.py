@@ -54,7 +54,7 @@ def check_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> 
             raise ValueError(
                 f"{key}={value!r} must be {there[key]!r}, as of teacher={config.teacher}"
             )
-    _checkpoint(config, workdir)
+    _wanted(config, workdir)
     check_weights(path, abstract)
 
 
@@ -64,7 +64,8 @@ def load_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> P
     Of a run that itself goes on, they stay those of the checkpoint that the student began with.
 
     Raises:
-        ValueError: they are not there, have other shapes, or of pairs learnt other values.
+        ValueError: they are not there, have other shapes, are not finite, or of pairs learnt other
+            values.
     """
     if config.has_pairs and (epath.Path(workdir) / scaling.FILE).exists():
         theirs = local_folder(config.teacher)
@@ -79,16 +80,26 @@ def load_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> P
 def note_teacher(config: Config, workdir: epath.PathLike) -> None:
     """Writes down, before it is loaded, which checkpoint of its teacher a student has.
 
-    Not after: a teacher that trains on may have saved another by then. What is noted stays.
+    Not after: a teacher that trains on may have saved another by then. What is noted stays, once
+    the run has begun.
     """
-    checkpoint = _checkpoint(config, workdir)
+    checkpoint = _wanted(config, workdir)
     path = epath.Path(workdir) / TEACHER_FILE
     write_atomically(path, json.dumps({"checkpoint": checkpoint}).encode())
+
+
+def _wanted(config: Config, workdir: epath.PathLike) -> str | int:
+    """The checkpoint that was noted; the newest of a run that has none, or was refused its own."""
+    begun = config_lib.has_run(workdir)
+    return _checkpoint(config, workdir) if begun else _found(config, LATEST)
 
 
 def _checkpoint(config: Config, workdir: epath.PathLike) -> str | int:
     """The step that was written down, or the newest; of a model folder, which has one, "latest"."""
     path = epath.Path(workdir) / TEACHER_FILE
-    noted = read_json(path)["checkpoint"] if path.exists() else LATEST
-    step = find_checkpoint(config.teacher, noted)
+    return _found(config, read_json(path)["checkpoint"] if path.exists() else LATEST)
+
+
+def _found(config: Config, checkpoint: str | int) -> str | int:
+    step = find_checkpoint(config.teacher, checkpoint)
     return LATEST if step is None else step

@@ -112,12 +112,27 @@ def spoilt_at(bad):
 @pytest.mark.parametrize("log_every", [in_slow(1), 5])
 def test_a_non_finite_loss_stops_and_saves_nothing(tmp_path, log_every):
     config = make_config(training={"log_every": log_every})
-    with pytest.raises(loop.NonFiniteError, match="loss is nan at step 6"):
+    with pytest.raises(loop.NonFiniteError) as error:
         train(tmp_path, config, batches=spoilt_at(6))
+    assert str(error.value) == (
+        "loss is nan at step 6: the clean picture of number 1 of the batch holds NaN "
+        "(1 of 768 values); stopped, the last saved step is 4"
+    )
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
         assert checkpoints.latest_step() == 4
     assert all(np.isfinite(line["loss"]) for line in log_of(tmp_path))
     train(tmp_path, config)  # and goes on from there once the cause is gone
+
+
+def test_a_checkpoint_that_is_not_finite_does_not_go_on(whole, tmp_path):
+    _, last = whole
+    kernel = last.params["conv_in"]["kernel"].at[0, 0, 0, 0].set(np.nan)
+    params = {**last.params, "conv_in": {**last.params["conv_in"], "kernel": kernel}}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(8, last._replace(step=jax.numpy.int32(8), params=params))
+    with pytest.raises(ValueError, match=r"checkpoint 8, .*: params/conv_in/kernel holds"):
+        train(tmp_path)
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_init_from_takes_averaged_weights_and_nothing_else(whole, tmp_path):
