@@ -9,8 +9,6 @@ its colour profile, dates and camera.
 
 import contextlib
 import io
-import struct
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -19,7 +17,7 @@ from etils import epath
 from PIL import Image
 
 from i2sb_jax import picture_modes
-from i2sb_jax.array_io import decode_array, encode_array
+from i2sb_jax.array_io import decode_array
 from i2sb_jax.files import write_atomically
 from i2sb_jax.jpeg_header import JpegInfo, read_jpeg_info
 from i2sb_jax.picture_header import (
@@ -36,13 +34,13 @@ from i2sb_jax.picture_header import (
     upright,
     valid_orientation,
 )
+from i2sb_jax.png_writer import encode_png_rows
 
 # Formats are named, so that a stray file never starts Ghostscript or some exotic parser.
 _JPEGS = ("JPEG", "MPO")  # as Pillow calls them
 _BLOCK = 16  # pixels: a JPEG's 8, chroma halved
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
 _WIDTH_TAG, _HEIGHT_TAG, _ICC_TAG = 0x0100, 0x0101, 0x8773
-_PNG_HEADER_END = 33  # the signature and the chunk IHDR
 
 
 class Picture(NamedTuple):
@@ -152,7 +150,18 @@ def encode_picture(
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
 ) -> bytes:
-    """PNG bytes of what `read_picture` returns.
+    """PNG bytes of what `read_picture` returns; arguments as of `encode_picture_rows`."""
+    return b"".join(encode_picture_rows(pixels, alpha=alpha, icc_profile=icc_profile, exif=exif))
+
+
+def encode_picture_rows(
+    pixels: np.ndarray,
+    *,
+    alpha: np.ndarray | None = None,
+    icc_profile: bytes | None = None,
+    exif: bytes | None = None,
+) -> Iterator[bytes]:
+    """The same in parts, none of which is large.
 
     Args:
         pixels: uint8 or uint16 [h, w, 1 or 3].
@@ -163,22 +172,15 @@ def encode_picture(
     Raises:
         ValueError: shapes or types are others.
     """
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
         raise ValueError(f"pixels of a picture are [h, w, 1 or 3], not {pixels.shape}")
-    if alpha is not None:
-        if (alpha.shape, alpha.dtype) != (pixels.shape[:2], pixels.dtype):
-            raise ValueError(
-                f"alpha {alpha.shape} {alpha.dtype} does not fit pixels {pixels.shape} "
-                f"{pixels.dtype}"
-            )
-        pixels = np.concatenate([pixels, alpha[..., None]], axis=-1)
-    data = encode_array(pixels, suffix=".png")
-    chunks = b""
-    if icc_profile:
-        chunks += _png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
-    if exif:
-        chunks += _png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    return data[:_PNG_HEADER_END] + chunks + data[_PNG_HEADER_END:]
+    if pixels.dtype != np.uint16:
+        _require_pixel_type(pixels.dtype)
+    if alpha is not None and (alpha.shape, alpha.dtype) != (pixels.shape[:2], pixels.dtype):
+        raise ValueError(
+            f"alpha {alpha.shape} {alpha.dtype} does not fit pixels {pixels.shape} {pixels.dtype}"
+        )
+    return encode_png_rows(pixels, alpha=alpha, icc_profile=icc_profile, exif=exif)
 
 
 def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -357,11 +359,6 @@ def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int, bool]:
         is_tiff = image.format == "TIFF"
         size = (image.tag_v2[_WIDTH_TAG], image.tag_v2[_HEIGHT_TAG]) if is_tiff else image.size
         return size, _orientation(image), image.format in _JPEGS
-
-
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    checksum = zlib.crc32(kind + data)
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
 
 def _require_pixel_type(dtype: np.dtype) -> None:

@@ -15,7 +15,7 @@ FLOORS = {
     2: (
         *("config", "build", "losses", "metrics", "checkpoint", "sharding", "processes"),
         *("files", "picture_header", "picture_modes", "image_io", "array_io", "jpeg_header"),
-        *("progress", "program", "finite", "data", "interop"),
+        *("png_writer", "progress", "program", "finite", "data", "interop"),
     ),
     3: ("training", "restoration", "evaluation"),
     4: ("cli",),

@@ -5,11 +5,13 @@ i2sb-restore --workdir RUN --input PICTURES --output OUT [--nfe K] [--preview] â
 
 import argparse
 import dataclasses
+import os
 
 from i2sb_jax.bridge import SAMPLERS, SPACINGS
 from i2sb_jax.cli import startup
 from i2sb_jax.restoration.folder import Outcome, restore_folder
 from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.output_file import names_file
 
 
 def main() -> None:
@@ -33,7 +35,11 @@ def _parser() -> argparse.ArgumentParser:
     add, switch = parser.add_argument, {"action": "store_true"}
     add("--workdir", "--model", required=True, help="the run's folder, or a model folder")
     add("--input", required=True, help="folder of pictures, or one picture")
-    add("--output", required=True, help="folder for results of the same names")
+    add(
+        "--output",
+        required=True,
+        help="folder for results of the same names; of one picture also x.png",
+    )
     add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
     add("--nfe", type=int, help="network evaluations; default: the run's")
     add("--sampler", help=f"{', '.join(SAMPLERS)}; default: the run's")
@@ -42,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of all noise (default 0)")
     add("--clip", action="store_const", const=True, help="clip every predicted X_0 to [-1, 1]")
     add("--dtype", help="compute in float32 or bfloat16; default: the run's")
-    add("--tile", type=int, help="side of the windows large pictures are cut into, in pixels")
-    add("--overlap", type=int, help="pixels that tiles share; default: a quarter of a tile")
+    add("--tile", type=int, help="side in pixels of the windows pictures are cut into")
+    add("--overlap", type=int, help="pixels that tiles share; default: by the network, as --tile")
     add("--masks", help="a mask picture (white = hole), a folder of them, or the paper's .npz")
     add("--samples", type=int, default=1, help="restore so often; write mean and deviation")
     add("--trajectory", **switch, help="write the states on the way as a strip too")
@@ -64,7 +70,8 @@ def _report(outcome: Outcome, output: str) -> None:
     line = f"{_pictures(outcome.restored)} restored into {output}"
     if outcome.skipped:
         line += f", {outcome.skipped} there already"
-    print("; ".join([line, *(f"see {output}/{name}" for name in outcome.written)]))
+    folder = os.path.dirname(output) or "." if names_file(output) else output
+    print("; ".join([line, *(f"see {folder}/{name}" for name in outcome.written)]))
     if outcome.unreadable:
         print(f"{_pictures(len(outcome.unreadable))} could not be restored and left out")
 

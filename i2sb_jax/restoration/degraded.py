@@ -16,7 +16,6 @@ from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.data.windows import central_window, window_corruption
 from i2sb_jax.restoration.baselines import Baseline, baseline_for
 from i2sb_jax.restoration.inputs import Subject
-from i2sb_jax.restoration.output_folder import SHEET
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.sheet import MAX_ROWS, comparison_sheet
 from i2sb_jax.restoration.tiles import Grid, make_grid
@@ -150,10 +149,10 @@ class Gallery:
         if subject.name in self._rows:
             self._rows[subject.name] = columns | {"clean": image_io.to_uint8(subject.clean)}
 
-    def write_sheet(self, output: epath.Path) -> None:
+    def write_sheet(self, file: epath.Path) -> None:
         """Writes the first pictures side by side, if there are any."""
         if rows := [row for row in self._rows.values() if row is not None]:
-            image_io.write_png(output / SHEET, comparison_sheet(rows))
+            image_io.write_png(file, comparison_sheet(rows))
 
     def scores(self) -> dict[str, tuple[float, float]]:
         """Title -> (PSNR in dB, SSIM), means over the pictures."""

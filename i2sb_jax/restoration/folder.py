@@ -23,7 +23,8 @@ from i2sb_jax.restoration.degraded import DegradedPictures
 from i2sb_jax.restoration.given import GivenPictures
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.output_folder import PREVIEW, SHEET, OutputFolder, check_output
+from i2sb_jax.restoration.output_file import OutputFile, check_output_file, names_file
+from i2sb_jax.restoration.output_folder import OutputFolder, check_output
 from i2sb_jax.restoration.outputs import Job, strip
 from i2sb_jax.restoration.pairs import PairSources, open_pairs
 from i2sb_jax.restoration.restorer import Restorer, Window
@@ -43,7 +44,8 @@ class Outcome(NamedTuple):
         skipped: number of those that had been restored before.
         unreadable: name -> reason of those that could not be restored.
         scores: title -> (PSNR in dB, SSIM), means over the pictures; empty without originals.
-        written: names relative to the output folder of what else is worth looking at.
+        written: names relative to the output folder, or to that of the output file, of what else is
+            worth looking at.
     """
 
     restored: int
@@ -69,7 +71,7 @@ def restore_folder(
     Args:
         workdir: the run, or a model folder.
         source: folder of pictures, or one picture.
-        output: another folder.
+        output: another folder; of one picture also the file that it is to become.
         options: how; the run's choices if None.
         quiet: no plan and no progress.
 
@@ -83,7 +85,8 @@ def restore_folder(
     model = interop.local_folder(workdir)
     config = config_lib.load(model)
     folder, names = _pictures(source, ARRAY_SUFFIXES if config.has_pairs else IMAGE_SUFFIXES)
-    check_output(source, output)
+    to_file = names_file(output)
+    (check_output_file if to_file else check_output)(source, output)
     clock = Clock()
     options = Options() if options is None else options
     restorer = Restorer.from_workdir(
@@ -92,10 +95,13 @@ def restore_folder(
         dtype=options.dtype,
         on_evaluation=clock.one_more,
     )
-    options = options.resolve(restorer.config, side_unit=restorer.side_unit)
+    options = options.resolve(restorer.config)
     pictures = _open(restorer, model, folder, names, options)
-    results = OutputFolder(
-        epath.Path(output).expanduser(), folder, names, suffix=pictures.suffix, options=options
+    place, suffix = epath.Path(output).expanduser(), pictures.suffix
+    results = (
+        OutputFile(place, folder, names[0], suffix=suffix, options=options)
+        if to_file
+        else OutputFolder(place, folder, names, suffix=suffix, options=options)
     )
     settings = {
         "model": str(workdir),
@@ -126,7 +132,7 @@ class _Work:
         grids: name -> windows of each.
     """
 
-    def __init__(self, restorer, pictures, options: Options, results: OutputFolder):
+    def __init__(self, restorer, pictures, options: Options, results: OutputFolder | OutputFile):
         self.grids: dict[str, Grid] = {}
         self._restorer, self._pictures, self._options = restorer, pictures, options
         self._results = results
@@ -221,8 +227,8 @@ class _Work:
             panels = subject.shown(self._restorer, origin, side), samples.x0
             panels = panels[0], subject.keep_known(panels[1], origin)
             panels = [subject.from_unit(subject.merge(panel[inside])) for panel in panels]
-            files.write_atomically(self._results.path / PREVIEW, strip(panels))
-            written = (PREVIEW,)
+            files.write_atomically(self._results.preview, strip(panels))
+            written = (self._results.preview.name,)
             if not quiet:
                 whole = duration(clock.estimate(self._batches * options.nfe))
                 print(f"all pictures would take about {whole}", file=sys.stderr)
@@ -236,9 +242,9 @@ class _Work:
             for name in self._skipped:
                 self._tried(name, self._measure_again)
             scores = self._pictures.gallery.scores()
-        if scores:
-            self._pictures.gallery.write_sheet(self._results.path)
-            written = (SHEET,)
+        if scores and (sheet := self._results.sheet) is not None:
+            self._pictures.gallery.write_sheet(sheet)
+            written = (sheet.name,)
         return Outcome(self._restored, len(self._skipped), self._unreadable, scores, written)
 
     def _windows(self, jobs: deque[Job], clock: Clock) -> Iterator[Window | None]:
@@ -272,8 +278,9 @@ class _Work:
 
     def _write(self, job: Job) -> None:
         target = self._results.targets[job.subject.name]
-        for path, data in job.files(target).items():
-            files.write_atomically(path, data)
+        for path, parts in job.files(target).items():
+            with files.open_atomically(path) as file:
+                file.writelines(self._results.marked(path, parts))
         if isinstance(self._pictures, DegradedPictures):
             self._pictures.gallery.add(job.subject, job.restored())
         self._restored += 1

@@ -16,14 +16,13 @@ from i2sb_jax.restoration.inputs import (
 )
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.restorer import Restorer
-from i2sb_jax.restoration.tiles import Grid, make_grid
+from i2sb_jax.restoration.tiles import Grid
 
 
 class GivenPictures:
     """Pictures of a folder, for the task of a run.
 
     Attributes:
-        side: of the windows, pixels.
         unlike: number of JPEGs whose quality the run was not trained for.
     """
 
@@ -37,7 +36,7 @@ class GivenPictures:
         """
         self._restorer, self._folder, self._options = restorer, folder, options
         self._masks = _masks(restorer, options.masks)
-        self.side = options.tile
+        self._tiling = options.tiling(restorer.config)
         self.unlike = 0
 
     def grid(self, name: str) -> Grid:
@@ -48,9 +47,9 @@ class GivenPictures:
         """
         header = image_io.picture_header(self._folder / name)
         corruption = self._restorer.corruption
-        scale, lead = enlargement(corruption), grid_lead(corruption, header.block_offset)
+        scale, lead = enlargement(corruption), self._lead(header.block_offset)
         height, width = scale * header.height + lead[0], scale * header.width + lead[1]
-        return make_grid(height, width, side=self.side, overlap=self._options.overlap)
+        return self._tiling.grid(height, width)
 
     def open(self, name: str) -> Subject:
         """Reads one picture, and its mask if there is one.
@@ -63,8 +62,13 @@ class GivenPictures:
         hole = find_hole(self._masks, name, picture)
         self._compare_quality(name, picture)
         offset = image_io.picture_header(io.BytesIO(data)).block_offset
-        lead = grid_lead(self._restorer.corruption, offset)
+        lead = self._lead(offset)
         return picture_subject(self._restorer, name, picture, hole=hole, lead=lead)
+
+    def _lead(self, block_offset: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the grid above and left of a picture."""
+        first = grid_lead(self._restorer.corruption, block_offset)
+        return first[0] + self._tiling.lead, first[1] + self._tiling.lead
 
     def _compare_quality(self, name: str, picture: Picture) -> None:
         """Warns of the first JPEG whose quality the run never saw."""

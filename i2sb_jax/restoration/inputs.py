@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import glob
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from etils import epath
@@ -34,7 +34,7 @@ class Subject:
         merge: restored float32 [..., c] -> as many channels as the file will have.
         from_unit: what `merge` made -> the file's type and units.
         unit: how much of those units 1.0 is; scalar or one a channel.
-        encode: the whole array that `from_unit` made -> the file.
+        encode: the whole array that `from_unit` made -> the file, whole or in parts.
         lead: rows and columns of the grid that lie above and left of the picture.
     """
 
@@ -44,7 +44,7 @@ class Subject:
     merge: Callable[[np.ndarray], np.ndarray]
     from_unit: Callable[[np.ndarray], np.ndarray]
     unit: float | np.ndarray
-    encode: Callable[[np.ndarray], bytes]
+    encode: Callable[[np.ndarray], bytes | Iterable[bytes]]
     lead: tuple[int, int] = (0, 0)
 
     def is_known(self, origin: tuple[int, int], side: int) -> bool:
@@ -152,7 +152,7 @@ def picture_subject(
         from_unit=functools.partial(image_io.to_pixels, dtype=picture.pixels.dtype),
         unit=np.iinfo(picture.pixels.dtype).max / 2,
         encode=functools.partial(
-            image_io.encode_picture,
+            image_io.encode_picture_rows,
             alpha=alpha if alpha is None or scale == 1 else _enlarge_alpha(alpha, scale),
             icc_profile=picture.icc_profile if grey or picture.pixels.shape[2] == 3 else None,
             exif=picture.exif,

@@ -1,14 +1,13 @@
 """What a person chooses when restoring pictures."""
 
 import dataclasses
-import math
 from typing import Any
 
 from i2sb_jax import build
-from i2sb_jax.bridge.noise import BLOCK
 from i2sb_jax.checkpoint import LATEST, check_name
 from i2sb_jax.config import Config, check_seed
 from i2sb_jax.files import real_path
+from i2sb_jax.restoration.tiles import Tiling, choose_tiling
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,8 +24,9 @@ class Options:
         clip: clip X̂_0 to [-1, 1] at each step.
         dtype: compute type, "float32" or "bfloat16".
         tile: side in pixels of the windows in which a picture is restored, a multiple of 16 and of
-            what the network halves; a picture no larger is restored whole. None: the run's size.
-        overlap: pixels that neighbouring tiles share at least; None: a quarter of the tile.
+            what the network halves; a picture no larger is restored whole. None: what suits the
+            network, the run's size where it has attention, else up to 512 (`tiles.choose_tiling`).
+        overlap: pixels that neighbouring tiles share at least; None: what suits the network.
         samples: restorations of each picture; above 1 their mean and standard deviation are
             written.
         trajectory: write the states on the way from X_1 to X_0 too.
@@ -67,29 +67,37 @@ class Options:
         if self.dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f"dtype={self.dtype!r} must be 'float32' or 'bfloat16'")
 
-    def resolve(self, config: Config, *, side_unit: int) -> "Options":
+    def tiling(self, config: Config) -> Tiling:
+        """How the pictures of a run are cut into windows.
+
+        Raises:
+            ValueError: sizes that do not fit; one line.
+        """
+        network = config.model.unet_config(in_channels=3)
+        return choose_tiling(
+            network, image_size=config.image_size, tile=self.tile, overlap=self.overlap
+        )
+
+    def resolve(self, config: Config) -> "Options":
         """With the run's choices in place of None, and checked against the run.
+
+        A tile stays None where windows adapt to the picture.
 
         Args:
             config: the run.
-            side_unit: sides of windows must be multiples of it.
 
         Raises:
             ValueError: an option that does not fit the run; one line.
         """
-        unit = math.lcm(side_unit, BLOCK)
-        tile = -(-config.image_size // unit) * unit if self.tile is None else self.tile
-        if tile < unit or tile % unit:
-            right = max(unit, round(tile / unit) * unit)
-            raise ValueError(f"tile={tile} must be a multiple of {unit}, e.g. {right}")
+        tiling = self.tiling(config)
         names = ("nfe", "sampler", "spacing", "eta", "clip")
         chosen = build.choose_sampling(config, **{name: getattr(self, name) for name in names})
         resolved = dataclasses.replace(
             self,
             **{name: getattr(chosen, name) for name in names},
             dtype=config.model.dtype if self.dtype is None else self.dtype,
-            tile=tile,
-            overlap=tile // 4 // BLOCK * BLOCK if self.overlap is None else self.overlap,
+            tile=None if tiling.adapts else tiling.side,
+            overlap=tiling.overlap,
         )
         if self.side_by_side and (not config.has_pairs or config.data.target_path):
             raise ValueError(

@@ -22,10 +22,8 @@ _UNCOMPARED = ("model",)  # the weights tell, wherever they lie
 
 
 def check_output(source: epath.PathLike, output: epath.PathLike) -> None:
-    """Raises ValueError where `output` is a file, or lies in the folder `source`."""
+    """Raises ValueError where the folder `output` lies in the folder `source`."""
     source, output = (epath.Path(path).expanduser() for path in (source, output))
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output {output} is a file: name a folder")
     if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
         # a second run would take the first one's results for pictures
         raise ValueError(f"--output {output} lies in the input folder: choose another")
@@ -37,6 +35,8 @@ class OutputFolder:
     Attributes:
         path: the folder; it need not exist.
         targets: name of a picture -> the file that it becomes.
+        preview: where a preview goes.
+        sheet: where the sheet of a measurement goes.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class OutputFolder:
             ValueError: two results would be written to one file, or one over a picture.
         """
         self.path, self._options = path, options
+        self.preview, self.sheet = path / PREVIEW, path / SHEET
         self.targets = {name: (path / name).with_suffix(suffix) for name in names}
         own = [PREVIEW] if options.preview else [SHEET] if options.degrade else []
         seen = {path / name: f"the job's own {name}" for name in own}
@@ -119,6 +120,11 @@ class OutputFolder:
                     file.unlink(missing_ok=True)
         text = json.dumps(settings, indent=2) + "\n"
         files.write_atomically(self.path / SETTINGS, text.encode())
+
+    def marked(self, file: epath.Path, parts: Iterable[bytes]) -> Iterable[bytes]:
+        """The parts of a file to be written, as they are: the folder's settings tell of them."""
+        del file
+        return parts
 
     def _files(self, target: epath.Path) -> list[epath.Path]:
         """All that is written of one picture."""

@@ -2,7 +2,7 @@
 
 import io
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from etils import epath
@@ -17,15 +17,21 @@ _STRIP_SIDE = 512  # pixels; larger states are reduced
 
 
 class Pixels:
-    """The picture itself, in the type of its file: rows are converted as they are finished."""
+    """The picture itself, in the type of its file: rows are converted as they are finished.
+
+    Attributes:
+        array: without the rows and columns that lead to it.
+    """
 
     def __init__(self, subject: Subject, height: int):
-        """Begins the picture of `subject`, so many rows."""
+        """Begins the picture of `subject`, so many rows with those that lead to it."""
         self.array: np.ndarray | None = None
-        self._subject, self._height = subject, height
+        self._subject, self._height = subject, height - subject.lead[0]
 
     def write_rows(self, top: int, rows: np.ndarray) -> None:
         """Takes finished rows float32 [n, w, c], not clipped."""
+        above, left = self._subject.lead
+        rows, top = rows[max(above - top, 0) :, left:], max(top - above, 0)
         converted = self._subject.from_unit(self._subject.merge(rows))
         if self.array is None:
             shape = (self._height, *converted.shape[1:])
@@ -118,25 +124,29 @@ class Job:
     def restored(self) -> np.ndarray:
         """The result (the mean of several samples) in the type of its file."""
         if isinstance(self._result, Pixels):
-            return self._trim(self._result.array)
+            return self._result.array
         return self._trim(self.subject.from_unit(self._result.mean))
 
     def _trim(self, array: np.ndarray) -> np.ndarray:
         rows, columns = self.subject.lead
         return array[rows:, columns:]
 
-    def files(self, target: epath.Path) -> dict[epath.Path, bytes]:
-        """Path -> contents of all that is to be written, `target` last: it tells that all is."""
-        files = {}
+    def files(self, target: epath.Path) -> dict[epath.Path, Iterable[bytes]]:
+        """Path -> contents, in parts, of all that is to be written.
+
+        `target` comes last: it tells that all is there.
+        """
+        files: dict[epath.Path, Iterable[bytes]] = {}
         if isinstance(self._result, Moments):
             buffer = io.BytesIO()
             std = self._trim(self._result.std()) * self.subject.unit
             np.save(buffer, std.astype(np.float32))
-            files[std_file(target)] = buffer.getvalue()
+            files[std_file(target)] = [buffer.getvalue()]
         if self._states:
-            states = [self._trim(state.array) for state in self._states]
-            files[strip_file(target)] = strip([*states, self.restored()])
-        return files | {target: self.subject.encode(self.restored())}
+            states = [state.array for state in self._states]
+            files[strip_file(target)] = [strip([*states, self.restored()])]
+        encoded = self.subject.encode(self.restored())
+        return files | {target: [encoded] if isinstance(encoded, bytes) else encoded}
 
 
 def std_file(target: epath.Path) -> epath.Path:

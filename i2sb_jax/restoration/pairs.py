@@ -17,7 +17,7 @@ from i2sb_jax.image_io import UnreadableImage
 from i2sb_jax.restoration.inputs import Subject, cut_window
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.restorer import Restorer, Window
-from i2sb_jax.restoration.tiles import Grid, make_grid
+from i2sb_jax.restoration.tiles import Grid
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,6 @@ class PairSources:
     """Source files of a folder, for a run on pairs.
 
     Attributes:
-        side: of the windows, pixels.
         suffix: of what is written, that of the targets.
     """
 
@@ -66,7 +65,7 @@ class PairSources:
         self._folder, self._options, self._ranges = folder, options, ranges
         self._source_side = config.data.source_side
         self._suspects = not config.data.target_path and not options.side_by_side
-        self.side = options.tile
+        self._tiling = options.tiling(config)
         self.suffix = ranges.target.output_suffix
 
     def grid(self, name: str) -> Grid:
@@ -80,7 +79,8 @@ class PairSources:
             header = half_header(header)
         self._suspect(name, header)
         self._check(np.empty((0, 0, header.channels), header.dtype))
-        return make_grid(header.height, header.width, side=self.side, overlap=self._options.overlap)
+        lead = self._tiling.lead
+        return self._tiling.grid(header.height + lead, header.width + lead)
 
     def open(self, name: str) -> PairSubject:
         """Reads one file.
@@ -93,15 +93,20 @@ class PairSources:
         if self._options.side_by_side:
             array, _ = halves(array, self._source_side)
         self._check(array)
-        source, target = self._ranges.source, self._ranges.target
+        source, target, lead = self._ranges.source, self._ranges.target, self._tiling.lead
+
+        def cut(row: int, column: int, side: int) -> np.ndarray:
+            return source.to_unit(cut_window(array, row - lead, column - lead, side))
+
         return PairSubject(
             name=name,
-            cut=lambda *window: source.to_unit(cut_window(array, *window)),
+            cut=cut,
             cut_hole=None,
             merge=lambda rows: rows,
             from_unit=target.from_unit,
             unit=(np.asarray(target.high) - np.asarray(target.low)) / 2,
             encode=functools.partial(array_io.encode_array, suffix=self.suffix),
+            lead=(lead, lead),
         )
 
     def _suspect(self, name: str, header: ArrayHeader) -> None:

@@ -3,14 +3,28 @@
 Windows start at multiples of 16, so that they lie on the grid of the picture's JPEG blocks (with
 halved chroma) and of the noise (`bridge.window_normal`). Along each axis the weights of all windows
 add up to one at every pixel: what the windows agree on comes through unchanged.
+
+Where the network looks at its surroundings alone, windows agree but for their borders: there they
+end in zeros, while the picture goes on. So of what neighbours share the outer parts are not used,
+and nothing tells the result from that of one window. Attention and the statistics of a
+normalisation see all of a window: neighbours differ everywhere, and are blended over all that they
+share.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from i2sb_jax.bridge.noise import BLOCK
+from i2sb_jax.models import UNetConfig
+from i2sb_jax.models.receptive_field import telling_radius
+
+LARGEST = 512  # pixels, of windows that may be of any size
+_FEW_SIDES = 32  # divides such sides, lest there be a program to compile for every picture
+_RAMP = 16  # pixels over which neighbours that agree are blended
+_ROWS = 64  # finished rows that are handed on at once
 
 WriteRows = Callable[[int, np.ndarray], None]
 """(first row, finished rows float32 [n, w, c]); called from the top down."""
@@ -24,6 +38,7 @@ class Grid(NamedTuple):
         side: of the windows; those at the lower and right borders may reach beyond the picture.
         rows: first rows of the windows, ascending multiples of 16.
         columns: first columns.
+        ramp: pixels in the middle of what neighbours share over which they are blended; None: all.
     """
 
     height: int
@@ -31,6 +46,7 @@ class Grid(NamedTuple):
     side: int
     rows: tuple[int, ...]
     columns: tuple[int, ...]
+    ramp: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
@@ -40,7 +56,89 @@ class Grid(NamedTuple):
         return ((row, column) for row in self.rows for column in self.columns)
 
 
-def make_grid(height: int, width: int, *, side: int, overlap: int) -> Grid:
+class Tiling(NamedTuple):
+    """How the pictures of a job are cut into windows.
+
+    Attributes:
+        side: of the windows, pixels; of the largest where they adapt.
+        overlap: that neighbours share at least.
+        adapts: whether a picture has windows of the size that covers it with the fewest pixels. It
+            depends on the picture's own size alone.
+        unit: that divides such sides.
+        margin: pixels beside a pixel that matter to it, 0 where all of the window does. So many,
+            mirrored, follow below and right of the picture.
+    """
+
+    side: int
+    overlap: int
+    adapts: bool = False
+    unit: int = BLOCK
+    margin: int = 0
+
+    @property
+    def lead(self) -> int:
+        """Rows and columns, mirrored, above and left of the picture, where JPEG blocks end."""
+        return BLOCK if self.margin else 0
+
+    def grid(self, height: int, width: int) -> Grid:
+        """The windows of a picture of so many rows and columns, those that lead to it included."""
+        if not self.adapts:
+            return self._grid(height, width, self.side)
+        longest = max(height, width) + self.margin
+        sides = range(self.unit, self.side + 1, self.unit)
+        # of smaller sides neighbours could not share enough
+        fitting = [side for side in sides if side >= min(longest, self.overlap + BLOCK)]
+        grids = [self._grid(height, width, side) for side in fitting]
+        return min(grids, key=lambda grid: (len(grid) * grid.side**2, -grid.side))
+
+    def _grid(self, height: int, width: int, side: int) -> Grid:
+        return make_grid(
+            height, width, side=side, overlap=min(self.overlap, side - BLOCK),
+            beyond=min(self.margin, side - BLOCK), ramp=_RAMP if self.margin else None,
+        )  # fmt: skip
+
+
+def choose_tiling(
+    network: UNetConfig, *, image_size: int, tile: int | None = None, overlap: int | None = None
+) -> Tiling:
+    """Returns windows that suit a network, or what a person chose.
+
+    A network with attention knows windows of the run's own size, and their neighbours share a
+    quarter. One without takes any, the larger, the less is computed twice: at most 512 pixels, and
+    as few as cover the picture. Where it has no normalisation either, neighbours share what matters
+    to both of two pixels side by side.
+
+    Args:
+        network: of the run.
+        image_size: of the run.
+        tile: side of the windows; None: by the network.
+        overlap: of neighbours; None: by the network.
+
+    Raises:
+        ValueError: sizes that do not fit; one line.
+    """
+    unit = math.lcm(network.downsampling_factor, BLOCK)
+    adapts = tile is None and not network.has_attention
+    if adapts:
+        unit = math.lcm(unit, _FEW_SIDES)
+        tile = max(LARGEST // unit, 1) * unit
+    elif tile is None:
+        tile = -(-image_size // unit) * unit
+    if tile < unit or tile % unit:
+        right = max(unit, round(tile / unit) * unit)
+        raise ValueError(f"tile={tile} must be a multiple of {unit}, e.g. {right}")
+    radius = telling_radius(network)
+    if overlap is None and radius is None:
+        overlap = tile // (8 if adapts else 4) // BLOCK * BLOCK
+    elif overlap is None:
+        overlap = min(-(-(2 * radius + _RAMP) // BLOCK) * BLOCK, tile - BLOCK)
+    _check_overlap(overlap, tile)
+    return Tiling(tile, overlap, adapts, unit, radius or 0)
+
+
+def make_grid(
+    height: int, width: int, *, side: int, overlap: int, beyond: int = 0, ramp: int | None = None
+) -> Grid:
     """Covers a picture with windows.
 
     Args:
@@ -49,16 +147,22 @@ def make_grid(height: int, width: int, *, side: int, overlap: int) -> Grid:
         side: of the windows. A picture no larger is one window.
         overlap: neighbours share at least so many pixels; rounded up to where 16 divides
             side - overlap.
+        beyond: pixels below and right of the picture that are covered, too.
+        ramp: as in `Grid`.
 
     Raises:
         ValueError: the overlap leaves no way forward.
     """
+    _check_overlap(overlap, side)
+    rows, columns = (_starts(length + beyond, side, overlap) for length in (height, width))
+    return Grid(height, width, side, rows, columns, ramp)
+
+
+def _check_overlap(overlap: int, side: int) -> None:
     if not 0 <= overlap <= side - BLOCK:
         raise ValueError(
             f"overlap={overlap} must lie in 0…{side - BLOCK} for windows of {side} pixels"
         )
-    rows, columns = (_starts(length, side, overlap) for length in (height, width))
-    return Grid(height, width, side, rows, columns)
 
 
 def _starts(length: int, side: int, overlap: int) -> tuple[int, ...]:
@@ -70,15 +174,20 @@ def _starts(length: int, side: int, overlap: int) -> tuple[int, ...]:
     return tuple(BLOCK * (i * last // (count - 1)) for i in range(count))
 
 
-def blend_weights(starts: tuple[int, ...], side: int) -> np.ndarray:
+def blend_weights(
+    starts: tuple[int, ...], side: int, *, ramp_length: int | None = None
+) -> np.ndarray:
     """Weights of windows along one axis, float32 [windows, side].
 
-    Each falls to its neighbours as sin² does; where windows overlap the weights add up to one.
+    Each falls to its neighbours as sin² does, over all that they share or over `ramp_length` pixels
+    in the middle of it; where windows overlap the weights add up to one.
     """
     weights = np.ones((len(starts), side))
     for i in range(1, len(starts)):
         shared = starts[i - 1] + side - starts[i]
-        ramp = np.sin((np.arange(shared) + 0.5) / shared * np.pi / 2) ** 2
+        length = shared if ramp_length is None else min(ramp_length, shared)
+        place = (np.arange(shared) + 0.5 - (shared - length) / 2) / max(length, 1)
+        ramp = np.sin(np.clip(place, 0, 1) * np.pi / 2) ** 2
         weights[i, :shared] *= ramp
         weights[i - 1, side - shared :] *= ramp[::-1]
     total = np.zeros(starts[-1] + side)
@@ -99,8 +208,10 @@ class Canvas:
         """Begins an empty picture."""
         self._grid = grid
         self._write_rows = write_rows
-        self._across = blend_weights(grid.columns, grid.side)
-        self._down = blend_weights(grid.rows, grid.side)
+        self._across, self._down = (
+            blend_weights(starts, grid.side, ramp_length=grid.ramp)
+            for starts in (grid.columns, grid.rows)
+        )
         self._band: np.ndarray | None = None
         self._count = 0
 
@@ -123,6 +234,8 @@ class Canvas:
         top, rows = self._grid.rows[row], self._grid.rows
         end = rows[row + 1] if row + 1 < len(rows) else self._grid.height
         done = end - top
-        self._write_rows(top, self._band[:done, : self._grid.width])
+        for first in range(0, done, _ROWS):
+            some = self._band[first : min(first + _ROWS, done), : self._grid.width]
+            self._write_rows(top + first, some)
         self._band[:-done] = self._band[done:].copy() if done < len(self._band) else 0
         self._band[len(self._band) - done :] = 0

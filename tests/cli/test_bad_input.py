@@ -305,7 +305,7 @@ def model(tmp_path_factory):
         (("--input", "in/b.png"), ("in/b.png does not exist",)),
         (("--output", "in"), ("--output in lies in the input folder",)),
         (("--output", "empty/../in"), ("lies in the input folder",)),
-        (("--output", "in/a.png"), ("in/a.png is a file",)),
+        (("--output", "in/a.png"), ("in/a.png names a file, and in is a folder",)),
         (("--input", "twins"), ("a.jpg", "a.png", "would both be written to")),
         (("--input", "sheets", "--degrade"), ("the job's own comparison_sheet.png", "both")),
         (("--workdir", "in"), ("in is not a run's folder", "config.json")),

@@ -214,10 +214,10 @@ def test_samples_are_refused_without_noise(models, tmp_path):
         restore(models("jpeg-10"), tmp_path, Options(nfe=1, samples=4), **{"a.png": photo(9, 9)})
     sde = make_config(corruption="jpeg-10")
     with pytest.raises(ValueError, match=r"a single evaluation \(nfe=1\) draws none"):
-        Options(nfe=1, samples=4).resolve(sde, side_unit=1)
+        Options(nfe=1, samples=4).resolve(sde)
     # but where X_1 has noise, or a second evaluation draws some
-    Options(nfe=1, samples=4).resolve(make_config(corruption="colorize"), side_unit=1)
-    Options(nfe=2, samples=4, sampler="implicit").resolve(sde, side_unit=1)
+    Options(nfe=1, samples=4).resolve(make_config(corruption="colorize"))
+    Options(nfe=2, samples=4, sampler="implicit").resolve(sde)
 
 
 @pytest.mark.parametrize(

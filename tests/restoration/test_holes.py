@@ -143,7 +143,7 @@ def test_large_pictures_with_little_to_restore_do_not_wait_for_a_full_batch(
         most = []
         monkeypatch.setattr(folder_lib, "_MOST_PIXELS", limit)
         (tmp_path / str(limit)).mkdir()
-        outcome, out = restore(noisy, tmp_path / str(limit), Options(nfe=1, tile=32), **given)
+        outcome, out = restore(noisy, tmp_path / str(limit), Options(nfe=1, tile=16), **given)
         assert outcome.restored == 12
         bounds[limit] = max(most), [read(out / name).tobytes() for name in given]
     batch = Restorer.from_workdir(noisy).batch_size

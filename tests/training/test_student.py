@@ -133,7 +133,7 @@ def test_its_noise_is_of_the_picture_and_the_step(whole, teacher):
     together = restorer(pictures, names=["a", "b", "c"])
     np.testing.assert_allclose(together[1], restorer(pictures[1:2], names=["b"])[0], atol=1e-6)
     assert np.abs(restorer(pictures, seed=1, names=["a", "b", "c"]) - together).max() > 1e-6
-    Options(samples=2).resolve(restorer.config, side_unit=2)  # one evaluation, and yet samples
+    Options(samples=2).resolve(restorer.config)  # one evaluation, and yet samples
 
 
 def test_other_steps_than_it_has_learnt_are_refused(whole, tmp_path):

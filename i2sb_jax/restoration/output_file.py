@@ -1,0 +1,118 @@
+"""The one file that the result of one picture goes to: no folder, and no settings beside it.
+
+What shaped the pixels is noted in a PNG as a text, a digest of the settings, so that the same
+command given twice is told apart from one that would write over somebody's file.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from etils import epath
+
+from i2sb_jax import files
+from i2sb_jax.array_io import ARRAY_SUFFIXES
+from i2sb_jax.png_writer import read_text, with_text
+from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.outputs import std_file, strip_file
+
+_KEYWORD = "i2sb-restore"
+_UNTOLD = ("model",)  # the weights tell, wherever they lie
+_SAME = {".tiff": ".tif"}
+
+
+def names_file(output: epath.PathLike) -> bool:
+    """Whether a path is that of a picture to be written, and not of a folder for them."""
+    path = epath.Path(output).expanduser()
+    if path.exists():
+        return not path.is_dir()
+    return path.suffix.lower() in (*files.IMAGE_SUFFIXES, *ARRAY_SUFFIXES)
+
+
+def check_output_file(source: epath.PathLike, output: epath.PathLike) -> None:
+    """Raises ValueError where the file `output` cannot take what becomes of `source`."""
+    source, output = (epath.Path(path).expanduser() for path in (source, output))
+    if source.is_dir():
+        raise ValueError(f"--output {output} names a file, and {source} is a folder: name a folder")
+    if output.exists() and source.exists() and output.resolve() == source.resolve():
+        raise ValueError(f"{source.name} would be overwritten: choose another --output")
+
+
+class OutputFile:
+    """Where the result of one picture goes, and beside it what else was asked for.
+
+    Attributes:
+        path: of the folder; it need not exist.
+        targets: name of the picture -> the file.
+        preview: where a preview goes.
+        sheet: None: a single file is no place for a sheet.
+    """
+
+    sheet = None
+
+    def __init__(
+        self, file: epath.Path, source: epath.Path, name: str, *, suffix: str, options: Options
+    ):
+        """Takes the file.
+
+        Args:
+            file: as the user named it.
+            source: folder of the picture.
+            name: of the picture, in it.
+            suffix: that results have.
+            options: which decide what else is written.
+
+        Raises:
+            ValueError: results are of another kind than the file's suffix says.
+        """
+        given = file.suffix.lower()
+        if _SAME.get(given, given) != suffix:
+            raise ValueError(
+                f"--output {file}: the result is a {suffix} file, name it "
+                f"{file.with_suffix(suffix).name}, or name a folder"
+            )
+        self.path, self._options, self._digest = file.parent, options, ""
+        self.targets = {name: file}
+        self.preview = file.with_name(f"{file.stem}_preview.png")
+        for other in self._beside(file):
+            if other.exists() and other.resolve() == (source / name).resolve():
+                raise ValueError(f"{name} would be overwritten: choose another --output")
+
+    def is_done(self, name: str) -> bool:
+        """Whether the picture is there already, and to be left alone."""
+        chosen = self._options
+        return not (chosen.overwrite or chosen.preview) and self.targets[name].exists()
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises ValueError, in one line, where a file is there that this job did not write."""
+        ((name, file),) = self.targets.items()
+        told = {key: value for key, value in settings.items() if key not in _UNTOLD}
+        text = json.dumps(told | {"picture": name}, sort_keys=True)
+        self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        if self._options.overwrite or self._options.preview:
+            return
+        if file.exists():
+            with file.open("rb") as opened:
+                if read_text(opened, _KEYWORD) == self._digest:
+                    return
+        for each in (file, *self._beside(file)):
+            if each.exists():
+                raise ValueError(
+                    f"{each} is there already, and no result of this command: choose another "
+                    "--output, or --overwrite"
+                )
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Nothing is written but results."""
+        del settings
+
+    def marked(self, file: epath.Path, parts: Iterable[bytes]) -> Iterable[bytes]:
+        """The parts of a file to be written, by which it is known again."""
+        is_result = file in self.targets.values() and file.suffix.lower() == ".png"
+        return with_text(parts, _KEYWORD, self._digest) if is_result else parts
+
+    def _beside(self, file: epath.Path) -> list[epath.Path]:
+        """What else is written of the picture."""
+        beside = [strip_file(file)] if self._options.trajectory else []
+        return beside + ([std_file(file)] if self._options.samples > 1 else [])
