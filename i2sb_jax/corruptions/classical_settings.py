@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from i2sb_jax.corruptions import classical
+from i2sb_jax.corruptions.jpeg_quality import estimate_quality
 from i2sb_jax.corruptions.names import parse_name
 
 
@@ -46,37 +47,42 @@ class _Deblur(NamedTuple):
 # then each told that there is no noise but that of rounding.
 _WIENER = _Wiener(1.19, 0.293, 1.41, 97.8, 3.02)
 _WIENER_TOLD = {
-    1.0: _Wiener(0.997, 4.34, 3.65, 26.3, 2.62),
-    1.5: _Wiener(1.5, 3.76, 3.23, 66.9, 2.82),
-    2.0: _Wiener(2.0, 8.46, 3.64, 157, 3.12),
+    1.0: _Wiener(0.998, 2.27, 3.68, 17.4, 2.57),
+    1.5: _Wiener(1.5, 1.91, 3.22, 40.6, 2.73),
+    2.0: _Wiener(2, 4.17, 3.58, 89.6, 2.98),
 }
 _WIENER_NOISELESS = {
     1.0: _Wiener(1.0, 0.0518, 2.97, 0.784, 3.12),
     1.5: _Wiener(1.5, 0.101, 3.24, 0.599, 2.3),
     2.0: _Wiener(2.0, 0.0635, 2.71, 0.679, 2.13),
 }
-_DEBLUR = _Deblur(1.11, 0.0551, 1.4, 10.7, 3.0, 5.91, 5.55)
+_DEBLUR = _Deblur(1.11, 0.0767, 1.55, 14.9, 3.0, 5.73, 5.13)
 _DEBLUR_TOLD = {
-    1.0: _Deblur(1.0, 0.297, 3.2, 65.7, 3.0, 5.71, 4.79),
-    1.5: _Deblur(1.5, 0.297, 3.2, 65.7, 3.0, 5.71, 4.79),
-    2.0: _Deblur(2.0, 0.297, 3.2, 65.7, 3.0, 5.71, 4.79),
+    1.0: _Deblur(1.0, 0.247, 3.2, 4.23, 3.0, 5.64, 5.47),
+    1.5: _Deblur(1.5, 0.475, 3.2, 39.5, 3.0, 5.91, 4.51),
+    2.0: _Deblur(2.0, 0.801, 3.2, 23.9, 3.0, 6.03, 6.36),
 }
 _DEBLUR_NOISELESS = {
-    1.0: _Deblur(1.0, 0.045, 3.2, 0.45, 3.0, 0.75, 1.05),
-    1.5: _Deblur(1.5, 0.045, 3.2, 0.45, 3.0, 0.75, 1.05),
-    2.0: _Deblur(2.0, 0.045, 3.2, 0.45, 3.0, 0.75, 1.05),
+    1.0: _Deblur(1.0, 0.0072, 3.2, 0.9, 3.0, 0.84, 0.78),
+    1.5: _Deblur(1.5, 0.0072, 3.2, 0.9, 3.0, 0.84, 0.78),
+    2.0: _Deblur(2.0, 0.0072, 3.2, 0.9, 3.0, 0.84, 0.78),
 }
 # Thresholds of luma and chroma over the noise's standard deviation, by that deviation in levels.
 _NOISE_TOLD = {5: (2.6, 3.0), 10: (2.6, 3.0), 15: (2.6, 3.0), 25: (2.6, 3.0)}
 # Thresholds in levels over the coarseness of the quantisation, by JPEG quality.
-_JPEG_TOLD = {q: (11.0, 16.0) for q in (10, 20, 30, 50, 75, 90)}
-_JPEG = (10.0, 15.0)  # levels, of any quality
+_JPEG_TOLD = {
+    10: (11.0, 17.3),
+    20: (13.6, 19.9),
+    30: (15.5, 14.5),
+    50: (18.0, 17.6),
+    75: (19.1, 20.2),
+}
 # Of X_1, the small picture enlarged.
 _REDUCTION = {
     2: _Wiener(0.883, 0.415, 0.91, 1.06, 1.14),
     4: _Wiener(1.86, 0.611, 0.829, 1.54, 1.03),
 }
-_REAL = (10.0, 15.0)  # levels
+_REAL = _Deblur(0.9, 1.0, 1.5, 15.0, 3.0, 30.0, 40.0)
 
 
 def best_repair(
@@ -88,8 +94,9 @@ def best_repair(
 ) -> Repair | None:
     """The classical repair that gained most on training photographs.
 
-    Without what may be told it is one setting for all that the corruption does, but that noise of
-    an unknown level is estimated from the picture. A name whose range is one number tells it.
+    Without what may be told it is one setting for all that the corruption does, but that the level
+    of noise and the quality of a JPEG file are estimated from the picture. A name whose range is
+    one number tells it.
 
     Args:
         name: of a corruption. Of a reduction the repair takes X_1, the small picture enlarged.
@@ -111,18 +118,17 @@ def best_repair(
         case "blur-photo":
             told = only if sigma is None else sigma
             settings = _for_blur(told, noise, _DEBLUR, _DEBLUR_TOLD, _DEBLUR_NOISELESS)
-            repair = functools.partial(classical.wiener_thresholding, **settings._asdict())
-            return Repair("Wiener filter and thresholding", repair)
+            return _deblurring(settings)
         case "noise" | "noise-float":
             told = only if noise is None else noise
             return Repair("cosine thresholding", functools.partial(_denoise, noise=told))
         case "jpeg-file":
-            settings = _jpeg(only if quality is None else quality)
-            return Repair("cosine thresholding", _thresholding(*settings))
+            told = only if quality is None else quality
+            return Repair("cosine thresholding", functools.partial(_smooth_file, quality=told))
         case "sr2x-photo" | "sr4x-photo":
             return Repair("bicubic and Wiener filter", _wiener(_REDUCTION[int(kind[2])]))
         case "real":
-            return Repair("cosine thresholding", _thresholding(*_REAL))
+            return _deblurring(_REAL)
     return None
 
 
@@ -144,12 +150,13 @@ def _for_blur(sigma, noise, untold, told, noiseless):
     return type(untold)(*between)._replace(sigma=sigma)
 
 
-def _jpeg(quality: float | None) -> tuple[float, float]:
-    if quality is None:
-        return _JPEG
+def _smooth_file(picture: np.ndarray, *, quality: float | None) -> np.ndarray:
+    quality = estimate_quality(picture) if quality is None else quality
+    if quality is None:  # flat
+        return picture
     coarseness = 50 / quality if quality < 50 else 2 - quality / 50
     luma, chroma = _between(_JPEG_TOLD, quality)
-    return luma * coarseness, chroma * coarseness
+    return _thresholding(luma * coarseness, chroma * coarseness)(picture)
 
 
 def _denoise(picture: np.ndarray, *, noise: float | None) -> np.ndarray:
@@ -163,6 +170,11 @@ def _between(table: Mapping[float, tuple[float, ...]], level: float) -> tuple[fl
     return tuple(
         float(np.interp(level, list(table), column)) for column in zip(*table.values(), strict=True)
     )
+
+
+def _deblurring(settings: _Deblur) -> Repair:
+    repair = functools.partial(classical.wiener_thresholding, **settings._asdict())
+    return Repair("Wiener filter and thresholding", repair)
 
 
 def _wiener(settings: _Wiener) -> Callable[[np.ndarray], np.ndarray]:
