@@ -68,7 +68,7 @@ _DEBLUR_NOISELESS = {
     2.0: _Deblur(2.0, 0.0072, 3.2, 0.9, 3.0, 0.84, 0.78),
 }
 # Thresholds of luma and chroma over the noise's standard deviation, by that deviation in levels.
-_NOISE_TOLD = {5: (2.6, 3.0), 10: (2.6, 3.0), 15: (2.6, 3.0), 25: (2.6, 3.0)}
+_NOISE_TOLD = {5: (2.44, 3.02), 10: (2.6, 3.0), 15: (2.6, 3.0), 25: (2.63, 3.83)}
 # Thresholds in levels over the coarseness of the quantisation, by JPEG quality.
 _JPEG_TOLD = {
     10: (11.0, 17.3),
