@@ -4,7 +4,9 @@ import math
 
 from i2sb_jax.models.architecture import UNetConfig, block_plan
 
-_SPREADS = 3  # standard deviations, beyond which what a Gaussian leaves does not matter
+# standard deviations that matter. The quickstart's network, trained, sees a window's border by 14
+# levels at 0 pixels, 4 at 4, 1.3 at 8, 0.4 at 12, 0.1 at 16 and 0.01 at 18; two are 14 pixels.
+_SPREADS = 2
 
 
 def receptive_spread(config: UNetConfig) -> float:
@@ -38,7 +40,7 @@ def receptive_spread(config: UNetConfig) -> float:
 def telling_radius(config: UNetConfig) -> int | None:
     """Returns how many pixels on each side matter to an output pixel.
 
-    Three standard deviations of Eq. 1, and no more than it depends on at all.
+    Two standard deviations of Eq. 1, and no more than it depends on at all.
 
     Args:
         config: of the network.
