@@ -21,6 +21,7 @@ _KEPT_EXIF_TAGS = (
     *(0xA432, 0xA433, 0xA434),
 )
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2
+_ROWS = 256  # of a picture that are converted at once
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # TIFF's ExtraSamples; any other sample is no alpha
 
 
@@ -55,8 +56,21 @@ def layers_of(image: Image.Image) -> Layers:
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
     grey = "L" if mode in ("1", "L", "LA", "La") else "RGB"
-    array = np.asarray(image.convert(grey + "A" * image.has_transparency_data))
-    return split_alpha(array if array.ndim == 3 else array[..., None])
+    return split_alpha(_array(image, grey + "A" * image.has_transparency_data))
+
+
+def _array(image: Image.Image, mode: str) -> np.ndarray:
+    """[h, w, c] of a picture in another mode, some rows at a time: copies of all are large."""
+    width, height = image.size
+    array = None
+    for top in range(0, height, _ROWS):
+        rows = image.crop((0, top, width, min(top + _ROWS, height)))
+        rows = np.asarray(rows if rows.mode == mode else rows.convert(mode))
+        rows = rows.reshape(*rows.shape[:2], -1)
+        if array is None:
+            array = np.empty((height, *rows.shape[1:]), rows.dtype)
+        array[top : top + len(rows)] = rows
+    return array
 
 
 def deep_tiff_size(file: BinaryIO) -> tuple[tuple[int, int], int] | None:

@@ -105,7 +105,7 @@ def measure_speed(
             return run
 
         timing.alternate({name: timed(name) for name in sides}, rounds=repeats, warm_up=0)
-    found: dict[str, Any] = {"older tile": older_tile, "model": list(changes)}
+    found: dict[str, Any] = {"older tile": older_tile}
     for unit in ("seconds", "processor seconds"):
         # the first of two runs a round only warms up
         each = {name: [run[unit] for run in runs[1::2]] for name, runs in told.items()}
@@ -171,13 +171,13 @@ def main() -> None:
         "--megapixels", nargs="*", type=int, choices=MEMORY_SIZES, default=list(MEMORY_SIZES)
     )
     given = parser.parse_args()
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"model": given.model}
     if given.older is not None:
         found["speed"] = measure_speed(
             given.older.resolve(), older_tile=given.older_tile, changes=given.model,
             repeats=given.repeats,
         )  # fmt: skip
-    for megapixels in given.megapixels:
+    for megapixels in given.megapixels or []:
         found[f"memory, {megapixels} megapixels"] = measure_memory(megapixels, changes=given.model)
     results.finish(NAME, found, output=given.output)
 
