@@ -17,7 +17,11 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from i2sb_jax.corruptions.constants import CHROMINANCE_TABLE, LUMINANCE_TABLE
+from i2sb_jax.corruptions.constants import (
+    CHROMINANCE_TABLE,
+    LUMINANCE_TABLE,
+    standard_table,
+)
 from i2sb_jax.picture_header import UnreadableImage
 
 _SUBSAMPLING = {
@@ -84,16 +88,6 @@ def read_jpeg_info(source: bytes | BinaryIO) -> JpegInfo:
     quality, is_standard = _quality(luma, chroma)
     factors = [(factor >> 4, factor & 15) for _, factor, _ in components]
     return JpegInfo(quality, is_standard, _subsampling(factors), luma, chroma)
-
-
-def standard_table(table: np.ndarray, quality: int, *, limit: int = _BASELINE_LIMIT) -> np.ndarray:
-    """(1): an Annex K table [8, 8] at a quality 1...100. `limit`: 255, or 32767 beyond baseline.
-
-    The published operator (corruptions/constants.py) scales by 5000 / q, not rounded down, and so
-    is up to two coarser below quality 50.
-    """
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((scale * table + 50) // 100, 1, limit)
 
 
 def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -13,7 +13,7 @@ from i2sb_jax.config.checks import (
 from i2sb_jax.config.data import PAIRS, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
 from i2sb_jax.config.sampling import SamplingConfig, check_nfe, check_sampler, check_spacing
-from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.corruptions import corruption_facts, make_corruption
 from i2sb_jax.metrics import SSIM_SIDE
 from i2sb_jax.models import UNetConfig
 
@@ -285,15 +285,15 @@ class Config:
         """Channels of what the network sees beside X_t; 0 where it sees nothing else."""
         if self.has_pairs:
             return self.data.source_channels if self.data.cond_x1 else 0
-        return 3 if make_corruption(self.corruption, image_size=self.image_size).has_cond else 0
+        return corruption_facts(self.corruption).cond_channels
 
     @property
     def starts_with_noise(self) -> bool:
         """Whether X_1 itself has some, in holes or over its condition."""
         if self.has_pairs:
             return False
-        task = make_corruption(self.corruption, image_size=self.image_size)
-        return task.has_mask or task.has_cond
+        facts = corruption_facts(self.corruption)
+        return facts.has_mask or facts.adds_noise
 
     @property
     def noise_channels(self) -> int:

@@ -50,6 +50,17 @@ def quantisation_table(table: np.ndarray, quality: int) -> np.ndarray:
     return np.clip(np.floor((scale * table + 50) / 100), 1, 255).astype(np.float32)
 
 
+def standard_table(table: np.ndarray, quality: int, *, limit: int = 255) -> np.ndarray:
+    """An Annex K table [8, 8] at a quality 1...100 as the Independent JPEG Group's encoder has it.
+
+    scale = 5000 // quality below 50, else 200 - 2 quality; the published operator
+    (`quantisation_table`) does not round it down, and so is up to two coarser below 50. `limit`:
+    255, or 32767 beyond baseline.
+    """
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((scale * table + 50) // 100, 1, limit)
+
+
 def _dct_matrix() -> np.ndarray:
     frequency, sample = np.arange(8)[:, None], np.arange(8)[None, :]
     matrix = np.cos(np.pi * frequency * (2 * sample + 1) / 16) / 2

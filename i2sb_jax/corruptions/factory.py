@@ -57,9 +57,10 @@ def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Cor
     Args:
       name: "sr4x-pool", "sr4x-bicubic", "jpeg-Q" with Q in 1...100, "blur-uni", "blur-gauss",
         "blur-uni-exact", "blur-gauss-exact", "inpaint-center", "inpaint-freeform1020",
-        "inpaint-freeform2030", "mixture" or "colorize"; of photographs "jpeg-file-LO-HI" with
-        1 <= LO <= HI <= 100, "blur-photo-LO-HI" with 0 <= LO <= HI <= 20 pixels, "noise-LO-HI" and
-        "noise-float-LO-HI" with 0 <= LO <= HI <= 100 levels (each may come without its range),
+        "inpaint-freeform2030", "mixture" or "colorize"; of photographs "jpeg-file-LO-HI" and
+        "jpeg-told-LO-HI" (whose network sees how the file was made) with 1 <= LO <= HI <= 100,
+        "blur-photo-LO-HI" with 0 <= LO <= HI <= 20 pixels, "noise-LO-HI" and "noise-float-LO-HI"
+        with 0 <= LO <= HI <= 100 levels (each may come without its range),
         "sr2x-photo", "sr4x-photo" or "real".
       image_size: height and width of the images; a multiple of 4 (of 2 for sr2x-photo) for
         super-resolution and of 16 for jpeg-Q and the mixture.
@@ -79,8 +80,8 @@ def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Cor
 
     if kind == "jpeg":
         return make_jpeg(name, image_size, int(low))
-    if kind == "jpeg-file":
-        return make_jpeg_file(name, image_size, int(low), int(high))
+    if kind in ("jpeg-file", "jpeg-told"):
+        return make_jpeg_file(name, image_size, int(low), int(high), told=kind == "jpeg-told")
     if kind in _RANGED_MAKERS:
         return _RANGED_MAKERS[kind](name, image_size, low, high)
     if name == "inpaint-center":

@@ -8,6 +8,7 @@ from i2sb_jax.corruptions.names import MIXTURE_NAMES, parse_name
 
 JPEG_UNIT = 16  # side of what a 4:2:0 JPEG codes together
 REAL_MARGIN = 48
+FILE_SETTINGS = 4  # numbers that say how a JPEG was made (`jpeg_file.file_settings`)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,8 @@ class CorruptionFacts:
 
     Attributes:
       has_mask: whether `Corrupted.mask` is not None.
-      has_cond: whether `Corrupted.cond` is not None.
+      cond_channels: of `Corrupted.cond`; 0 where it is None.
+      adds_noise: whether X_1 is the condition with N(0, 1) added.
       is_random: whether a call needs a key.
       unit: image_size must be a multiple of it.
       margin: pixels around a window that X_1 in it depends on. 0: none, or the window is the whole
@@ -34,7 +36,8 @@ class CorruptionFacts:
     """
 
     has_mask: bool = False
-    has_cond: bool = False
+    cond_channels: int = 0
+    adds_noise: bool = False
     is_random: bool = False
     unit: int = 1
     margin: int = 0
@@ -46,6 +49,11 @@ class CorruptionFacts:
     is_photographic: bool = False
     bound: float | None = 1.5
     natural_input: str
+
+    @property
+    def has_cond(self) -> bool:
+        """Whether `Corrupted.cond` is not None."""
+        return self.cond_channels > 0
 
 
 def psf_radius(width: float) -> int:
@@ -97,7 +105,9 @@ PLAIN = {
     "blur-gauss": _DARKENED,
     "blur-uni-exact": _DARKENED,
     "blur-gauss-exact": _DARKENED,
-    "colorize": _published(has_cond=True, is_random=True, natural_input="any picture"),
+    "colorize": _published(
+        cond_channels=3, adds_noise=True, is_random=True, natural_input="any picture"
+    ),
     "inpaint-center": _HOLES,
     "inpaint-freeform1020": _HOLES,
     "inpaint-freeform2030": _HOLES,
@@ -113,8 +123,9 @@ def _of_range(kind: str, low: float, high: float) -> CorruptionFacts:
     match kind:
         case "jpeg":
             return _published(unit=JPEG_UNIT, quality_range=qualities, natural_input="a JPEG file")
-        case "jpeg-file":
+        case "jpeg-file" | "jpeg-told":
             return _photographic(
+                cond_channels=FILE_SETTINGS if kind == "jpeg-told" else 0,
                 margin=JPEG_UNIT,
                 grid=JPEG_UNIT,
                 quality_range=qualities,

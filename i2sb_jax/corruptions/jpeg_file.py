@@ -17,6 +17,7 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 
+from i2sb_jax.corruptions import constants
 from i2sb_jax.corruptions.backend import Array
 from i2sb_jax.corruptions.corruption import FILE_SETTINGS, Corrupted, Corruption
 from i2sb_jax.corruptions.masks import pick
@@ -45,24 +46,77 @@ class JpegFile(Corruption):
     is_random = True
 
     def corrupt(self, xp, keys, images, index):
-        if index is not None:
-            return Corrupted(self.show(xp, images, None, index))
-        draws = xp.uniform(keys, FILE_SETTINGS, (2,))
-        low, high = self.quality_range
-        quality = low + pick(xp, draws[:, 0], high - low + 1)
-        subsampling = choose_subsampling(xp, draws[:, 1])
-        return Corrupted(self._code(xp, images, quality, subsampling))
+        settings = self._settings(xp, keys, index)
+        return Corrupted(self._code(xp, images, *settings))
 
     def show(self, xp, images, mask, index):
         del mask
+        return self._code(xp, images, *self._settings(xp, None, index))
+
+    def _settings(self, xp, keys, index):
+        """Quality and place in SUBSAMPLINGS of each image, int32 [batch]."""
         low, high = self.quality_range
-        place = index % _CIRCLE * _TURN % _CIRCLE
-        quality = low + place * (high - low + 1) // _CIRCLE
-        return self._code(xp, images, quality, index % len(SUBSAMPLINGS))
+        if index is not None:
+            place = index % _CIRCLE * _TURN % _CIRCLE
+            return low + place * (high - low + 1) // _CIRCLE, index % len(SUBSAMPLINGS)
+        draws = xp.uniform(keys, FILE_SETTINGS, (2,))
+        quality = low + pick(xp, draws[:, 0], high - low + 1)
+        return quality, choose_subsampling(xp, draws[:, 1])
 
     def _code(self, xp, images, quality, subsampling):
         shape = (self.image_size, self.image_size, 3)
         return xp.map_on_host(through_a_file, (images, quality, subsampling), shape)
+
+
+class ToldJpegFile(JpegFile):
+    """The same, and the network is told how the file was made: what a JPEG's header says.
+
+    The condition are `file_settings`, the same at every pixel.
+    """
+
+    has_cond = True
+
+    def corrupt(self, xp, keys, images, index):
+        settings = quality, subsampling = self._settings(xp, keys, index)
+        told = xp.concat(
+            [xp.take(_STEPS, quality), xp.take(_HALVED, subsampling)], axis=1
+        )  # [batch, 4]
+        flat = xp.reshape(told, (-1, 1, 1, told.shape[1]))
+        cond = flat + xp.zeros_like(images[..., :1])
+        return Corrupted(self._code(xp, images, *settings), cond=cond)
+
+
+def file_settings(
+    luma_table: np.ndarray, chroma_table: np.ndarray | None, subsampling: str
+) -> np.ndarray:
+    """What a network is told of a JPEG file.
+
+    Args:
+      luma_table: quantisation steps [8, 8], 1 ... 255.
+      chroma_table: the same; None where there is no chroma.
+      subsampling: as "4:2:0"; others than 4:2:2, 4:2:0 and 4:4:0 count as 4:4:4.
+
+    Returns:
+      float32 [4]: log₂ of the mean step of luma and of chroma, 1 ... 256 as -1 ... 1; whether
+      chroma is halved across, and down, as -1 (no) or 1.
+    """
+    tables = luma_table, luma_table if chroma_table is None else chroma_table
+    steps = [np.log2(np.mean(table)) / 4 - 1 for table in tables]
+    across, down = subsampling in ("4:2:2", "4:2:0"), subsampling in ("4:2:0", "4:4:0")
+    return np.float32([*steps, 2 * across - 1, 2 * down - 1])
+
+
+def standard_settings(quality: int, subsampling: str) -> np.ndarray:
+    """`file_settings` of the usual tables at a quality in 1...100."""
+    tables = (
+        constants.standard_table(table, quality)
+        for table in (constants.LUMINANCE_TABLE, constants.CHROMINANCE_TABLE)
+    )
+    return file_settings(*tables, subsampling)
+
+
+_STEPS = np.stack([standard_settings(max(1, quality), "4:4:4")[:2] for quality in range(101)])
+_HALVED = np.stack([standard_settings(50, name)[2:] for name in ("4:4:4", "4:2:2", "4:2:0")])
 
 
 def choose_subsampling(xp: ModuleType, uniform: Array) -> Array:
@@ -87,6 +141,10 @@ def code_jpeg(levels: np.ndarray, quality: int, subsampling: int) -> np.ndarray:
         return np.asarray(decoded)
 
 
-def make_jpeg_file(name: str, image_size: int, low: int, high: int) -> JpegFile:
-    """JPEG files of qualities `low` ... `high`."""
-    return JpegFile(name=name, image_size=image_size, quality_range=(low, high))
+def make_jpeg_file(
+    name: str, image_size: int, low: int, high: int, *, told: bool = False
+) -> JpegFile:
+    """JPEG files of qualities `low` ... `high`; `told`: and how they were made."""
+    return (ToldJpegFile if told else JpegFile)(
+        name=name, image_size=image_size, quality_range=(low, high)
+    )

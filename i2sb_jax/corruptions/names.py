@@ -53,6 +53,7 @@ class _Ranged(NamedTuple):
 
 _RANGED = {
     "jpeg-file": _Ranged("5-95", "two JPEG qualities", 1, 100, r"\d{1,3}"),
+    "jpeg-told": _Ranged("5-95", "two JPEG qualities", 1, 100, r"\d{1,3}"),
     "blur-photo": _Ranged("0-3", "two widths in pixels", 0, 20),
     "noise": _Ranged("0-50", "two standard deviations in 8-bit levels", 0, 100),
     "noise-float": _Ranged("0-50", "two standard deviations in 8-bit levels", 0, 100),

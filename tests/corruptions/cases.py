@@ -23,7 +23,7 @@ DETERMINISTIC = (
     "blur-gauss-exact",
 )
 INPAINTING = ("inpaint-center", "inpaint-freeform1020", "inpaint-freeform2030")
-JPEG_FILES = ("jpeg-file", "jpeg-file-10-10")
+JPEG_FILES = ("jpeg-file", "jpeg-file-10-10", "jpeg-told")
 PHOTOGRAPHIC = ("blur-photo", "noise", "noise-float", "sr2x-photo", "sr4x-photo", "real")
 RANDOM = (*INPAINTING, *JPEG_FILES, *PHOTOGRAPHIC, "mixture", "colorize")
 EVERY = (*DETERMINISTIC, *RANDOM)
@@ -36,6 +36,7 @@ KINDS = (
     "inpaint-center",
     "inpaint-freeform1020",
     "jpeg-file",
+    "jpeg-told",
     "blur-photo",
     "noise",
     "noise-float",

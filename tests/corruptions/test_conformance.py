@@ -50,12 +50,14 @@ def test_shapes_types_and_parts(corruption, backend):
     result = corrupt(backend, corruption, 0, IMAGES)
     assert result.image.shape == IMAGES.shape and result.image.dtype == np.float32
     assert (result.mask is not None) == corruption.has_mask == (corruption.name in INPAINTING)
-    assert (result.cond is not None) == corruption.has_cond == (corruption.name == "colorize")
+    told = corruption.name in ("colorize", "jpeg-told")
+    assert (result.cond is not None) == corruption.has_cond == told
     if corruption.has_mask:
         assert result.mask.shape == (3, SIZE, SIZE, 1) and result.mask.dtype == np.float32
         assert set(np.unique(result.mask)) == {0.0, 1.0}
     if corruption.has_cond:
-        assert result.cond.shape == IMAGES.shape and result.cond.dtype == np.float32
+        shape = (*IMAGES.shape[:3], corruption.facts.cond_channels)
+        assert result.cond.shape == shape and result.cond.dtype == np.float32
 
 
 @parametrize()
@@ -81,8 +83,11 @@ def test_tensorflow_keeps_type_and_static_shape(corruption):
         )
         def traced(seeds, images, batch=batch):
             result = corruption(seeds, images)
-            for part in (result.image, result.cond, corruption.degrade(images)):
-                assert part is None or part.shape.as_list() == [batch, SIZE, SIZE, 3]
+            for part in (result.image, corruption.degrade(images)):
+                assert part.shape.as_list() == [batch, SIZE, SIZE, 3]
+            if result.cond is not None:
+                channels = corruption.facts.cond_channels
+                assert result.cond.shape.as_list() == [batch, SIZE, SIZE, channels]
             if result.mask is not None:
                 assert result.mask.shape.as_list() == [batch, SIZE, SIZE, 1]
             return result.image

@@ -7,7 +7,16 @@ from i2sb_jax.corruptions.names import name_patterns, parse_name
 from tests.corruptions.cases import cached_corruption
 
 PHOTOGRAPHIC = (
-    *("jpeg-file", "blur-photo", "noise", "noise-float", "sr2x-photo", "sr4x-photo", "real"),
+    *(
+        "jpeg-file",
+        "jpeg-told",
+        "blur-photo",
+        "noise",
+        "noise-float",
+        "sr2x-photo",
+        "sr4x-photo",
+        "real",
+    ),
 )
 DARKENING = ("blur-uni", "blur-gauss", "blur-uni-exact", "blur-gauss-exact")
 
