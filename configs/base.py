@@ -53,6 +53,7 @@ def _model() -> ml_collections.ConfigDict:
     model.norm = "group"  # group (ADM) | none: without attention a pixel sees what is near it
     model.patch = 1  # 1 (ADM), 2 or 4: squares of so many pixels are channels of the network
     model.middle_attention = True  # attention at the coarsest level, as ADM has it
+    model.sharpened = ()  # σ in pixels: it sees its picture sharpened for such blurs; () in ADM
     model.dropout = 0.0  # rate inside residual blocks
     model.dtype = "float32"  # compute: float32 | bfloat16; parameters are float32 always
     model.remat = "none"  # recomputed in the backward pass: none | blocks | dots

@@ -39,7 +39,7 @@ SIGNATURES = {
     "bridge.make_gaussian_bridge": "* a b c scale noise_level=",
     "models.UNetConfig": (
         "* model_channels channel_mult num_res_blocks attention_downsamples head_channels "
-        "in_channels= out_channels= norm_groups= norm= patch= middle_attention= "
+        "in_channels= out_channels= norm_groups= norm= patch= middle_attention= sharpened= "
         "dropout= dtype= remat="
     ),
     "models.UNet.__call__": "self x noise_level cond= * train=",

@@ -214,6 +214,7 @@ def test_no_key_may_be_missing(key):
         ({"bridge.prediction": "noise"}, ("bridge.prediction='noise'", "epsilon, x0, v")),
         ({"bridge.log_floor": -1.0}, ("bridge.log_floor=-1.0", "at least 0")),
         ({"bridge.end_share": 1.5}, ("bridge.end_share=1.5", "0…1")),
+        ({"model.sharpened": (1.0, -2.0)}, ("sharpened has -2.0", "above 0")),
         ({"model.patch": 3}, ("patch is 3", "1, 2, 4")),
         ({"bridge.weighting": "snr2"}, ("bridge.weighting='snr2'", "did you mean 'snr'")),
         ({"sampling.nfe": 0}, ("sampling.nfe=0", "1…999")),

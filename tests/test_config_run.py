@@ -151,6 +151,7 @@ OTHER = {
     "model.norm": "none",
     "model.patch": 2,
     "model.middle_attention": False,
+    "model.sharpened": (1.0, 2.0),
     "model.dropout": 0.1,
     "model.dtype": "bfloat16",
     "model.remat": "dots",

@@ -13,8 +13,10 @@ from PIL import Image
 from experiments.quickstart import held_out
 from i2sb_jax import image_io
 from i2sb_jax.data import open_source
+from i2sb_jax.data.photos import OF_SCIKIT_LEARN
 
-_LEFT_OUT = ("motorcycle_right.png",)  # the scene of motorcycle_left, from beside it
+# the scene of motorcycle_left, from beside it; and what joined the training pictures later
+_LEFT_OUT = ("motorcycle_right.png", *OF_SCIKIT_LEARN)
 _LARGEST = 512  # of a side: the middle of a larger photograph is taken
 
 KERNELS = {

@@ -49,6 +49,7 @@ ADDED_KEYS: dict[str, Any] = {
     "model.norm": "group",
     "model.patch": 1,
     "model.middle_attention": True,
+    "model.sharpened": (),
     "bridge.end_share": 0.0,
     "bridge.log_floor": 0.0,
     "data.scales": (1.0,),

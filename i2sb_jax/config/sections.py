@@ -79,6 +79,7 @@ class ModelConfig:
     norm: str
     patch: int
     middle_attention: bool
+    sharpened: tuple[float, ...]
     dropout: float
     dtype: str
     remat: str
@@ -86,6 +87,7 @@ class ModelConfig:
     def __post_init__(self):
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
         object.__setattr__(self, "attention_downsamples", tuple(self.attention_downsamples))
+        object.__setattr__(self, "sharpened", tuple(self.sharpened))
         self._check_size()
         try:
             self.unet_config(in_channels=3)

@@ -26,7 +26,7 @@ LAYOUTS = {
 
 FIRST_KERNEL = "input_blocks.0.0.weight"
 # what ADM's networks have in common, beside the groups of their normalisation
-_ALWAYS = {"patch": 1, "norm": "group", "middle_attention": True}
+_ALWAYS = {"patch": 1, "norm": "group", "middle_attention": True, "sharpened": ()}
 _SHOWN = 5  # how many names an error message lists
 
 

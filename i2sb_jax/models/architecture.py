@@ -12,9 +12,12 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from i2sb_jax.models.sharpen import RADIUS
+
 REMAT_POLICIES = ("none", "blocks", "dots")
 NORMS = ("group", "none")
 PATCHES = (1, 2, 4)
+MAX_SHARPENED = 2.5  # pixels: filters for wider blurs reach further than they are kept
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ class UNetConfig:
         patch: 1, 2 or 4: squares of so many pixels become channels before the first convolution
             and pixels again behind the last, so that the finest level is so much smaller; 1 is ADM.
         middle_attention: whether the bottleneck attends, as ADM's always does.
+        sharpened: widths in pixels of blurs, 0 excluded: the network sees its picture as Wiener
+            filters for these sharpen it, too (`sharpen`); none in ADM.
         dropout: rate inside residual blocks, in [0, 1); drawn only when `train=True`.
         dtype: float32 or bfloat16, the type of convolutions and attention. Parameters, statistics,
             softmax, the time embedding and the output are float32 in either case.
@@ -61,6 +66,7 @@ class UNetConfig:
     norm: str = "group"
     patch: int = 1
     middle_attention: bool = True
+    sharpened: tuple[float, ...] = ()
     dropout: float = 0.0
     dtype: np.dtype = jnp.float32
     remat: str = "none"
@@ -70,6 +76,7 @@ class UNetConfig:
         # np.dtype("float32"): one canonical form each.
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
         object.__setattr__(self, "attention_downsamples", tuple(self.attention_downsamples))
+        object.__setattr__(self, "sharpened", tuple(self.sharpened))
         object.__setattr__(self, "dtype", _float_dtype(self.dtype))
         self._check_scalars()
         self._check_levels()
@@ -83,6 +90,12 @@ class UNetConfig:
                 raise ValueError(f"{name} is {value!r}, must be a positive integer")
         if self.model_channels % 2:
             raise ValueError(f"model_channels is {self.model_channels}, must be even")
+        for width in self.sharpened:
+            if not 0 < width <= MAX_SHARPENED:
+                raise ValueError(
+                    f"sharpened has {width!r}, widths of blurs lie above 0 and up to "
+                    f"{MAX_SHARPENED} pixels"
+                )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout!r}, must be in [0, 1)")
         for name, choices in (("remat", REMAT_POLICIES), ("norm", NORMS), ("patch", PATCHES)):
@@ -154,7 +167,8 @@ class UNetConfig:
         by_blocks = sum(2 * size * (2 * self.num_res_blocks + 1) for size in levels)
         # a block that halves or doubles has one convolution on either side of its resampling
         by_resampling = sum(2 * (fine + coarse) for fine, coarse in itertools.pairwise(levels))
-        return 2 * self.patch + by_blocks + by_resampling + 4 * levels[-1] + levels[-1]
+        by_filters = RADIUS if self.sharpened else 0
+        return by_filters + 2 * self.patch + by_blocks + by_resampling + 4 * levels[-1] + levels[-1]
 
     def check_size(self, height: int, width: int) -> None:
         """Raises a ValueError unless the network can take images of `height` x `width`.

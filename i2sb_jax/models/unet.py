@@ -11,6 +11,7 @@ from i2sb_jax.models.attention import AttentionBlock
 from i2sb_jax.models.blocks import ResBlock, conv3x3
 from i2sb_jax.models.embeddings import TimeEmbedding
 from i2sb_jax.models.norm import make_norm
+from i2sb_jax.models.sharpen import sharpened
 from i2sb_jax.types import Params
 
 __all__ = ["UNet", "UNetConfig", "adm_256"]
@@ -65,7 +66,10 @@ class UNet(nn.Module):
             noise_level
         )
         run = self._block_runner(emb, train)
-        x = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], axis=-1)
+        seen = [x] if cond is None else [x, cond.astype(x.dtype)]
+        if config.sharpened:
+            seen.append(sharpened(x, config.sharpened).astype(x.dtype))
+        x = jnp.concatenate(seen, axis=-1) if len(seen) > 1 else x
         x = space_to_depth(x.astype(config.dtype), config.patch)
         h = conv3x3(config.level_channels[0], config.dtype, "conv_in", conv=conv)(x)
         skips = [h]

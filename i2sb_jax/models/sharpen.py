@@ -1,0 +1,58 @@
+r"""A picture as Wiener filters for several blurs sharpen it, for a network to choose from.
+
+Of a Gaussian blur of width σ with transfer function H(f) = exp(-2 (π σ f)²), f in cycles a pixel,
+over noise that falls with frequency more slowly than pictures do,
+
+    G(f) = H / (H² + r f^p),   f > 0;   G(0) = 1                                                (1)
+
+Which width a photograph has nobody tells, and one convolution of 3x3 after the other learns to
+undo a wide one slowly; beside these a network has to say only which of them is right where. The
+filters are cut off at `RADIUS` pixels, so what a pixel sees stays bounded.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+RADIUS = 10  # pixels
+_RATIO, _POWER = 0.08, 1.4  # r and p of (1)
+_PERIOD = 128  # samples of (1) along a side
+
+
+@functools.cache
+def wiener_kernel(width: float) -> np.ndarray:
+    """The filter (1) for a blur of so many pixels, float32 [21, 21], sum 1."""
+    frequency = np.fft.fftfreq(_PERIOD)
+    f = np.hypot(frequency[:, None], frequency)
+    blur = np.exp(-2 * (np.pi * width * f) ** 2)
+    kernel = np.fft.fftshift(np.fft.ifft2(blur / (blur**2 + _RATIO * f**_POWER)).real)
+    middle = slice(_PERIOD // 2 - RADIUS, _PERIOD // 2 + RADIUS + 1)
+    kernel = kernel[middle, middle]
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def sharpened(x: jax.Array, widths: tuple[float, ...]) -> jax.Array:
+    """What each filter adds to a picture: (G - 1) x, borders mirrored.
+
+    Args:
+        x: [batch, h, w, c].
+        widths: of the blurs, pixels.
+
+    Returns:
+        float32 [batch, h, w, c · len(widths)], the widths of a channel together.
+    """
+    batch, height, width, channels = x.shape
+    x = x.astype(jnp.float32)
+    sides = ((0, 0), (RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0))
+    padded = jnp.pad(x, sides, mode="symmetric")
+    # By FFT: a CPU's compiler is slow with convolutions of few channels. What wraps is cut away.
+    size = padded.shape[1:3]
+    kernels = jnp.asarray(np.stack([wiener_kernel(width) for width in widths], axis=-1))
+    transfer = jnp.fft.rfft2(kernels, size, axes=(0, 1))[None, :, :, None, :]
+    spectrum = jnp.fft.rfft2(padded, axes=(1, 2))[..., None]
+    filtered = jnp.fft.irfft2(spectrum * transfer, size, axes=(1, 2))
+    inner = slice(2 * RADIUS, 2 * RADIUS + height), slice(2 * RADIUS, 2 * RADIUS + width)
+    change = filtered[:, inner[0], inner[1]] - x[..., None]
+    return change.reshape(batch, height, width, channels * len(widths))
