@@ -89,6 +89,8 @@ def test_tiles_follow_from_the_network():
     local = choose_tiling(network(patch=2), image_size=64)
     assert local.adapts and local.side == 512 and local.lead == 16
     assert local.overlap >= 2 * local.margin == 2 * telling_radius(network(patch=2))
+    filtered = network(patch=2, sharpened=(0.8, 2.0))
+    assert telling_radius(network(patch=2)) < telling_radius(filtered) < filtered.receptive_radius
     chosen = choose_tiling(network(patch=2), image_size=64, tile=64)
     assert (chosen.side, chosen.overlap, chosen.adapts) == (64, 48, False)
 
