@@ -8,6 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 
+class NonFiniteWeights(ValueError):
+    """Weights that hold NaN or infinity, told when they are read."""
+
+
 def non_finite(tree: Any) -> str:
     """The first array of a tree that holds NaN or infinity.
 
@@ -32,14 +36,14 @@ def non_finite(tree: Any) -> str:
 
 
 def check_finite(origin: str, tree: Any) -> None:
-    """Raises ValueError, in one line, for the first array of weights that is not finite.
+    """Raises NonFiniteWeights, in one line, for the first array of weights that is not finite.
 
     Args:
         origin: what holds them, as the line names it.
         tree: as `non_finite` takes it.
     """
     if found := non_finite(tree):
-        raise ValueError(f"{origin}: {found}: weights must be finite")
+        raise NonFiniteWeights(f"{origin}: {found}: weights must be finite")
 
 
 def is_finite(array: np.ndarray) -> bool:

@@ -1,6 +1,7 @@
 """What a picture says before a pixel is decoded: sizes, to refuse bombs, and which way is up."""
 
 import contextlib
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ ORIENTATION_TAG = 0x0112
 ROWS_TURNED, COLUMNS_TURNED = (3, 4, 7, 8), (2, 3, 6, 7)
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_WITH_FRAMES = ("GIF", "PNG", "WEBP", "TIFF")
 _MOST_METADATA = 1 << 24  # bytes of a profile or of EXIF
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type -> samples; a palette holds colours
 
@@ -55,6 +57,18 @@ def refused_in_one_line() -> Iterator[None]:
     except Exception as error:  # broken bytes make decoders raise nearly anything
         message = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImage(message) from error
+
+
+def frame_count(data: bytes) -> int:
+    """How many pictures a file holds, as frames of an animation or pages of a TIFF.
+
+    One for other formats (a camera puts copies beside a JPEG), and for what cannot be told.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_WITH_FRAMES) as image:
+            return image.n_frames
+    except Exception:  # of another format, or whoever decodes it says what is wrong with it
+        return 1
 
 
 def require_pixels(width: int, height: int, max_pixels: int) -> None:

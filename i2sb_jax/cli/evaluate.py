@@ -18,7 +18,7 @@ from i2sb_jax import interop, processes, sharding
 from i2sb_jax.cli import evaluation_data, make_stats, startup
 from i2sb_jax.cli.evaluation_flags import chosen_options, parser, with_flags
 from i2sb_jax.evaluation.job import evaluate_model
-from i2sb_jax.evaluation.results import REPORT, Model, figure_table
+from i2sb_jax.evaluation.results import REPORT, Model, check_finite, figure_table
 from i2sb_jax.files import require_apart
 
 
@@ -57,6 +57,7 @@ def _main(arguments: list[str]) -> None:
     if first:
         print(figure_table(results))
         print(f"see {output / REPORT}")
+        check_finite(results)
 
 
 def _once(*, speaks: bool) -> Callable[[str], None]:

@@ -35,11 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     add, switch = parser.add_argument, {"action": "store_true"}
     add("--workdir", "--model", required=True, help="the run's folder, or a model folder")
     add("--input", required=True, help="folder of pictures, or one picture")
-    add(
-        "--output",
-        required=True,
-        help="folder for results of the same names; of one picture also x.png",
-    )
+    add("--output", required=True, help="folder for results, or of one picture a file, x.png")
     add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
     add("--nfe", type=int, help="network evaluations; default: the run's")
     add("--sampler", help=f"{', '.join(SAMPLERS)}; default: the run's")
@@ -51,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tile", type=int, help="side in pixels of the windows pictures are cut into")
     add("--overlap", type=int, help="pixels that tiles share; default: by the network, as --tile")
     add("--masks", help="a mask picture (white = hole), a folder of them, or the paper's .npz")
+    add("--member", help="of a run on a mixture: the corruption that the pictures suffered from")
     add("--samples", type=int, default=1, help="restore so often; write mean and deviation")
     add("--trajectory", **switch, help="write the states on the way as a strip too")
     add("--preview", **switch, help="restore one crop of the first picture, and stop")

@@ -25,9 +25,11 @@ class SpectralBlur(DeterministicCorruption):
 
     Attributes:
       factors: U, V and F.
+      kernel: float64 [taps], all of them; the last is not in K.
     """
 
     factors: constants.BlurFactors
+    kernel: np.ndarray
 
     def transform(self, xp, images):
         u, v, gain = self.factors
@@ -41,9 +43,11 @@ class ExactBlur(DeterministicCorruption):
 
     Attributes:
       matrix: K, float32 [image_size, image_size].
+      kernel: float64 [taps], all of them; the last is not in K.
     """
 
     matrix: np.ndarray
+    kernel: np.ndarray
 
     def transform(self, xp, images):
         return apply_separable(xp, self.matrix, (images + 1) / 2) * 2 - 1
@@ -52,10 +56,10 @@ class ExactBlur(DeterministicCorruption):
 def make_spectral_blur(name: str, image_size: int, kernel: np.ndarray) -> SpectralBlur:
     """The published blur with a kernel [taps]."""
     factors = constants.blur_factors(kernel, image_size)
-    return SpectralBlur(name=name, image_size=image_size, factors=factors)
+    return SpectralBlur(name=name, image_size=image_size, factors=factors, kernel=kernel)
 
 
 def make_exact_blur(name: str, image_size: int, kernel: np.ndarray) -> ExactBlur:
     """The plain blur with a kernel [taps]."""
     matrix = constants.blur_matrix(kernel, image_size).astype(np.float32)
-    return ExactBlur(name=name, image_size=image_size, matrix=matrix)
+    return ExactBlur(name=name, image_size=image_size, matrix=matrix, kernel=kernel)

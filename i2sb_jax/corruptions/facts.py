@@ -32,6 +32,8 @@ class CorruptionFacts:
       is_photographic: whether X_1 is what a person has, noise included (of a reduction the small
         picture, enlarged): pixels of whole 8-bit levels, but for noise-float.
       bound: the largest absolute value of a natural input that is still taken for [-1, 1].
+      is_float: whether what a person has may be an array of floats, whose values leave [-1, 1].
+      members: of a mixture, what is known of each of which by its own name.
       natural_input: what a person has, one phrase for messages.
     """
 
@@ -48,6 +50,8 @@ class CorruptionFacts:
     keeps_light: bool = True
     is_photographic: bool = False
     bound: float | None = 1.5
+    is_float: bool = False
+    members: tuple[str, ...] = ()
     natural_input: str
 
     @property
@@ -93,6 +97,7 @@ def _mixture() -> CorruptionFacts:
         is_random=True,
         unit=JPEG_UNIT,
         quality_range=(min(qualities), max(qualities)),
+        members=MIXTURE_NAMES,
         natural_input="an input of one of its members",
     )
 
@@ -137,7 +142,9 @@ def _of_range(kind: str, low: float, high: float) -> CorruptionFacts:
             return _photographic(natural_input="a noisy picture")
         case "noise-float":
             bound = max(4.0, 1 + 6 * high / 127.5)  # six standard deviations beyond white
-            return _photographic(bound=bound, natural_input="a noisy picture of floats")
+            return _photographic(
+                bound=bound, is_float=True, natural_input="a noisy picture of floats"
+            )
     raise AssertionError(f"{kind} has a name and no facts")
 
 

@@ -23,7 +23,7 @@ from i2sb_jax.evaluation.options import Options
 from i2sb_jax.evaluation.report import Shown, write_report
 from i2sb_jax.evaluation.store import ShardStore, pictures_of
 from i2sb_jax.files import write_atomically
-from i2sb_jax.types import Batch, Params
+from i2sb_jax.types import Batch, NonFiniteError, Params
 
 RESULTS, TABLE, REPORT = "results.json", "pictures.csv", "report.html"
 _PACKAGES = ("i2sb_jax", "jax", "jaxlib", "flax", "numpy")
@@ -158,6 +158,20 @@ def write_results(
         store.folder / REPORT, results=results, scores=scores, names=pictures.names, pictures=shown
     )
     return json.loads(text)
+
+
+def check_finite(results: Mapping[str, Any]) -> None:
+    """Raises NonFiniteError where a network gave nothing that could be measured."""
+    psnr = {
+        method: results["figures"][method].get("psnr")
+        for method, about in results["methods"].items()
+        if about["nfe"] is not None
+    }
+    if empty := [method for method, each in psnr.items() if each and not each["pictures"]]:
+        raise NonFiniteError(
+            f"{results['title']}: the network gave NaN or infinity for every picture, and the "
+            f"figures of {', '.join(empty)} are empty"
+        )
 
 
 def method_of(nfe: int) -> str:

@@ -6,14 +6,13 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from i2sb_jax import build
 from i2sb_jax.config import BridgeConfig, Config
+from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.interop.provenance import ADM_FILE, Provenance
 
 _PACKAGES = ("i2sb_jax", "jax", "flax", "numpy")
 _UNSTATED = "not stated: ask whoever trained the model"
 _HUB = "hf://"
-_ENLARGING = ("sr4x-pool", "sr4x-bicubic")
 _OUTPUTS = {
     "epsilon": "ε = (X_t - X_0)/s_t, for I²SB Eq. (12) of the paper",
     "x0": "X_0 itself",
@@ -217,19 +216,27 @@ def _input(config: Config) -> tuple[list[str], str]:
             "units of those trained on (see value_ranges.json); results have "
             f"{data.target_channels} channels and the targets' type and units.\n"
         )
-    corruption = build.make_corruption(config, read_masks=False)
-    if corruption.has_mask:
+    facts, extra = corruption_facts(config.corruption), []
+    if facts.has_mask:
         return ["--input", "PICTURES", "--masks", "MASKS"], (
             "MASKS is a picture that is white where there are holes, or a folder of such, named as "
             "the pictures are. Without --masks, what is transparent is filled.\n"
         )
-    if corruption.name in _ENLARGING:
-        return ["--input", "SMALL"], "SMALL is a folder of pictures, which become 4 times larger.\n"
-    if corruption.has_cond:
+    if facts.enlargement > 1:
+        return ["--input", "SMALL"], (
+            f"SMALL is a folder of pictures, which become {facts.enlargement} times larger.\n"
+        )
+    if facts.has_cond:
         return ["--input", "GREY"], "GREY is a folder of pictures, which are coloured.\n"
-    return ["--input", "DEGRADED"], (
-        f"DEGRADED is a folder of pictures of any size that suffered from `{corruption.name}`.\n"
-    )
+    told = f"DEGRADED is a folder of pictures of any size that suffered from `{config.corruption}`"
+    if facts.members:
+        extra = ["--member", "MEMBER"]
+        told += f"; MEMBER is which of them: {', '.join(facts.members)}"
+    if not facts.keeps_light:
+        told += ", and are as bright as sharp ones"
+    if facts.is_float:
+        told += ", or of float arrays in [-1, 1] (.npy)"
+    return ["--input", "DEGRADED", *extra], told + ".\n"
 
 
 def _adm(config: Config, channels: tuple[int, int]) -> str:

@@ -56,8 +56,6 @@ class DegradedPictures:
     number in the folder.
     """
 
-    suffix = ".png"
-
     def __init__(
         self,
         config: Config,
@@ -85,6 +83,11 @@ class DegradedPictures:
         self._windows = window_corruption(corruption, image_size=self.side, crop=config.data.crop)
         self._shows_x1 = corruption.facts.is_photographic
         self.gallery = Gallery(corruption, names)
+
+    def suffix(self, name: str) -> str:
+        """Of what a picture becomes."""
+        del name
+        return ".png"
 
     def grid(self, name: str) -> Grid:
         """One window."""

@@ -16,11 +16,12 @@ from i2sb_jax import files, image_io, interop
 from i2sb_jax.array_io import ARRAY_SUFFIXES
 from i2sb_jax.bridge.noise import BLOCK
 from i2sb_jax.files import IMAGE_SUFFIXES
+from i2sb_jax.finite import NonFiniteWeights
 from i2sb_jax.image_io import UnreadableImage
 from i2sb_jax.progress import duration
 from i2sb_jax.restoration.clock import Clock
 from i2sb_jax.restoration.degraded import DegradedPictures
-from i2sb_jax.restoration.given import GivenPictures
+from i2sb_jax.restoration.given import GivenPictures, given_suffixes
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_file import OutputFile, check_output_file, names_file
@@ -29,11 +30,17 @@ from i2sb_jax.restoration.outputs import Job, strip
 from i2sb_jax.restoration.pairs import PairSources, open_pairs
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.tiles import Grid
+from i2sb_jax.types import NonFiniteError
 
 T = TypeVar("T")
 
 _MOST_PIXELS = 2**24  # of pictures that wait for their windows, before a batch goes without more
 _STATES = 5  # of a trajectory, beside its end
+# phones, cameras and editors write these: whoever has them expects them to be restored
+_UNREAD = (
+    *(".heic", ".heif", ".avif", ".jxl", ".jfif", ".jpe", ".psd", ".exr", ".hdr"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
+)
 
 
 class Outcome(NamedTuple):
@@ -81,25 +88,32 @@ def restore_folder(
     Raises:
         ValueError: a folder, name or option that does not fit, or the output folder holds results
             of other settings; one line.
+        NonFiniteError: the network gave NaN or infinity; names picture and weights. What was
+            finished before stays, and nothing of this picture is written.
     """
     model = interop.local_folder(workdir)
     config = config_lib.load(model)
-    folder, names = _pictures(source, ARRAY_SUFFIXES if config.has_pairs else IMAGE_SUFFIXES)
+    options = Options() if options is None else options
+    folder, names = _pictures(source, _suffixes(config, options))
     to_file = names_file(output)
     (check_output_file if to_file else check_output)(source, output)
     clock = Clock()
-    options = Options() if options is None else options
-    restorer = Restorer.from_workdir(
-        model,
-        checkpoint=options.checkpoint,
-        dtype=options.dtype,
-        on_evaluation=clock.one_more,
-    )
+    try:
+        restorer = Restorer.from_workdir(
+            model,
+            checkpoint=options.checkpoint,
+            dtype=options.dtype,
+            on_evaluation=clock.one_more,
+        )
+    except NonFiniteWeights as error:  # the network could give nothing else
+        raise NonFiniteError(f"{names[0]} cannot be restored: {error}") from None
     options = options.resolve(restorer.config)
+    if options.seed and options.is_seed_idle(restorer.config):
+        print(f"note: seed={options.seed} changes nothing: nothing is drawn here", file=sys.stderr)
     pictures = _open(restorer, model, folder, names, options)
     place, suffix = epath.Path(output).expanduser(), pictures.suffix
     results = (
-        OutputFile(place, folder, names[0], suffix=suffix, options=options)
+        OutputFile(place, folder, names[0], suffix=suffix(names[0]), options=options)
         if to_file
         else OutputFolder(place, folder, names, suffix=suffix, options=options)
     )
@@ -109,6 +123,8 @@ def restore_folder(
         "input": files.real_path(folder),
         **options.settings(),
     }
+    if isinstance(pictures, GivenPictures):
+        settings |= pictures.settings()
     if options.degrade:
         # masks and members of the mixture go by a picture's number among all
         listing = "\0".join(names).encode("utf-8", "surrogateescape")
@@ -200,11 +216,18 @@ class _Work:
         for side, count in self._tiles.items():
             if count:
                 self._restorer.prepare(side, **self._sampling)
-        self._results.begin(settings)
-        windows = itertools.chain([first], windows)
+        windows, begun = itertools.chain([first], windows), False
         with clock.start(batches=self._batches, nfe=self._options.nfe, quiet=quiet):
             # windows are cut as they are asked for; results come in the same order
             for samples in self._restorer.stream(windows, **self._sampling):
+                try:
+                    self._restorer.check_finite(samples.x0, jobs[0].subject.name)
+                except NonFiniteError:
+                    self._results.abandon()
+                    raise
+                if not begun:  # the network works: a folder that cannot be written to is told early
+                    self._results.begin(settings)
+                    begun = True
                 if jobs[0].add(samples):
                     self._write(jobs.popleft())
 
@@ -220,6 +243,7 @@ class _Work:
             self._restorer.prepare(side, **self._sampling)
             with clock.start(batches=1, nfe=options.nfe, quiet=True):
                 (samples,) = self._restorer.stream([window], **self._sampling)
+            self._restorer.check_finite(samples.x0, name)
             inside = tuple(
                 slice(max(lead - at, 0), n - at)
                 for lead, at, n in zip(subject.lead, origin, grid[:2], strict=True)
@@ -317,7 +341,31 @@ def _pictures(source: epath.PathLike, suffixes: tuple[str, ...]) -> tuple[epath.
     if path.exists() and not path.is_dir():
         return path.parent, [path.name]
     folder = files.require_folder(path)
-    return folder, files.list_images(folder, suffixes=suffixes)
+    names = files.list_images(folder, suffixes=suffixes)
+    if left_out := _unread(folder):
+        print(f"note: {left_out[0]} is of a kind that is not read{_others(left_out)}: left out",
+              file=sys.stderr)  # fmt: skip
+    return folder, names
+
+
+def _unread(folder: epath.Path) -> list[str]:
+    """Pictures in a local folder that none of our readers knows; a bucket is not listed twice."""
+    if files.is_remote(folder):
+        return []
+    try:
+        return files.list_images(folder, suffixes=_UNREAD)
+    except ValueError:  # none
+        return []
+
+
+def _others(names: list[str]) -> str:
+    return f", as are {len(names) - 1} others" if len(names) > 1 else ""
+
+
+def _suffixes(config: config_lib.Config, options: Options) -> tuple[str, ...]:
+    if config.has_pairs:
+        return ARRAY_SUFFIXES
+    return IMAGE_SUFFIXES if options.degrade else given_suffixes(config.corruption)
 
 
 def _open(

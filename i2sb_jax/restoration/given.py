@@ -5,18 +5,26 @@ import sys
 
 from etils import epath
 
-from i2sb_jax import image_io
-from i2sb_jax.image_io import Picture
+from i2sb_jax import array_io, image_io
+from i2sb_jax.corruptions import corruption_facts
+from i2sb_jax.files import IMAGE_SUFFIXES
+from i2sb_jax.image_io import Picture, PictureHeader, UnreadableImage
+from i2sb_jax.jpeg_header import JpegInfo, read_jpeg_info
+from i2sb_jax.picture_header import frame_count
 from i2sb_jax.restoration.inputs import (
     Subject,
-    enlargement,
+    array_subject,
     find_hole,
-    grid_lead,
+    picture_grid,
     picture_subject,
 )
+from i2sb_jax.restoration.members import check_member, find_member
 from i2sb_jax.restoration.options import Options
+from i2sb_jax.restoration.published_blur import published_note
 from i2sb_jax.restoration.restorer import Restorer
 from i2sb_jax.restoration.tiles import Grid
+
+_ARRAY = ".npy"
 
 
 class GivenPictures:
@@ -26,16 +34,21 @@ class GivenPictures:
         unlike: number of JPEGs whose quality the run was not trained for.
     """
 
-    suffix = ".png"
-
     def __init__(self, restorer: Restorer, folder: epath.Path, options: Options):
         """Takes the run, the pictures' folder, and resolved options.
 
         Raises:
-            ValueError: the masks are missing, or not of a kind that whole pictures can use.
+            ValueError: the masks are missing, or not of a kind that whole pictures can use, or the
+                run knows no such member.
         """
         self._restorer, self._folder, self._options = restorer, folder, options
-        self._masks = _masks(restorer, options.masks)
+        self._run = restorer.corruption.name
+        check_member(self._run, options.member)
+        self._takes_arrays = corruption_facts(self._run).is_float
+        self._masks = _masks(self._run, options)
+        self._tasks: dict[str, str] = {}
+        self._noted: set[str] = set()
+        self._told_frames = False
         self._tiling = options.tiling(restorer.config)
         self.unlike = 0
 
@@ -44,12 +57,10 @@ class GivenPictures:
 
         Raises:
             UnreadableImage: it is none, or too large.
+            ValueError: nothing tells which member of a mixture it suffered from.
         """
-        header = image_io.picture_header(self._folder / name)
-        corruption = self._restorer.corruption
-        scale, lead = enlargement(corruption), self._lead(header.block_offset)
-        height, width = scale * header.height + lead[0], scale * header.width + lead[1]
-        return self._tiling.grid(height, width)
+        header = self._header(name)
+        return self._grid(self._task(name, header), header)[0]
 
     def open(self, name: str) -> Subject:
         """Reads one picture, and its mask if there is one.
@@ -58,22 +69,89 @@ class GivenPictures:
             UnreadableImage: it cannot be decoded, or does not suit the task.
         """
         data = (self._folder / name).read_bytes()
+        if self._is_array(name):
+            task = self._task(name, self._header(name))
+            return array_subject(name, array_io.decode_array(data, suffix=_ARRAY), task=task)
         picture = image_io.read_picture(data)
         hole = find_hole(self._masks, name, picture)
-        self._compare_quality(name, picture)
-        offset = image_io.picture_header(io.BytesIO(data)).block_offset
-        lead = self._lead(offset)
-        return picture_subject(self._restorer, name, picture, hole=hole, lead=lead)
+        header = image_io.picture_header(io.BytesIO(data))
+        task = self._task(name, header)
+        _, lead = self._grid(task, header)
+        self._note(name, task)
+        self._count_frames(name, data)
+        self._compare_quality(name, picture, task)
+        return picture_subject(self._restorer, name, picture, task=task, hole=hole, lead=lead)
 
-    def _lead(self, block_offset: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of the grid above and left of a picture."""
-        first = grid_lead(self._restorer.corruption, block_offset)
-        return first[0] + self._tiling.lead, first[1] + self._tiling.lead
+    def suffix(self, name: str) -> str:
+        """Of what a picture becomes."""
+        return _ARRAY if self._is_array(name) else ".png"
 
-    def _compare_quality(self, name: str, picture: Picture) -> None:
+    def settings(self) -> dict[str, object]:
+        """What shapes the pixels beside the options: results of before it did are told apart."""
+        facts = corruption_facts(self._run)
+        dark = [facts, *map(corruption_facts, facts.members)]
+        return {} if all(each.keeps_light for each in dark) else {"blurs": "as published"}
+
+    def _is_array(self, name: str) -> bool:
+        return self._takes_arrays and name.lower().endswith(_ARRAY)
+
+    def _header(self, name: str) -> PictureHeader:
+        path = self._folder / name
+        if not self._is_array(name):
+            return image_io.picture_header(path)
+        height, width, *_ = array_io.array_header(path)
+        return PictureHeader(width, height, (0, 0))
+
+    def _grid(self, task: str, header: PictureHeader) -> tuple[Grid, tuple[int, int]]:
+        return picture_grid(corruption_facts(task), header, self._tiling)
+
+    def _task(self, name: str, header: PictureHeader) -> str:
+        """What a picture suffered from: the run's corruption, or of a mixture's a member."""
+        if name not in self._tasks:
+            self._tasks[name] = self._find_task(name, header)
+        return self._tasks[name]
+
+    def _find_task(self, name: str, header: PictureHeader) -> str:
+        members = corruption_facts(self._run).members
+        if self._options.member is not None or not members:
+            return self._options.member or self._run
+        size = self._restorer.config.image_size
+        jpeg = _jpeg_info(self._folder / name)
+        found = find_member(
+            members,
+            quality=None if jpeg is None else jpeg.quality,
+            has_mask=self._masks is not None,
+            longest_side=max(header.height, header.width),
+            image_size=size,
+        )
+        if found is None:
+            raise ValueError(
+                f"nothing tells which corruption of the {self._run} {name} suffered from: name it "
+                f"by --member, one of {', '.join(members)} (JPEG files, and pictures of at most "
+                f"{size // 4} pixels a side, tell it themselves)"
+            )
+        return found
+
+    def _note(self, name: str, task: str) -> None:
+        """Tells, once a task, what is done to pictures that nobody may expect."""
+        if task in self._noted:
+            return
+        self._noted.add(task)
+        if task not in (self._run, self._options.member):
+            _say(f"note: {name} is taken for {task}, which --member MEMBER overrules")
+        if not corruption_facts(task).keeps_light:
+            _say(published_note(task))
+
+    def _count_frames(self, name: str, data: bytes) -> None:
+        """Tells of the first file with several pictures."""
+        if not self._told_frames and (count := frame_count(data)) > 1:
+            self._told_frames = True
+            _say(f"note: {name} holds {count} pictures, of which the first is restored")
+
+    def _compare_quality(self, name: str, picture: Picture, task: str) -> None:
         """Warns of the first JPEG whose quality the run never saw."""
         trained = self._restorer.corruption.quality_range
-        if trained is None or picture.jpeg is None:
+        if picture.jpeg is None or trained is None or not corruption_facts(task).quality_range:
             return
         low, high = trained
         if low <= picture.jpeg.quality <= high:
@@ -82,19 +160,33 @@ class GivenPictures:
         if self.unlike == 1:
             saved = f"{'' if picture.jpeg.is_standard else 'about '}{picture.jpeg.quality}"
             learnt = f"quality {low}" if low == high else f"qualities {low} to {high}"
-            print(
+            _say(
                 f"warning: {name} was saved at quality {saved} ({picture.jpeg.subsampling}), and "
-                f"the run learnt to repair {learnt}: the result may be too smooth or too sharp",
-                file=sys.stderr,
+                f"the run learnt to repair {learnt}: the result may be too smooth or too sharp"
             )
 
 
-def _masks(restorer: Restorer, masks: str | None) -> epath.Path | None:
+def given_suffixes(task: str) -> tuple[str, ...]:
+    """Of files that hold a natural input of a task."""
+    return (*IMAGE_SUFFIXES, _ARRAY) if corruption_facts(task).is_float else IMAGE_SUFFIXES
+
+
+def _jpeg_info(path: epath.Path) -> JpegInfo | None:
+    try:
+        with path.open("rb") as file:
+            return read_jpeg_info(file)
+    except UnreadableImage:
+        return None
+
+
+def _masks(run: str, options: Options) -> epath.Path | None:
+    masks = options.masks
     if masks is None:
         return None
-    corruption = restorer.corruption
-    if not corruption.has_mask and corruption.name != "mixture":
-        raise ValueError(f"--masks {masks}: {corruption.name} fills no holes")
+    facts = corruption_facts(run)
+    tasks = [options.member] if options.member else [run, *facts.members]
+    if not any(corruption_facts(task).has_mask for task in tasks):
+        raise ValueError(f"--masks {masks}: {tasks[0]} fills no holes")
     path = epath.Path(masks).expanduser()
     if not path.exists():
         raise ValueError(f"--masks {masks} does not exist: name a mask picture or a folder of them")
@@ -104,3 +196,7 @@ def _masks(restorer: Restorer, masks: str | None) -> epath.Path | None:
             "use it with --degrade, or name a mask picture or a folder of them"
         )
     return path
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

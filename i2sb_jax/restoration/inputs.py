@@ -10,14 +10,18 @@ from etils import epath
 from PIL import Image
 
 from i2sb_jax import image_io
+from i2sb_jax.array_io import encode_array
 from i2sb_jax.bridge.noise import picture_key
-from i2sb_jax.corruptions import Corruption
+from i2sb_jax.corruptions import CorruptionFacts, corruption_facts, enlarge_smoothly
 from i2sb_jax.corruptions.colorize import GREY_FROM_RGB
 from i2sb_jax.files import IMAGE_SUFFIXES
-from i2sb_jax.image_io import Picture, UnreadableImage
+from i2sb_jax.image_io import Picture, PictureHeader, UnreadableImage
+from i2sb_jax.restoration.arrays import from_array
+from i2sb_jax.restoration.published_blur import MARGIN, REACH, as_published
 from i2sb_jax.restoration.restorer import Restorer, Window
+from i2sb_jax.restoration.tiles import Grid, Tiling
 
-_ENLARGEMENT = 4  # of the super-resolution tasks
+_REACH = 2  # pixels of a small picture beside a window that smooth enlarging looks at
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,7 @@ class Subject:
         unit: how much of those units 1.0 is; scalar or one a channel.
         encode: the whole array that `from_unit` made -> the file, whole or in parts.
         lead: rows and columns of the grid that lie above and left of the picture.
+        cut_learnt: as `cut`, what the bridge has learnt to see in its place; None: the same.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Subject:
     unit: float | np.ndarray
     encode: Callable[[np.ndarray], bytes | Iterable[bytes]]
     lead: tuple[int, int] = (0, 0)
+    cut_learnt: Callable[[int, int, int], np.ndarray] | None = None
 
     def is_known(self, origin: tuple[int, int], side: int) -> bool:
         """Whether a window of a picture with holes has none, so that nothing is to be restored."""
@@ -78,7 +84,7 @@ class Subject:
         """The window from `origin` (multiples of 16) as the bridge of `restorer` takes it."""
         at = np.asarray(origin, np.int32)
         corruption = restorer.corruption
-        x1, mask, cond = self.cut(*origin, side), None, None
+        x1, mask, cond = (self.cut_learnt or self.cut)(*origin, side), None, None
 
         def noise():
             return restorer.start_noise(seed, self.name, x1.shape, sample=sample, origin=at)
@@ -112,41 +118,45 @@ def picture_subject(
     name: str,
     picture: Picture,
     *,
+    task: str | None = None,
     hole: np.ndarray | None = None,
     lead: tuple[int, int] = (0, 0),
 ) -> Subject:
-    """A picture as it lies in its file, for the task of `restorer`.
+    """A picture as it lies in its file, for one task.
 
-    Super-resolution enlarges it four times (each pixel becomes a block, as in training), colouring
-    looks at its grey, inpainting fills `hole` or else what is more than half transparent (which is
-    opaque then); the other tasks take it as it is, transparency included.
+    Super-resolution enlarges it as in training (in blocks, or smoothly), colouring looks at its
+    grey, inpainting fills `hole` or else what is more than half transparent (which is opaque then),
+    the published blurs make its windows like theirs (`published_blur`); the other tasks take it as
+    it is, transparency included.
 
     Args:
         restorer: of the run.
         name: of the picture.
         picture: from `image_io.read_picture`.
+        task: the corruption that it suffered: of a mixture's run a member; None: the run's.
         hole: bool [h, w], what is to be filled; all else stays as it is.
-        lead: of the grid of windows, as `grid_lead` gives it.
+        lead: of the grid of windows, as `picture_grid` gives it.
 
     Raises:
         UnreadableImage: there is no hole where one is needed.
     """
-    corruption = restorer.corruption
-    scale = enlargement(corruption)
-    alpha = picture.alpha
-    if hole is None and alpha is not None and corruption.has_mask:
+    task = restorer.corruption.name if task is None else task
+    facts, alpha = corruption_facts(task), picture.alpha
+    if hole is None and alpha is not None and facts.has_mask:
         opaque = np.iinfo(alpha.dtype).max
         hole = alpha < opaque / 2
         alpha = np.where(hole, opaque, alpha).astype(alpha.dtype)
         alpha = None if (alpha == opaque).all() else alpha
-    if corruption.has_mask if hole is None else not hole.any():
+    if facts.has_mask if hole is None else not hole.any():
         raise UnreadableImage(
             "it has no hole: name its mask by --masks (white = hole), or make the holes transparent"
         )
-    grey = picture.pixels.shape[2] == 1 and not corruption.has_cond
+    grey = picture.pixels.shape[2] == 1 and not facts.has_cond
+    scale = facts.enlargement
+    cut = functools.partial(_cut_picture, picture.pixels, facts, lead)
     return Subject(
         name=name,
-        cut=functools.partial(_cut_picture, picture.pixels, scale, corruption.has_cond, lead),
+        cut=cut,
         cut_hole=hole if hole is None else functools.partial(_cut_hole, hole[..., None], lead),
         merge=_mean_channel if grey else _all_channels,
         from_unit=functools.partial(image_io.to_pixels, dtype=picture.pixels.dtype),
@@ -158,46 +168,110 @@ def picture_subject(
             exif=picture.exif,
         ),
         lead=lead,
+        cut_learnt=None if facts.keeps_light else functools.partial(_cut_published, task, cut),
     )
 
 
-def enlargement(corruption: Corruption) -> int:
-    """How many times larger the result is than the picture."""
-    return _ENLARGEMENT if corruption.name in ("sr4x-pool", "sr4x-bicubic") else 1
-
-
-def grid_lead(corruption: Corruption, block_offset: tuple[int, int]) -> tuple[int, int]:
-    """Where the grid of windows begins, so that windows start where a JPEG's blocks do.
+def array_subject(name: str, array: np.ndarray, *, task: str) -> Subject:
+    """An array as it lies in its file, float in [-1, 1] and somewhat beyond, or pixels.
 
     Args:
-        corruption: of the run.
-        block_offset: as `image_io.picture_header` tells it.
+        name: of the file.
+        array: [h, w, 1 or 3], of floats or of uint8 or uint16; the result has the same type.
+        task: the corruption that it suffered.
+
+    Raises:
+        UnreadableImage: other types or channels, or values that are no [-1, 1].
     """
+    if array.shape[2] not in (1, 3):
+        raise UnreadableImage(f"an array of {array.shape[2]} channels: 1 (grey) or 3 (RGB) are")
+    try:
+        values = from_array(array, bound=corruption_facts(task).bound)
+    except ValueError as error:
+        raise UnreadableImage(str(error)) from None
+    grey, is_float = array.shape[2] == 1, array.dtype.kind == "f"
+    convert = _clipped if is_float else image_io.to_pixels
+    return Subject(
+        name=name,
+        cut=lambda *window: cut_window(values, *window).repeat(3 if grey else 1, axis=2),
+        cut_hole=None,
+        merge=_mean_channel if grey else _all_channels,
+        from_unit=functools.partial(convert, dtype=array.dtype),
+        unit=1.0 if is_float else np.iinfo(array.dtype).max / 2,
+        encode=functools.partial(encode_array, suffix=".npy"),
+    )
+
+
+def picture_grid(
+    facts: CorruptionFacts, header: PictureHeader, tiling: Tiling
+) -> tuple[Grid, tuple[int, int]]:
+    """The windows of a picture, and its place among them: the `lead` of its subject.
+
+    Windows start where a JPEG's blocks do. Those of the published blurs, whose borders are dark,
+    begin and end beyond the picture.
+
+    Args:
+        facts: of the task.
+        header: of the picture.
+        tiling: of the job.
+    """
+    scale = facts.enlargement
     # of an enlarged picture blocks are no longer those that any run was trained on
-    return block_offset if enlargement(corruption) == 1 else (0, 0)
+    rows, columns = header.block_offset if scale == 1 else (0, 0)
+    has_dark_borders = not facts.keeps_light and tiling.side > MARGIN
+    first = max(tiling.lead, MARGIN if has_dark_borders else 0)
+    beyond = MARGIN if has_dark_borders and tiling.margin < MARGIN else 0
+    lead = rows + first, columns + first
+    height, width = scale * header.height + lead[0], scale * header.width + lead[1]
+    grid = tiling.grid(height + beyond, width + beyond)
+    return Grid(**grid._asdict() | {"height": height, "width": width}), lead
 
 
 def _cut_hole(hole, lead: tuple[int, int], row: int, column: int, side: int) -> np.ndarray:
     return cut_window(hole, row - lead[0], column - lead[1], side)
 
 
+def _cut_published(
+    task: str, cut: Callable[[int, int, int], np.ndarray], row: int, column: int, side: int
+) -> np.ndarray:
+    wide = cut(row - REACH, column - REACH, side + 2 * REACH)
+    return as_published(task, wide, margin=REACH)
+
+
 def _cut_picture(
     pixels: np.ndarray,
-    scale: int,
-    to_grey: bool,
+    facts: CorruptionFacts,
     lead: tuple[int, int],
     row: int,
     column: int,
     side: int,
 ) -> np.ndarray:
-    row, column = (row - lead[0]) // scale, (column - lead[1]) // scale
-    part = cut_window(pixels, row, column, -(-side // scale))
-    part = image_io.from_pixels(part)
-    if scale > 1:
-        part = part.repeat(scale, axis=0).repeat(scale, axis=1)[:side, :side]
+    part = _cut_enlarged(pixels, facts, row - lead[0], column - lead[1], side)
     if part.shape[2] == 1:
         return np.repeat(part, 3, axis=2)
-    return part @ GREY_FROM_RGB.T if to_grey else part
+    return part @ GREY_FROM_RGB.T if facts.has_cond else part
+
+
+def _cut_enlarged(
+    pixels: np.ndarray, facts: CorruptionFacts, row: int, column: int, side: int
+) -> np.ndarray:
+    """A window of the picture as large as its result, float32 [side, side, c]; 0 mod `scale`."""
+    scale = facts.enlargement
+    reach = _REACH if facts.enlarged_by == "smooth" else 0
+    small = -(-side // scale) + 2 * reach
+    part = image_io.from_pixels(
+        cut_window(pixels, row // scale - reach, column // scale - reach, small)
+    )
+    if facts.enlarged_by == "smooth":
+        part = enlarge_smoothly(part, scale)
+    elif scale > 1:
+        part = part.repeat(scale, axis=0).repeat(scale, axis=1)
+    inside = slice(scale * reach, scale * reach + side)
+    return part[inside, inside]
+
+
+def _clipped(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return np.clip(x, -1, 1).astype(dtype)
 
 
 def _mean_channel(rows: np.ndarray) -> np.ndarray:

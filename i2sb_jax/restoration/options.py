@@ -6,6 +6,7 @@ from typing import Any
 from i2sb_jax import build
 from i2sb_jax.checkpoint import LATEST, check_name
 from i2sb_jax.config import Config, check_seed
+from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.files import real_path
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling
 
@@ -32,6 +33,8 @@ class Options:
         trajectory: write the states on the way from X_1 to X_0 too.
         masks: a mask picture (white = hole), a folder of them named as the pictures are, or with
             `degrade` the paper's .npz.
+        member: of a run on a mixture: what all pictures suffered from. None: what each tells itself
+            (a JPEG file, one with a mask, or one of a quarter of the run's size to be enlarged).
         degrade: the pictures are clean: cut them to the run's size, degrade them, and measure.
         preview: restore one crop of the first picture and stop.
         overwrite: restore again what the output folder has already.
@@ -52,6 +55,7 @@ class Options:
     samples: int = 1
     trajectory: bool = False
     masks: str | None = None
+    member: str | None = None
     degrade: bool = False
     preview: bool = False
     overwrite: bool = False
@@ -64,6 +68,9 @@ class Options:
             raise ValueError(f"samples={self.samples} must be at least 1")
         if self.samples > 1 and self.trajectory:
             raise ValueError("trajectory shows one sample: leave samples=1")
+        if self.preview and (self.trajectory or self.samples > 1):
+            more = "trajectory" if self.trajectory else f"samples={self.samples}"
+            raise ValueError(f"preview restores one crop once: leave out {more}")
         if self.dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f"dtype={self.dtype!r} must be 'float32' or 'bfloat16'")
 
@@ -99,6 +106,8 @@ class Options:
             tile=None if tiling.adapts else tiling.side,
             overlap=tiling.overlap,
         )
+        if self.degrade:
+            self._check_degrade()
         if self.side_by_side and (not config.has_pairs or config.data.target_path):
             raise ValueError(
                 "side_by_side is for runs that learnt from sources and targets side by side in one "
@@ -117,6 +126,26 @@ class Options:
                 "all samples of a picture would be the same"
             )
         return resolved
+
+    def _check_degrade(self) -> None:
+        for name in ("tile", "overlap", "member"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is for pictures as they are: degrade cuts "
+                    "them to the run's size, and their numbers tell the members of a mixture"
+                )
+
+    def is_seed_idle(self, config: Config) -> bool:
+        """Whether the resolved options draw nothing, so that `seed` changes no pixel."""
+        starts_random = (
+            self.degrade
+            or self.masks is not None
+            or self.member is not None
+            or config.noise_channels > 0
+            or (not config.has_pairs and bool(corruption_facts(config.corruption).members))
+            or config.starts_with_noise
+        )
+        return not starts_random and (self.sampler == "ode" or self.nfe == 1)
 
     def settings(self) -> dict[str, Any]:
         """What of this shapes the pixels, as JSON, beside the weights."""

@@ -107,6 +107,9 @@ class OutputFile:
         """Nothing is written but results."""
         del settings
 
+    def abandon(self) -> None:
+        """Nothing has been noted that could be taken back."""
+
     def marked(self, file: epath.Path, parts: Iterable[bytes]) -> Iterable[bytes]:
         """The parts of a file to be written, by which it is known again."""
         is_result = file in self.targets.values() and file.suffix.lower() == ".png"

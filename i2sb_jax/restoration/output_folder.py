@@ -5,7 +5,7 @@ same command goes on where it was stopped, and another one is told apart before 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from etils import epath
@@ -45,7 +45,7 @@ class OutputFolder:
         source: epath.Path,
         names: Iterable[str],
         *,
-        suffix: str,
+        suffix: Callable[[str], str],
         options: Options,
     ):
         """Finds a place for every picture.
@@ -54,7 +54,7 @@ class OutputFolder:
             path: the folder.
             source: folder of the pictures.
             names: of the pictures, relative to it.
-            suffix: of the results.
+            suffix: of what a picture becomes, by its name.
             options: which decide what else is written.
 
         Raises:
@@ -62,7 +62,8 @@ class OutputFolder:
         """
         self.path, self._options = path, options
         self.preview, self.sheet = path / PREVIEW, path / SHEET
-        self.targets = {name: (path / name).with_suffix(suffix) for name in names}
+        self._is_new: bool | None = None  # the folder; None before `begin`
+        self.targets = {name: (path / name).with_suffix(suffix(name)) for name in names}
         own = [PREVIEW] if options.preview else [SHEET] if options.degrade else []
         seen = {path / name: f"the job's own {name}" for name in own}
         for name, target in self.targets.items():
@@ -119,12 +120,21 @@ class OutputFolder:
                 for file in (target, std_file(target), strip_file(target)):
                     file.unlink(missing_ok=True)
         text = json.dumps(settings, indent=2) + "\n"
+        self._is_new = not self.path.exists()
         files.write_atomically(self.path / SETTINGS, text.encode())
 
     def marked(self, file: epath.Path, parts: Iterable[bytes]) -> Iterable[bytes]:
         """The parts of a file to be written, as they are: the folder's settings tell of them."""
         del file
         return parts
+
+    def abandon(self) -> None:
+        """Takes back what `begin` has noted, where no result has come of it."""
+        if self._is_new is None or any(target.exists() for target in self.targets.values()):
+            return
+        (self.path / SETTINGS).unlink(missing_ok=True)
+        if self._is_new and not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def _files(self, target: epath.Path) -> list[epath.Path]:
         """All that is written of one picture."""

@@ -46,11 +46,7 @@ class PairSubject(Subject):
 
 
 class PairSources:
-    """Source files of a folder, for a run on pairs.
-
-    Attributes:
-        suffix: of what is written, that of the targets.
-    """
+    """Source files of a folder, for a run on pairs."""
 
     def __init__(self, config: Config, folder: epath.Path, options: Options, ranges: ValueRanges):
         """Takes the run, the folder, resolved options, and the run's value ranges.
@@ -62,11 +58,17 @@ class PairSources:
             raise ValueError("--degrade: paired data comes degraded, leave it out")
         if options.masks is not None:
             raise ValueError(f"--masks {options.masks}: pairs have no holes")
+        if options.member is not None:
+            raise ValueError(f"--member {options.member}: pairs are no mixture")
         self._folder, self._options, self._ranges = folder, options, ranges
         self._source_side = config.data.source_side
         self._suspects = not config.data.target_path and not options.side_by_side
         self._tiling = options.tiling(config)
-        self.suffix = ranges.target.output_suffix
+
+    def suffix(self, name: str) -> str:
+        """Of what a file becomes: that of the targets."""
+        del name
+        return self._ranges.target.output_suffix
 
     def grid(self, name: str) -> Grid:
         """The windows of one file, from its header.
@@ -105,7 +107,7 @@ class PairSources:
             merge=lambda rows: rows,
             from_unit=target.from_unit,
             unit=(np.asarray(target.high) - np.asarray(target.low)) / 2,
-            encode=functools.partial(array_io.encode_array, suffix=self.suffix),
+            encode=functools.partial(array_io.encode_array, suffix=self.suffix(name)),
             lead=(lead, lead),
         )
 

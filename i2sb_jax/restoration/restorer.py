@@ -14,6 +14,9 @@ from i2sb_jax.bridge.noise import START, picture_key
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config, check_seed
 from i2sb_jax.program import compile_options
+from i2sb_jax.restoration.arrays import from_array, hole_mask, require_finite
+from i2sb_jax.restoration.members import chosen_task
+from i2sb_jax.restoration.published_blur import as_published, tell_once
 from i2sb_jax.types import Array, Params
 
 # sides are padded to multiples of this, where the network asks for less: fewer sizes to compile
@@ -49,6 +52,7 @@ class Restorer:
     Attributes:
         config: of the run.
         corruption: what the run repairs.
+        source: where the weights are from, for messages.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Restorer:
         """
         self.config = config
         self.corruption = build.make_corruption(config, read_masks=False)
+        self.source = "the parameters given"
         self._dtype = dtype
         self._on_evaluation = on_evaluation
         self._mesh = sharding.make_mesh()
@@ -97,11 +102,17 @@ class Restorer:
             ValueError: `path` holds no run, no such checkpoint, or one of other shapes.
         """
         config, params = interop.load_model_folder(path, checkpoint=checkpoint)
-        return cls(config, params, dtype=dtype, on_evaluation=on_evaluation)
+        restorer = cls(config, params, dtype=dtype, on_evaluation=on_evaluation)
+        restorer.source = f"{path}" if checkpoint == LATEST else f"{path} ({checkpoint})"
+        return restorer
 
     def weights_digest(self) -> str:
         """What tells these weights from others, wherever they lie: 16 hexadecimal digits."""
         return interop.weights_digest(self._params)
+
+    def check_finite(self, x0: np.ndarray, name: str) -> None:
+        """Raises NonFiniteError where what was restored of picture `name` is not finite."""
+        require_finite(x0, self._params, name=name, source=self.source)
 
     @property
     def batch_size(self) -> int:
@@ -128,57 +139,67 @@ class Restorer:
         eta: float | None = None,
         seed: int = 0,
         mask: Array | None = None,
+        member: str | None = None,
         names: Sequence[str] | None = None,
         clip: bool | None = None,
         record: tuple[int, ...] = (),
     ) -> np.ndarray | bridge.Samples:
         """Restores degraded pictures, given as a person sees them, each as a whole.
 
+        Super-resolution takes them as large as the result: by `enlarge_smoothly`, or of the
+        published kinds in blocks. Those for the published blurs are as bright as sharp ones, and
+        darkened here as in training; X_1 that is dark already goes to `from_x1`.
+
         Args:
-            images: float32 [batch, h, w, 3] in [-1, 1], any size; of paired data the source, with
-                as many channels as it has.
+            images: [batch, h, w, 3], any size: floats in [-1, 1], or uint8 or uint16 pixels; of
+                paired data the source, floats with as many channels as it has.
             nfe: network evaluations, 1 … num_steps - 1; the run's choice if None.
             sampler: one of `bridge.SAMPLERS`; the run's choice if None.
             spacing: of its steps, one of `bridge.SPACINGS`; the run's choice if None.
             eta: of sampler "implicit"; the run's choice if None.
             seed: of all noise.
-            mask: [batch, h, w, 1], 1 = hole; for inpainting runs, and only for them.
+            mask: [batch, h, w, 1], 1 = hole, where `images` do not matter; for inpainting alone.
+            member: of a mixture's run, what the images suffered from; a mask tells it, too.
             names: one a picture; its number in the batch if None. Names decide the noise.
             clip: clip X̂_0 to [-1, 1] at each step; the run's choice if None.
             record: grid positions whose states are wanted too.
 
         Returns:
-            float32 [batch, h, w, c] in [-1, 1], outside of holes exactly `images`; with `record`,
-            Samples as the sampler leaves them, unclipped.
+            float32 [batch, h, w, c] in [-1, 1], whatever the type of `images`, outside of holes
+            exactly `images`; with `record`, Samples as the sampler leaves them, unclipped.
 
         Raises:
-            ValueError: shapes that do not fit, a missing or needless mask, nfe or seed out of
-                range, or a sampler that does not suit the run.
+            ValueError: shapes, types or values that do not fit, a missing or needless mask or
+                member, nfe or seed out of range, or a sampler that does not suit the run.
+            NonFiniteError: the network gave NaN or infinity.
         """
         check_seed("seed", seed)
-        images = np.asarray(images, np.float32)
+        shape = np.shape(images)
         channels = self.config.data.source_channels if self.config.has_pairs else 3
-        if images.ndim != 4 or images.shape[-1] != channels:
-            raise ValueError(f"images have shape {images.shape}, must be [batch, h, w, {channels}]")
-        if self.corruption.has_mask != (mask is not None):
-            raise ValueError(
-                f"{self.config.corruption} needs a mask of its holes (1 = hole)"
-                if self.corruption.has_mask
-                else f"{self.config.corruption} takes no mask"
-            )
+        if len(shape) != 4 or shape[-1] != channels:
+            raise ValueError(f"images have shape {shape}, must be [batch, h, w, {channels}]")
+        task, facts = chosen_task(self.config.corruption, member, has_mask=mask is not None)
+        if mask is not None:
+            mask = hole_mask(mask, shape)
+        known = None if mask is None else mask <= 0.5
+        images = from_array(images, bound=facts and facts.bound, known=known)
         x1, cond = images, None
         names = _names(names, len(images))
         if mask is not None:
-            mask = np.broadcast_to(np.asarray(mask, np.float32), (*images.shape[:3], 1))
             x1 = np.where(mask > 0.5, self._noise(images, seed, names), images)
-        if self.config.has_pairs:
+        if facts is None:
             x1, cond = self.corruption.inputs(images)
-        elif self.corruption.has_cond:
+        elif facts.has_cond:
             x1, cond = images + self._noise(images, seed, names), images
+        elif not facts.keeps_light:
+            tell_once(task)
+            x1 = as_published(task, self._pad(images))  # the window is what has borders
         samples = self.from_x1(
-            x1, nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, seed=seed, mask=mask,
+            x1, nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, seed=seed,
+            mask=mask if self.corruption.has_mask else None,
             cond=cond, names=names, clip=clip, record=record,
         )  # fmt: skip
+        samples = bridge.Samples(*(x[..., : shape[1], : shape[2], :] for x in samples))
         if record:
             return samples
         restored = np.clip(samples.x0, -1, 1)
@@ -213,6 +234,8 @@ class Restorer:
             "record": record,
         }  # fmt: skip
         results = list(self.stream(map(window, range(count)), **options))
+        for name, result in zip(names, results, strict=True):
+            self.check_finite(result.x0, name)
         x0, *paths = (np.stack(field) for field in zip(*results, strict=True))
         whole = [path.swapaxes(0, 1)[:, :, :height, :width] for path in paths]
         return bridge.Samples(x0[:, :height, :width], *whole)

@@ -12,7 +12,9 @@ from i2sb_jax.evaluation import job, scores
 from i2sb_jax.evaluation.frechet import FeatureMoments, frechet_distance
 from i2sb_jax.evaluation.networks import Network
 from i2sb_jax.evaluation.options import Options
+from i2sb_jax.evaluation.results import check_finite
 from i2sb_jax.evaluation.store import ShardStore
+from i2sb_jax.types import NonFiniteError
 from tests.evaluation.models import (
     Pictures,
     make_data,
@@ -163,6 +165,8 @@ def test_a_network_that_gives_nan_costs_its_figures_alone(tmp_path, model):
     }  # fmt: skip
     assert figures["degraded"]["psnr"]["pictures"] == 7
     assert any("nfe 1: 7 pictures are not finite" in line for line in told)
+    with pytest.raises(NonFiniteError, match="for every picture, and the figures of nfe 1 are"):
+        check_finite(results)
     json.loads((tmp_path / "e" / "results.json").read_text(), parse_constant=pytest.fail)
 
 

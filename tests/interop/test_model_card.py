@@ -77,7 +77,11 @@ def test_commands_of_the_other_layout(address, folder):
     "changes, option, words",
     [
         ({"corruption": "sr4x-pool"}, "SMALL", "4 times larger"),
+        ({"corruption": "sr2x-photo"}, "SMALL", "2 times larger"),
         ({"corruption": "jpeg-5"}, "DEGRADED", "suffered from `jpeg-5`"),
+        ({"corruption": "blur-uni"}, "DEGRADED", "as bright as sharp ones"),
+        ({"corruption": "noise-float"}, "DEGRADED", "float arrays"),
+        ({"corruption": "mixture"}, "DEGRADED", "MEMBER is which of them: jpeg-5"),
         ({"corruption": "colorize"}, "GREY", "coloured"),
         ({"corruption": "inpaint-center"}, "PICTURES", "white where there are holes"),
         (

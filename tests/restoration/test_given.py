@@ -122,7 +122,8 @@ def test_the_mixture_fills_what_a_mask_names_and_keeps_transparency(models, tmp_
     picture, alpha, hole = photo(20, 24), np.full((20, 24), 255, np.uint8), np.zeros((20, 24), bool)
     alpha[12:], hole[4:9] = 40, True
     given = {"a.png": np.dstack([picture, alpha])}
-    outcome, out = restore(models("mixture"), tmp_path, **given)
+    member = Options(nfe=1, member="jpeg-10")
+    outcome, out = restore(models("mixture"), tmp_path, member, **given)
     assert outcome.restored == 1
     np.testing.assert_array_equal(read(out / "a.png"), given["a.png"])
     Image.fromarray(hole).save(tmp_path / "mask.png")
@@ -274,3 +275,49 @@ def test_a_jpeg_whose_tables_cannot_be_read_is_restored_all_the_same(models, tmp
     outcome, out = restore(models("jpeg-10"), tmp_path, **{"a.jpg": data})
     assert outcome.restored == 1
     np.testing.assert_array_equal(read(out / "a.png"), image_io.decode_rgb(data))
+
+
+def told(capsys):
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
+
+
+def test_of_an_animation_it_is_said_that_one_frame_is_restored(models, tmp_path, capsys):
+    frames = [Image.fromarray(photo(20, 20, seed=seed)) for seed in (0, 1)]
+    moving = io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    restore(models("jpeg-10"), tmp_path, **{"a.gif": moving.getvalue(), "b.png": photo(20, 20)})
+    assert told(capsys) == ["note: a.gif holds 2 pictures, of which the first is restored"]
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told(models, tmp_path, capsys):
+    given = {"a.png": photo(20, 20), "b.heic": b"?", "c.CR2": b"?", "notes.txt": b"?"}
+    outcome, _ = restore(models("jpeg-10"), tmp_path, **given)
+    assert outcome.restored == 1
+    assert told(capsys) == ["note: b.heic is of a kind that is not read, as are 1 others: left out"]
+
+
+def test_a_seed_that_changes_nothing_is_told(models, tmp_path, capsys):
+    restore(models("jpeg-10"), tmp_path, Options(nfe=1, seed=3), **{"a.png": photo(20, 20)})
+    assert told(capsys) == ["note: seed=3 changes nothing: nothing is drawn here"]
+    sde = make_config(corruption="jpeg-10")
+    assert not Options(nfe=2, seed=3).resolve(sde).is_seed_idle(sde)
+    masked = make_config(corruption="inpaint-center")
+    assert not Options(nfe=1, seed=3).resolve(masked).is_seed_idle(masked)
+    clean = Options(nfe=1, seed=3, degrade=True).resolve(sde)
+    assert not clean.is_seed_idle(sde)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"samples": 2, "preview": True}, "preview restores one crop once: leave out samples=2"),
+        ({"trajectory": True, "preview": True}, "leave out trajectory"),
+        ({"tile": 32, "degrade": True}, "tile=32 is for pictures as they are"),
+        ({"overlap": 0, "degrade": True}, "overlap=0 is for pictures as they are"),
+        ({"member": "jpeg-10"}, "member='jpeg-10' is for runs on a mixture"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(models, tmp_path, options, words):
+    with pytest.raises(ValueError, match=words):
+        given = Options(**{"nfe": 1} | options)
+        restore(models("jpeg-10"), tmp_path, given, **{"a.png": photo(20, 20)})
