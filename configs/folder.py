@@ -3,18 +3,13 @@
     i2sb-train --config configs/folder.py:256 --workdir runs/mine --config.data.path=PHOTOGRAPHS
 
 What follows the colon is the size of the windows, cut at native resolution: 256 if left out. The
-task is to enlarge small files four times; any `--config.corruption=NAME` will do: `real`,
-`blur-photo-0-3`, `noise-0-50`, `jpeg-file-5-95`, `sr2x-photo` and the paper's own. For blurs and
-inpainting the paper adds
+task is to enlarge small files four times; any `--config.corruption=NAME` will do, as `real`,
+`blur-photo-0-3` or `jpeg-file-5-95`. For blurs and inpainting the paper adds
 `--config.bridge.beta_max=1.0 --config.bridge.deterministic=True --config.sampling.sampler=ode`.
-One evaluation is the most faithful in small studies (README.md, "Which number of evaluations"), so
-half of the training looks where it does and sampling.nfe is 1: not measured at this size.
-`--nfe 10` and more draw sharper pictures that are less true to the one that was there.
-The levels are ADM's, at half its width: `--config.model.model_channels=256` is ADM itself, four
-times the parameters, and at 256 takes its weights by `--config.training.init_from`.
-Hardware: meant for one GPU of 16 GB or more, of which weights and optimizer take 2.2 GB; time and
-memory are not measured. When memory runs out, double `--config.training.accumulation_steps`.
-Expected: not measured; the sheets in the run's images/ tell when to stop.
+sampling.nfe is 1, the most faithful in small studies and not measured at this size. Levels are
+ADM's, at half its width: `--config.model.model_channels=256` is ADM and takes its weights at 256.
+Hardware: one GPU of 16 GB or more; weights and optimizer take 2.2 GB, the rest and times are not
+measured: double training.accumulation_steps when memory runs out. Expected: not measured.
 """
 
 from configs import base
@@ -41,6 +36,5 @@ def get_config(size="256"):
     config.data.crop = "window"
     config.optimizer.learning_rate, config.optimizer.warmup_steps = 1e-4, 1000
     config.training.num_steps, config.training.batch_size = 300_000, 32
-    config.training.accumulation_steps = max(1, int(size) // 64)
-    config.training.ema_decay = 0.999
+    config.training.accumulation_steps, config.training.ema_decay = max(1, int(size) // 64), 0.999
     return config

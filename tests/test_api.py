@@ -65,7 +65,7 @@ SIGNATURES = {
     "restoration.Restorer.from_workdir": "path * checkpoint= dtype= on_evaluation=",
     "restoration.load_model": "path * checkpoint=",
     "restoration.Restorer.__call__": (
-        "self images * nfe= sampler= spacing= eta= seed= mask= member= names= clip= record="
+        "self images * nfe= sampler= spacing= eta= seed= mask= member= told= names= clip= record="
     ),
     "metrics.psnr": "a b * data_range=",
     "metrics.ssim": "a b * data_range=",

@@ -41,7 +41,7 @@ ONLY_IN = {
 }
 BRIDGE_MAY_IMPORT = {"jax", "numpy", *sys.stdlib_module_names}
 
-FILE_LINES, FUNCTION_LINES, CLI_LINES, OVERLAY_LINES = 400, 60, 80, 40
+FUNCTION_LINES, CLI_LINES, OVERLAY_LINES = 60, 80, 40
 
 
 def sources(*folders):
@@ -121,14 +121,12 @@ def violations(path, text):
 
 
 def size_violations(path, text):
-    lines = text.count("\n")
+    lines, limit = text.count("\n"), None  # other files are split by meaning, not by count
     if path.startswith("i2sb_jax/cli/"):
         limit = CLI_LINES
     elif path.startswith("configs/") and not path.endswith("base.py"):
         limit = OVERLAY_LINES
-    else:
-        limit = FILE_LINES
-    if lines > limit:
+    if limit and lines > limit:
         yield f"{path} has {lines} lines, at most {limit}"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
@@ -195,8 +193,7 @@ def test_a_breach_is_noticed(path, text, line):
 
 def test_what_is_too_long_is_noticed():
     body = "    pass\n"
-    assert list(size_violations("i2sb_jax/x.py", "x\n" * FILE_LINES)) == []
-    assert len(list(size_violations("i2sb_jax/x.py", "x\n" * (FILE_LINES + 1)))) == 1
+    assert list(size_violations("i2sb_jax/x.py", "x\n" * 1000)) == []
     assert len(list(size_violations("i2sb_jax/cli/x.py", "x\n" * (CLI_LINES + 1)))) == 1
     assert len(list(size_violations("configs/x.py", "x\n" * (OVERLAY_LINES + 1)))) == 1
     assert list(size_violations("i2sb_jax/x.py", "def f():\n" + body * (FUNCTION_LINES - 1))) == []

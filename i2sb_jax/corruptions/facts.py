@@ -55,6 +55,11 @@ class CorruptionFacts:
     natural_input: str
 
     @property
+    def is_told(self) -> bool:
+        """Whether the condition is how the file was made, the same at every pixel."""
+        return self.has_cond and not self.adds_noise
+
+    @property
     def has_cond(self) -> bool:
         """Whether `Corrupted.cond` is not None."""
         return self.cond_channels > 0

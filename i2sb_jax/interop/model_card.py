@@ -226,7 +226,7 @@ def _input(config: Config) -> tuple[list[str], str]:
         return ["--input", "SMALL"], (
             f"SMALL is a folder of pictures, which become {facts.enlargement} times larger.\n"
         )
-    if facts.has_cond:
+    if facts.adds_noise:
         return ["--input", "GREY"], "GREY is a folder of pictures, which are coloured.\n"
     told = f"DEGRADED is a folder of pictures of any size that suffered from `{config.corruption}`"
     if facts.members:

@@ -80,6 +80,7 @@ class GivenPictures:
         self._note(name, task)
         self._count_frames(name, data)
         self._compare_quality(name, picture, task)
+        self._note_no_jpeg(name, picture, task)
         return picture_subject(self._restorer, name, picture, task=task, hole=hole, lead=lead)
 
     def suffix(self, name: str) -> str:
@@ -163,6 +164,16 @@ class GivenPictures:
             _say(
                 f"warning: {name} was saved at quality {saved} ({picture.jpeg.subsampling}), and "
                 f"the run learnt to repair {learnt}: the result may be too smooth or too sharp"
+            )
+
+    def _note_no_jpeg(self, name: str, picture: Picture, task: str) -> None:
+        """Tells of the first picture whose making the network cannot be told."""
+        facts = corruption_facts(task)
+        if facts.is_told and picture.jpeg is None and "no jpeg" not in self._noted:
+            self._noted.add("no jpeg")
+            _say(
+                f"warning: {name} is no JPEG file, so nothing tells how it was compressed: it is "
+                f"restored as one of quality {facts.quality_range[1]}"
             )
 
 

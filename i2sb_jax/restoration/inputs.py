@@ -20,6 +20,7 @@ from i2sb_jax.restoration.arrays import from_array
 from i2sb_jax.restoration.published_blur import MARGIN, REACH, as_published
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.tiles import Grid, Tiling
+from i2sb_jax.restoration.told import told_settings
 
 _REACH = 2  # pixels of a small picture beside a window that smooth enlarging looks at
 
@@ -41,6 +42,7 @@ class Subject:
         encode: the whole array that `from_unit` made -> the file, whole or in parts.
         lead: rows and columns of the grid that lie above and left of the picture.
         cut_learnt: as `cut`, what the bridge has learnt to see in its place; None: the same.
+        told: numbers [n] that the network sees at every pixel; None: it is told nothing.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Subject:
     encode: Callable[[np.ndarray], bytes | Iterable[bytes]]
     lead: tuple[int, int] = (0, 0)
     cut_learnt: Callable[[int, int, int], np.ndarray] | None = None
+    told: np.ndarray | None = None
 
     def is_known(self, origin: tuple[int, int], side: int) -> bool:
         """Whether a window of a picture with holes has none, so that nothing is to be restored."""
@@ -93,7 +96,9 @@ class Subject:
             hole = self.cut_hole(*origin, side)
             x1 = np.where(hole, noise(), x1)
             mask = hole.astype(np.float32) if corruption.has_mask else None
-        if corruption.has_cond:
+        if self.told is not None:
+            cond = np.broadcast_to(self.told, (side, side, len(self.told)))
+        elif corruption.has_cond:
             x1, cond = x1 + noise(), x1
         key = picture_key(seed, self.name, sample=sample)
         return Window(key, x1, mask, cond, at)
@@ -151,7 +156,7 @@ def picture_subject(
         raise UnreadableImage(
             "it has no hole: name its mask by --masks (white = hole), or make the holes transparent"
         )
-    grey = picture.pixels.shape[2] == 1 and not facts.has_cond
+    grey = picture.pixels.shape[2] == 1 and not facts.adds_noise
     scale = facts.enlargement
     cut = functools.partial(_cut_picture, picture.pixels, facts, lead)
     return Subject(
@@ -169,6 +174,7 @@ def picture_subject(
         ),
         lead=lead,
         cut_learnt=None if facts.keeps_light else functools.partial(_cut_published, task, cut),
+        told=told_settings(facts, picture.jpeg) if facts.is_told else None,
     )
 
 
@@ -249,7 +255,7 @@ def _cut_picture(
     part = _cut_enlarged(pixels, facts, row - lead[0], column - lead[1], side)
     if part.shape[2] == 1:
         return np.repeat(part, 3, axis=2)
-    return part @ GREY_FROM_RGB.T if facts.has_cond else part
+    return part @ GREY_FROM_RGB.T if facts.adds_noise else part
 
 
 def _cut_enlarged(

@@ -17,6 +17,7 @@ from i2sb_jax.program import compile_options
 from i2sb_jax.restoration.arrays import from_array, hole_mask, require_finite
 from i2sb_jax.restoration.members import chosen_task
 from i2sb_jax.restoration.published_blur import as_published, tell_once
+from i2sb_jax.restoration.told import everywhere, told_settings
 from i2sb_jax.types import Array, Params
 
 # sides are padded to multiples of this, where the network asks for less: fewer sizes to compile
@@ -140,6 +141,7 @@ class Restorer:
         seed: int = 0,
         mask: Array | None = None,
         member: str | None = None,
+        told: Array | None = None,
         names: Sequence[str] | None = None,
         clip: bool | None = None,
         record: tuple[int, ...] = (),
@@ -160,6 +162,8 @@ class Restorer:
             seed: of all noise.
             mask: [batch, h, w, 1], 1 = hole, where `images` do not matter; for inpainting alone.
             member: of a mixture's run, what the images suffered from; a mask tells it, too.
+            told: [batch, 4] or [4], of runs on jpeg-told: how each file was made, as
+                `corruptions.jpeg_file.file_settings` says it; the best that they know if None.
             names: one a picture; its number in the batch if None. Names decide the noise.
             clip: clip X̂_0 to [-1, 1] at each step; the run's choice if None.
             record: grid positions whose states are wanted too.
@@ -179,6 +183,8 @@ class Restorer:
         if len(shape) != 4 or shape[-1] != channels:
             raise ValueError(f"images have shape {shape}, must be [batch, h, w, {channels}]")
         task, facts = chosen_task(self.config.corruption, member, has_mask=mask is not None)
+        if told is not None and (facts is None or not facts.is_told):
+            raise ValueError(f"{self.config.corruption} is told nothing of files: leave told None")
         if mask is not None:
             mask = hole_mask(mask, shape)
         known = None if mask is None else mask <= 0.5
@@ -189,6 +195,8 @@ class Restorer:
             x1 = np.where(mask > 0.5, self._noise(images, seed, names), images)
         if facts is None:
             x1, cond = self.corruption.inputs(images)
+        elif facts.is_told:
+            cond = everywhere(told_settings(facts, None) if told is None else told, shape)
         elif facts.has_cond:
             x1, cond = images + self._noise(images, seed, names), images
         elif not facts.keeps_light:
