@@ -67,7 +67,8 @@ def _side(checkout: pathlib.Path, changes: Sequence[str] = ()) -> Iterator[Side]
         try:
             yield side
         finally:
-            side.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # of one that has ended
+                side.process.stdin.close()
             side.process.wait()
 
 

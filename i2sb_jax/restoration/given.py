@@ -70,8 +70,10 @@ class GivenPictures:
         """
         data = (self._folder / name).read_bytes()
         if self._is_array(name):
-            task = self._task(name, self._header(name))
-            return array_subject(name, array_io.decode_array(data, suffix=_ARRAY), task=task)
+            header = self._header(name)
+            task = self._task(name, header)
+            array = array_io.decode_array(data, suffix=_ARRAY)
+            return array_subject(name, array, task=task, lead=self._grid(task, header)[1])
         picture = image_io.read_picture(data)
         hole = find_hole(self._masks, name, picture)
         header = image_io.picture_header(io.BytesIO(data))

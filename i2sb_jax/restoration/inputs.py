@@ -178,13 +178,16 @@ def picture_subject(
     )
 
 
-def array_subject(name: str, array: np.ndarray, *, task: str) -> Subject:
+def array_subject(
+    name: str, array: np.ndarray, *, task: str, lead: tuple[int, int] = (0, 0)
+) -> Subject:
     """An array as it lies in its file, float in [-1, 1] and somewhat beyond, or pixels.
 
     Args:
         name: of the file.
         array: [h, w, 1 or 3], of floats or of uint8 or uint16; the result has the same type.
         task: the corruption that it suffered.
+        lead: of the grid of windows, as `picture_grid` gives it.
 
     Raises:
         UnreadableImage: other types or channels, or values that are no [-1, 1].
@@ -197,14 +200,20 @@ def array_subject(name: str, array: np.ndarray, *, task: str) -> Subject:
         raise UnreadableImage(str(error)) from None
     grey, is_float = array.shape[2] == 1, array.dtype.kind == "f"
     convert = _clipped if is_float else image_io.to_pixels
+
+    def cut(row: int, column: int, side: int) -> np.ndarray:
+        part = cut_window(values, row - lead[0], column - lead[1], side)
+        return part.repeat(3 if grey else 1, axis=2)
+
     return Subject(
         name=name,
-        cut=lambda *window: cut_window(values, *window).repeat(3 if grey else 1, axis=2),
+        cut=cut,
         cut_hole=None,
         merge=_mean_channel if grey else _all_channels,
         from_unit=functools.partial(convert, dtype=array.dtype),
         unit=1.0 if is_float else np.iinfo(array.dtype).max / 2,
         encode=functools.partial(encode_array, suffix=".npy"),
+        lead=lead,
     )
 
 

@@ -13,7 +13,7 @@ from i2sb_jax.models.receptive_field import receptive_spread, telling_radius
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling, make_grid
-from tests.restoration.models import photo
+from tests.restoration.models import identity_model, photo
 from tests.restoration.seams import step_ratio
 from tests.restoration.test_restorer import random_params
 from tests.training.tiny import make_config
@@ -59,6 +59,15 @@ def test_results_do_not_depend_on_the_tiles(model, picture, tmp_path):
     # the control: neighbours that share nothing
     apart = restore(model, picture, tmp_path / "apart", tile=64, overlap=0)
     assert np.abs(apart - whole).max() > 2
+
+
+def test_floats_come_back_from_where_they_were(tmp_path):
+    """A network that changes nothing, of an array that begins 16 pixels within its grid."""
+    model = identity_model(tmp_path / "model", "noise-float", model=LOCAL)
+    array = np.random.default_rng(2).uniform(-1, 1, (40, 52, 3)).astype(np.float32)
+    np.save(tmp_path / "a.npy", array)
+    restore_folder(model, tmp_path / "a.npy", tmp_path / "b.npy", Options(nfe=1), quiet=True)
+    np.testing.assert_allclose(np.load(tmp_path / "b.npy"), array, atol=1e-6)
 
 
 def test_the_measure_sees_borders():
