@@ -14,7 +14,7 @@ from configs import base
 
 
 def get_config():
-    """A 0.55 M-parameter network on windows of scikit-image's photographs, in three sizes each."""
+    """A 0.55 M-parameter network on windows of scikit-image's photographs, some of them reduced."""
     config = base.get_config()
     config.corruption = "blur-photo-0-2.5"
     config.image_size = 64
@@ -26,7 +26,7 @@ def get_config():
     config.model.attention_downsamples, config.model.middle_attention = (), False
     config.data.source, config.data.crop = "photos", "window"
     config.data.quarter_turns, config.data.shuffle_channels = True, True
-    config.data.scales, config.data.grain = (1.0, 1.0, 0.5, 0.33), (0.0, 2.0)
+    config.data.scales, config.data.grain = (1.0, 1.0, 1.0, 0.5), (0.0, 2.0)
     config.optimizer.learning_rate, config.optimizer.schedule = 1e-3, "cosine"
     config.optimizer.warmup_steps, config.optimizer.clip_norm = 50, 1.0
     config.training.num_steps, config.training.batch_size = 2000, 8
