@@ -24,11 +24,19 @@ from i2sb_jax import image_io, metrics
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 
-_PLAIN = {"bridge.end_share": 0.0, "bridge.log_floor": 0.0, "data.scales": "1.0,"}
+_PLAIN = {
+    "bridge.end_share": 0.0,
+    "bridge.log_floor": 0.0,
+    "model.sharpened": "()",
+    "data.scales": "(1.0,)",
+    "data.grain": "(0.0,0.0)",
+}
 _ADM = {"model.norm": "group", "model.norm_groups": 4, "optimizer.learning_rate": 2e-3}
 _END, _LOG = {"bridge.end_share": 0.5}, {"bridge.log_floor": 0.02}
-_SCALES = {"data.scales": "1.0,1.0,0.5,0.33"}
+_SCALES = {"data.scales": "(1.0,1.0,0.5,0.33)"}
+_FILTERS = {"model.sharpened": "(0.8,1.1,1.5,2.0)"}
 _JPEG_LOG = {"bridge.log_floor": 0.005}
+_TOLD = {"corruption": "jpeg-told-5-95"}
 
 TASKS = {"blur": "blur-photo-0-2.5", "jpeg": "jpeg-file-5-95"}
 ROWS = {
@@ -38,15 +46,15 @@ ROWS = {
         "t = T for half": _PLAIN | _END,
         "and three sizes": _PLAIN | _END | _SCALES,
         "and the logarithm": _PLAIN | _END | _SCALES | _LOG,
-        "t = T for all": _PLAIN | {"bridge.end_share": 1.0} | _SCALES | _LOG,
+        "and sharpened inputs": _PLAIN | _END | _SCALES | _LOG | _FILTERS,
     },
     "jpeg": {
         "t uniform, squared error": _PLAIN,
         "t = T for half": _PLAIN | _END,
         "and three sizes": _PLAIN | _END | _SCALES,
         "and the logarithm": _PLAIN | _END | _SCALES | _JPEG_LOG,
-        "and grain": _PLAIN | _END | _SCALES | _JPEG_LOG | {"data.grain": "0.0,4.0"},
-        "and the file's tables": _PLAIN | _END | _SCALES | _JPEG_LOG | {"model.told": True},
+        "and grain": _PLAIN | _END | _SCALES | _JPEG_LOG | {"data.grain": "(0.0,4.0)"},
+        "and the file's tables": _PLAIN | _END | _SCALES | _JPEG_LOG | _TOLD,
     },
 }
 LEVELS = {"blur": (1.0, 1.5, 2.0), "jpeg": (10, 20, 30, 50, 75, 90)}
