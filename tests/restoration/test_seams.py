@@ -129,6 +129,6 @@ def test_what_matters_lies_within_the_radius(changes):
     by_row = np.abs(np.asarray(jax.jit(jax.grad(middle))(x))).sum(axis=(0, 2, 3))
     distance = np.abs(np.arange(side) - 64)
     assert not by_row[distance > unet.receptive_radius].any()
-    assert by_row[distance > telling_radius(unet)].sum() < 0.1 * by_row.sum()
+    assert by_row[distance > telling_radius(unet)].sum() < 0.15 * by_row.sum()
     spread = np.sqrt((by_row**2 * distance**2).sum() / (by_row**2).sum())
     assert spread < receptive_spread(unet)
