@@ -128,7 +128,7 @@ def test_restoring_needs_nothing_but_the_base_install(project, run):
     for title in ("degraded", "brightness matching", "restored"):
         assert f"{title} " in process.stdout
     assert "PSNR" in process.stdout and "SSIM" in process.stdout
-    assert "12 pictures restored" in process.stdout
+    assert "16 pictures restored" in process.stdout
     assert sorted(p.name for p in out.glob("[0-9]*.png")) == sorted(
         p.name for p in (project / "pictures").iterdir()
     )

@@ -10,6 +10,7 @@ from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_folder import SHEET
 from i2sb_jax.restoration.sheet import comparison_sheet
+from tests.restoration.models import identity_model
 from tests.training.tiny import make_config
 
 
@@ -42,8 +43,8 @@ def read(path):
         return np.asarray(image)
 
 
-def test_pictures_keep_names_sizes_and_under_the_identity_pixels(model, folder, tmp_path, capsys):
-    out = tmp_path / "out"
+def test_pictures_keep_names_sizes_and_under_the_identity_pixels(folder, tmp_path, capsys):
+    out, model = tmp_path / "out", identity_model(tmp_path / "model", "noise-0-50")
     outcome = restore_folder(model, folder, out, Options(nfe=2))
     assert outcome.restored == 3 and not outcome.unreadable and not outcome.scores
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.png")) == [
