@@ -12,7 +12,7 @@ where a coarse lattice, whose points carry more each, is preferred as far as it 
 import numpy as np
 import scipy.fft
 
-from i2sb_jax.corruptions.constants import LUMINANCE_TABLE
+from i2sb_jax.corruptions.constants import LUMINANCE_TABLE, standard_table
 
 _SPREAD = 0.4  # s, in 8-bit levels: of a cosine after rounding to whole Y, Cb, Cr and R, G, B
 _LIMIT = 8.0  # of what one cosine may say against a table
@@ -46,14 +46,8 @@ def estimate_quality(picture: np.ndarray) -> int | None:
     waves, kind = waves[place[some], kind[some]], kind[some]
     scores = []
     for quality in range(1, 101):
-        steps = _table(quality).ravel()[kind]
+        steps = standard_table(LUMINANCE_TABLE, quality).ravel()[kind]
         apart = waves - steps * np.rint(waves / steps)
         misfit = np.minimum(apart**2 / (2 * _SPREAD**2), _LIMIT)
         scores.append(np.sum(np.log(steps) - misfit))
     return int(np.argmax(scores)) + 1
-
-
-def _table(quality: int) -> np.ndarray:
-    """The steps of luma, [8, 8]."""
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((scale * LUMINANCE_TABLE + 50) // 100, 1, 255)

@@ -14,6 +14,7 @@ from i2sb_jax.array_io import encode_array
 from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts, enlarge_smoothly
 from i2sb_jax.corruptions.colorize import GREY_FROM_RGB
+from i2sb_jax.data.windows import window_at
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.image_io import Picture, PictureHeader, UnreadableImage
 from i2sb_jax.restoration.arrays import from_array
@@ -104,20 +105,6 @@ class Subject:
         return Window(key, x1, mask, cond, at)
 
 
-def cut_window(array: np.ndarray, row: int, column: int, side: int) -> np.ndarray:
-    """[side, side, c] of an array [h, w, c], mirrored where it reaches beyond on any side."""
-    height, width = array.shape[:2]
-    if 0 <= row <= height - side and 0 <= column <= width - side:
-        return array[row : row + side, column : column + side]
-    return array[np.ix_(_mirrored(row, side, height), _mirrored(column, side, width))]
-
-
-def _mirrored(start: int, count: int, length: int) -> np.ndarray:
-    """Indices start … start + count - 1 of an axis that goes on as its own mirror image."""
-    index = np.arange(start, start + count) % (2 * length)
-    return np.minimum(index, 2 * length - 1 - index)
-
-
 def picture_subject(
     restorer: Restorer,
     name: str,
@@ -202,7 +189,7 @@ def array_subject(
     convert = _clipped if is_float else image_io.to_pixels
 
     def cut(row: int, column: int, side: int) -> np.ndarray:
-        part = cut_window(values, row - lead[0], column - lead[1], side)
+        part = window_at(values, row - lead[0], column - lead[1], image_size=side)
         return part.repeat(3 if grey else 1, axis=2)
 
     return Subject(
@@ -243,7 +230,7 @@ def picture_grid(
 
 
 def _cut_hole(hole, lead: tuple[int, int], row: int, column: int, side: int) -> np.ndarray:
-    return cut_window(hole, row - lead[0], column - lead[1], side)
+    return window_at(hole, row - lead[0], column - lead[1], image_size=side)
 
 
 def _cut_published(
@@ -275,7 +262,7 @@ def _cut_enlarged(
     reach = _REACH if facts.enlarged_by == "smooth" else 0
     small = -(-side // scale) + 2 * reach
     part = image_io.from_pixels(
-        cut_window(pixels, row // scale - reach, column // scale - reach, small)
+        window_at(pixels, row // scale - reach, column // scale - reach, image_size=small)
     )
     if facts.enlarged_by == "smooth":
         part = enlarge_smoothly(part, scale)

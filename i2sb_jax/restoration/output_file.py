@@ -15,10 +15,9 @@ from i2sb_jax import files
 from i2sb_jax.array_io import ARRAY_SUFFIXES
 from i2sb_jax.png_writer import read_text, with_text
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.outputs import std_file, strip_file
+from i2sb_jax.restoration.outputs import UNCOMPARED, files_of
 
 _KEYWORD = "i2sb-restore"
-_UNTOLD = ("model",)  # the weights tell, wherever they lie
 _SAME = {".tiff": ".tif"}
 
 
@@ -75,7 +74,7 @@ class OutputFile:
         self.path, self._options, self._digest = file.parent, options, ""
         self.targets = {name: file}
         self.preview = file.with_name(f"{file.stem}_preview.png")
-        for other in self._beside(file):
+        for other in files_of(file, options)[1:]:
             if other.exists() and other.resolve() == (source / name).resolve():
                 raise ValueError(f"{name} would be overwritten: choose another --output")
 
@@ -87,7 +86,7 @@ class OutputFile:
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raises ValueError, in one line, where a file is there that this job did not write."""
         ((name, file),) = self.targets.items()
-        told = {key: value for key, value in settings.items() if key not in _UNTOLD}
+        told = {key: value for key, value in settings.items() if key not in UNCOMPARED}
         text = json.dumps(told | {"picture": name}, sort_keys=True)
         self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         if self._options.overwrite or self._options.preview:
@@ -96,7 +95,7 @@ class OutputFile:
             with file.open("rb") as opened:
                 if read_text(opened, _KEYWORD) == self._digest:
                     return
-        for each in (file, *self._beside(file)):
+        for each in files_of(file, self._options):
             if each.exists():
                 raise ValueError(
                     f"{each} is there already, and no result of this command: choose another "
@@ -114,8 +113,3 @@ class OutputFile:
         """The parts of a file to be written, by which it is known again."""
         is_result = file in self.targets.values() and file.suffix.lower() == ".png"
         return with_text(parts, _KEYWORD, self._digest) if is_result else parts
-
-    def _beside(self, file: epath.Path) -> list[epath.Path]:
-        """What else is written of the picture."""
-        beside = [strip_file(file)] if self._options.trajectory else []
-        return beside + ([std_file(file)] if self._options.samples > 1 else [])

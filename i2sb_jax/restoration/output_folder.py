@@ -12,13 +12,11 @@ from etils import epath
 
 from i2sb_jax import files
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.outputs import std_file, strip_file
+from i2sb_jax.restoration.outputs import UNCOMPARED, files_of, std_file, strip_file
 
 SETTINGS = "restore.json"
 PREVIEW = "preview.png"
 SHEET = "comparison_sheet.png"
-
-_UNCOMPARED = ("model",)  # the weights tell, wherever they lie
 
 
 def check_output(source: epath.PathLike, output: epath.PathLike) -> None:
@@ -67,7 +65,7 @@ class OutputFolder:
         own = [PREVIEW] if options.preview else [SHEET] if options.degrade else []
         seen = {path / name: f"the job's own {name}" for name in own}
         for name, target in self.targets.items():
-            for file in self._files(target):
+            for file in files_of(target, self._options):
                 if file in seen:
                     raise ValueError(f"{name} and {seen[file]} would both be written to {file}")
                 if file.exists() and file.resolve() == (source / name).resolve():
@@ -136,16 +134,12 @@ class OutputFolder:
         if self._is_new and not any(self.path.iterdir()):
             self.path.rmdir()
 
-    def _files(self, target: epath.Path) -> list[epath.Path]:
-        """All that is written of one picture."""
-        extra = [strip_file(target)] if self._options.trajectory else []
-        extra += [std_file(target)] if self._options.samples > 1 else []
-        return [target, *extra]
-
     def _others(self) -> list[str]:
         """Pictures in the folder that are not this job's."""
         suffixes = tuple({target.suffix for target in self.targets.values()})
-        ours = {file for target in self.targets.values() for file in self._files(target)}
+        ours = {
+            file for target in self.targets.values() for file in files_of(target, self._options)
+        }
         ours |= {self.path / name for name in (PREVIEW, SHEET)}
         # what goes with a picture goes when the picture does
         ours |= {f(t) for t in self.targets.values() for f in (std_file, strip_file)}
@@ -167,5 +161,5 @@ class OutputFolder:
         return ", ".join(
             f"{key} is {theirs.get(key)!r} there, {value!r} here"
             for key, value in json.loads(json.dumps(settings)).items()
-            if key not in _UNCOMPARED and theirs.get(key) != value
+            if key not in UNCOMPARED and theirs.get(key) != value
         )

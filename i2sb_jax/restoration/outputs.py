@@ -11,8 +11,10 @@ from PIL import Image
 from i2sb_jax import image_io
 from i2sb_jax.bridge import Samples
 from i2sb_jax.restoration.inputs import Subject
+from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.tiles import Canvas, Grid
 
+UNCOMPARED = ("model",)  # settings that tell no results apart: the weights do, wherever they lie
 _STRIP_SIDE = 512  # pixels; larger states are reduced
 
 
@@ -147,6 +149,13 @@ class Job:
             files[strip_file(target)] = [strip([*states, self.restored()])]
         encoded = self.subject.encode(self.restored())
         return files | {target: [encoded] if isinstance(encoded, bytes) else encoded}
+
+
+def files_of(target: epath.Path, options: Options) -> list[epath.Path]:
+    """All that is written of one picture, its result first."""
+    extra = [strip_file(target)] if options.trajectory else []
+    extra += [std_file(target)] if options.samples > 1 else []
+    return [target, *extra]
 
 
 def std_file(target: epath.Path) -> epath.Path:

@@ -13,8 +13,9 @@ from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.config import Config
 from i2sb_jax.data.pairs import half_header, halves
 from i2sb_jax.data.scaling import ValueRanges, load_value_ranges
+from i2sb_jax.data.windows import window_at
 from i2sb_jax.image_io import UnreadableImage
-from i2sb_jax.restoration.inputs import Subject, cut_window
+from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.tiles import Grid
@@ -98,7 +99,7 @@ class PairSources:
         source, target, lead = self._ranges.source, self._ranges.target, self._tiling.lead
 
         def cut(row: int, column: int, side: int) -> np.ndarray:
-            return source.to_unit(cut_window(array, row - lead, column - lead, side))
+            return source.to_unit(window_at(array, row - lead, column - lead, image_size=side))
 
         return PairSubject(
             name=name,

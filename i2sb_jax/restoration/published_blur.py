@@ -18,7 +18,6 @@ import functools
 import sys
 
 import numpy as np
-from scipy import ndimage
 
 from i2sb_jax.corruptions import corruption_facts, make_corruption
 from i2sb_jax.corruptions.blur import ExactBlur, SpectralBlur
@@ -45,6 +44,8 @@ def as_published(name: str, images: np.ndarray, *, margin: int = 0) -> np.ndarra
     """
     if corruption_facts(name).keeps_light:
         return _without_margin(images, margin)
+    from scipy import ndimage  # 0.2 s, which restoring by other tasks need not wait for
+
     taps = _conversion(name)
     for axis in (-3, -2):
         images = ndimage.correlate1d(images, taps, axis=images.ndim + axis, mode="reflect")
