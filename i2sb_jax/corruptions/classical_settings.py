@@ -103,7 +103,7 @@ def best_repair(
         sigma: the width of the blur, pixels, where it is told (blur-photo).
         noise: the standard deviation of the noise, levels (noise, noise-float; of a blur of told
             width whether there is any).
-        quality: of the JPEG file (jpeg-file).
+        quality: of the JPEG file (jpeg-file, jpeg-told).
 
     Returns:
         The repair; None for the published corruptions, whose customary ones are in
@@ -122,7 +122,7 @@ def best_repair(
         case "noise" | "noise-float":
             told = only if noise is None else noise
             return Repair("cosine thresholding", functools.partial(_denoise, noise=told))
-        case "jpeg-file":
+        case "jpeg-file" | "jpeg-told":
             told = only if quality is None else quality
             return Repair("cosine thresholding", functools.partial(_smooth_file, quality=told))
         case "sr2x-photo" | "sr4x-photo":
