@@ -21,6 +21,7 @@ name alone stands for the range given here):
 | name | X_1 |
 |---|---|
 | `jpeg-file-LO-HI` (5-95) | real JPEG files of quality LO...HI, 4:4:4, 4:2:2 or 4:2:0 |
+| `jpeg-told-LO-HI` (5-95) | the same, and the network is told how each file was made |
 | `blur-photo-LO-HI` (0-3) | out of focus by σ = LO...HI pixels, a little noise, 8 bits |
 | `noise-LO-HI` (0-50) | noise of standard deviation LO...HI 8-bit levels, rounded and clipped |
 | `noise-float-LO-HI` (0-50) | the same, neither rounded nor clipped |

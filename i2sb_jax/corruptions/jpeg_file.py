@@ -17,7 +17,7 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 
-from i2sb_jax.corruptions import constants
+from i2sb_jax.corruptions import constants, numpy_backend
 from i2sb_jax.corruptions.backend import Array
 from i2sb_jax.corruptions.corruption import FILE_SETTINGS, Corrupted, Corruption
 from i2sb_jax.corruptions.masks import pick
@@ -139,6 +139,18 @@ def code_jpeg(levels: np.ndarray, quality: int, subsampling: int) -> np.ndarray:
     )
     with Image.open(file, formats=("JPEG",)) as decoded:
         return np.asarray(decoded)
+
+
+def code_as_drawn(
+    levels: np.ndarray, qualities: tuple[int, int], quality: float, subsampling: float
+) -> np.ndarray:
+    """`code_jpeg` by two numbers in [0, 1): the place in a range of qualities, and a subsampling.
+
+    Both ends of the range are included, and subsamplings are as often as files have them.
+    """
+    low, high = qualities
+    chosen = low + int(quality * (high - low + 1))
+    return code_jpeg(levels, chosen, choose_subsampling(numpy_backend, subsampling))
 
 
 def make_jpeg_file(

@@ -14,6 +14,7 @@ import numpy as np
 
 from i2sb_jax.corruptions.photographic import (
     Photographic,
+    between,
     from_levels,
     round_levels,
     to_levels,
@@ -42,7 +43,7 @@ class Noise(Photographic):
         """X + s n, float64."""
         levels = to_levels(image)
         if noise is not None:
-            levels += (self.low + (self.high - self.low) * float(draws[0])) * noise[0]
+            levels += between((self.low, self.high), float(draws[0])) * noise[0]
         return levels
 
 

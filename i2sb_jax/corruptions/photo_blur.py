@@ -23,6 +23,7 @@ import numpy as np
 from i2sb_jax.corruptions.facts import psf_radius
 from i2sb_jax.corruptions.photographic import (
     Photographic,
+    between,
     from_levels,
     round_levels,
     to_levels,
@@ -50,7 +51,7 @@ class PhotoBlur(Photographic):
 
     def degrade_picture(self, image, draws, noise=None):
         width, shape, other, angle, grain = np.asarray(draws, np.float64)
-        width, other = (self.low + (self.high - self.low) * draw for draw in (width, other))
+        width, other = (between((self.low, self.high), draw) for draw in (width, other))
         if shape < ROUND:
             psf = gaussian_psf(width, width, 0.0)
         elif shape < ROUND + ELONGATED:

@@ -92,6 +92,12 @@ def _spread_table(columns: int) -> np.ndarray:
     return np.minimum(table, 1 - 2**-24).astype(np.float32)  # rounding must not reach 1
 
 
+def between(ends: tuple[float, float], draw: float) -> float:
+    """The place between two ends that a number in [0, 1) tells."""
+    low, high = ends
+    return low + (high - low) * draw
+
+
 def to_levels(image: np.ndarray) -> np.ndarray:
     """[-1, 1] as 8-bit levels 0 ... 255, unrounded float64."""
     return (image.astype(np.float64) + 1) * 127.5

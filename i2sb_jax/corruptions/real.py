@@ -18,10 +18,16 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from i2sb_jax.corruptions import numpy_backend
-from i2sb_jax.corruptions.jpeg_file import choose_subsampling, code_jpeg
+from i2sb_jax.corruptions.jpeg_file import code_as_drawn
 from i2sb_jax.corruptions.photo_blur import convolve, gaussian_psf
-from i2sb_jax.corruptions.photographic import Photographic, from_levels, round_levels, to_levels
+from i2sb_jax.corruptions.photographic import (
+    Photographic,
+    between,
+    from_levels,
+    round_levels,
+    to_levels,
+)
+from i2sb_jax.corruptions.reduction import KERNELS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,9 +75,7 @@ HANDS = (
     ),
 )
 
-# Enlarging by a box would repeat pixels, which none of today's programs does.
-_ENLARGING = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-_REDUCING = (Image.Resampling.BOX, *_ENLARGING)
+_ENLARGING = KERNELS[1:]  # a box would repeat pixels, which none of today's programs does
 
 _DRAWS_A_HAND = 12
 
@@ -92,22 +96,18 @@ class Real(Photographic):
             size, noise_sd, quality, *rest = columns[:, number]
             is_blurred, blur, other, angle, is_resized, kernel, is_grey, subsampling, back = rest
             if is_blurred < hand.blur_share:
-                widths = (_between(hand.blur, draw) for draw in (blur, other))
+                widths = (between(hand.blur, draw) for draw in (blur, other))
                 levels = convolve(levels, gaussian_psf(*widths, np.pi * angle))
-            factor = _between(hand.size, size) if is_resized < hand.size_share else 1.0
+            factor = between(hand.size, size) if is_resized < hand.size_share else 1.0
             shape = tuple(max(1, round(factor * side)) for side in (height, width))
             levels = resize(levels, shape, kernel)
             if noise is not None:
                 grain = noise[number][: shape[0], : shape[1]]
                 grain = grain[..., :1] if is_grey < hand.grey_share else grain
-                levels = levels + _between(hand.noise, noise_sd) * grain
+                levels = levels + between(hand.noise, noise_sd) * grain
             if number == last:
                 levels = resize(levels, (height, width), back)
-            low, high = hand.quality
-            quality = low + int(quality * (high - low + 1))
-            levels = code_jpeg(
-                round_levels(levels), quality, choose_subsampling(numpy_backend, subsampling)
-            )
+            levels = code_as_drawn(round_levels(levels), hand.quality, quality, subsampling)
         return from_levels(levels)
 
 
@@ -115,15 +115,10 @@ def resize(levels: np.ndarray, shape: tuple[int, int], draw: float) -> np.ndarra
     """Resizes [h, w, 3] by a kernel that a number in [0, 1) chooses; the same size stays itself."""
     if levels.shape[:2] == shape:
         return levels
-    kernels = _REDUCING if shape < levels.shape[:2] else _ENLARGING
+    kernels = KERNELS if shape < levels.shape[:2] else _ENLARGING
     kernel = kernels[int(draw * len(kernels))]
     planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(levels, 2, 0)]
     return np.stack([np.asarray(plane.resize(shape[::-1], kernel)) for plane in planes], axis=2)
-
-
-def _between(ends: tuple[float, float], draw: float) -> float:
-    low, high = ends
-    return low + (high - low) * draw
 
 
 def make_real(name: str, image_size: int) -> Real:

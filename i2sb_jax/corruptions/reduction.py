@@ -17,9 +17,8 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from i2sb_jax.corruptions import numpy_backend
 from i2sb_jax.corruptions.facts import corruption_facts
-from i2sb_jax.corruptions.jpeg_file import choose_subsampling, code_jpeg
+from i2sb_jax.corruptions.jpeg_file import code_as_drawn
 from i2sb_jax.corruptions.photographic import (
     Photographic,
     enlarge_smoothly,
@@ -62,9 +61,7 @@ class PhotoReduction(Photographic):
         small = np.asarray(large.resize(size, KERNELS[int(kernel * len(KERNELS))]))
         if is_jpeg >= JPEG_SHARE:
             return small
-        low, high = QUALITIES
-        quality = low + int(quality * (high - low + 1))
-        return code_jpeg(small, quality, choose_subsampling(numpy_backend, subsampling))
+        return code_as_drawn(small, QUALITIES, quality, subsampling)
 
 
 def make_photo_reduction(name: str, image_size: int) -> PhotoReduction:

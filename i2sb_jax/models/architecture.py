@@ -6,7 +6,6 @@ blocks it lists and the weight importer names them, so the two cannot disagree.
 """
 
 import dataclasses
-import itertools
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -163,12 +162,8 @@ class UNetConfig:
         """
         if self.has_attention or self.norm != "none":
             return None
-        levels = [self.patch * 2**level for level in range(len(self.channel_mult))]
-        by_blocks = sum(2 * size * (2 * self.num_res_blocks + 1) for size in levels)
-        # a block that halves or doubles has one convolution on either side of its resampling
-        by_resampling = sum(2 * (fine + coarse) for fine, coarse in itertools.pairwise(levels))
         by_filters = RADIUS if self.sharpened else 0
-        return by_filters + 2 * self.patch + by_blocks + by_resampling + 4 * levels[-1] + levels[-1]
+        return by_filters + sum(convolution_scales(self)) + self.downsampling_factor
 
     def check_size(self, height: int, width: int) -> None:
         """Raises a ValueError unless the network can take images of `height` x `width`.
@@ -301,3 +296,15 @@ def block_plan(config: UNetConfig) -> BlockPlan:
                 blocks.append(BlockSpec(name, "residual", channels, channels, "up"))
             up.append(tuple(blocks))
     return BlockPlan(tuple(down), tuple(middle), tuple(up))
+
+
+def convolution_scales(config: UNetConfig) -> list[int]:
+    """Returns how many pixels wide a position of each 3x3 convolution is, in the order they run."""
+    plan, scale = block_plan(config), config.patch
+    scales = [scale]
+    for block in (b for stage in (*plan.down, plan.middle, *plan.up) for b in stage):
+        if block.kind == "residual":
+            # both convolutions of a block are behind its resampling
+            scale = {"keep": scale, "down": 2 * scale, "up": scale // 2}[block.resample]
+            scales += [scale, scale]
+    return [*scales, scale]

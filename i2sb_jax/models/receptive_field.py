@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from i2sb_jax.models.architecture import UNetConfig, block_plan
+from i2sb_jax.models.architecture import UNetConfig, convolution_scales
 from i2sb_jax.models.sharpen import RADIUS, wiener_kernel
 
 # Standard deviations that matter. The quickstart's network, trained, sees a window's border by 37
@@ -30,15 +30,11 @@ def receptive_spread(config: UNetConfig) -> float:
     Returns:
         Pixels.
     """
-    plan, scale = block_plan(config), config.patch
-    variance = 2 * _variance(config.patch, 1) + 2 * _variance(3, scale)
+    finer = [config.patch * 2**level for level in range(len(config.channel_mult) - 1)]
+    variance = 2 * _variance(config.patch, 1)  # into patches and out of them
+    variance += sum(_variance(3, scale) for scale in convolution_scales(config))
+    variance += 2 * sum(_variance(2, scale) for scale in finer)  # halved and doubled
     variance += max(map(_filter_variance, config.sharpened), default=0.0)
-    for block in (b for stage in (*plan.down, plan.middle, *plan.up) for b in stage):
-        if block.resample == "down":
-            variance, scale = variance + _variance(2, scale), 2 * scale
-        elif block.resample == "up":
-            variance, scale = variance + _variance(2, scale // 2), scale // 2
-        variance += 2 * _variance(3, scale)
     return math.sqrt(variance)
 
 
