@@ -48,6 +48,11 @@ def whole(teacher, tmp_path_factory):
     return workdir, train(workdir, student_config(teacher))
 
 
+def pictures(batch):
+    """Degraded pictures as a person has them: in [-1, 1]."""
+    return np.clip(make_batch(batch).degraded, -1, 1)
+
+
 def assert_same(left, right):
     jax.tree.map(np.testing.assert_array_equal, left, right)
 
@@ -106,7 +111,7 @@ def test_regression_is_a_run_too(teacher, tmp_path):
 def test_a_student_of_two_steps(teacher, tmp_path):
     state = train(tmp_path, student_config(teacher, sampling={"nfe": 2}))
     assert int(state.step) == 12
-    restored = Restorer.from_workdir(tmp_path)(make_batch(2).degraded, nfe=2)
+    restored = Restorer.from_workdir(tmp_path)(pictures(2), nfe=2)
     assert np.isfinite(restored).all()
 
 
@@ -129,10 +134,10 @@ def test_its_noise_is_of_the_picture_and_the_step(whole, teacher):
     """Not of the batch around it; and no step sees the noise of another."""
     workdir, _ = whole
     restorer = Restorer.from_workdir(workdir)
-    pictures = make_batch(3).degraded
-    together = restorer(pictures, names=["a", "b", "c"])
-    np.testing.assert_allclose(together[1], restorer(pictures[1:2], names=["b"])[0], atol=1e-6)
-    assert np.abs(restorer(pictures, seed=1, names=["a", "b", "c"]) - together).max() > 1e-6
+    three = pictures(3)
+    together = restorer(three, names=["a", "b", "c"])
+    np.testing.assert_allclose(together[1], restorer(three[1:2], names=["b"])[0], atol=1e-6)
+    assert np.abs(restorer(three, seed=1, names=["a", "b", "c"]) - together).max() > 1e-6
     Options(samples=2).resolve(restorer.config)  # one evaluation, and yet samples
 
 
@@ -141,14 +146,14 @@ def test_other_steps_than_it_has_learnt_are_refused(whole, tmp_path):
     interop.export_model(workdir, tmp_path / "export")
     for folder in (workdir, tmp_path / "export"):
         restorer = Restorer.from_workdir(folder)
-        pictures = make_batch(1).degraded
-        assert restorer(pictures, nfe=1).shape == pictures.shape
+        one = pictures(1)
+        assert restorer(one, nfe=1).shape == one.shape
         for options, told in (
             ({"nfe": 2}, "nfe=2: this model is a student that has learnt nfe=1 alone"),
             ({"sampler": "ode"}, "sampler='ode': .*learnt sampler='ddpm' alone"),
         ):
             with pytest.raises(ValueError, match=told):
-                restorer(pictures, **options)
+                restorer(one, **options)
     card = (tmp_path / "export" / "README.md").read_text()
     assert "distilled by inverse, for exactly 1 evaluation of ddpm" in card
     assert "init_from" not in card
