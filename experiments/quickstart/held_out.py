@@ -33,7 +33,7 @@ def main(folder: str, *, windows: int = 0, split: str = "eval") -> int:
         How many were written.
     """
     count = 0
-    for name, image in _photographs(split):
+    for name, image in photographs(split):
         parts = {name: image} if not windows else dict(_windows(name, image, windows))
         for part, pixels in parts.items():
             image_io.write_png(f"{folder}/{part}.png", pixels)
@@ -50,7 +50,7 @@ def write_blurred(
         How many pairs were written.
     """
     count = 0
-    for name, image in _photographs(split):
+    for name, image in photographs(split):
         for width in widths:
             file = f"{name}_{width:g}.png"
             image_io.write_png(f"{folder}/clean/{file}", image)
@@ -75,7 +75,7 @@ def blurred(image: np.ndarray, *, width: float, noise: float, seed: int) -> np.n
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
 
-def _photographs(split: str) -> Iterator[tuple[str, np.ndarray]]:
+def photographs(split: str) -> Iterator[tuple[str, np.ndarray]]:
     """(name, uint8 [h, w, 3])."""
     source = photos.named_photos(SPLITS[split])
     for index in range(len(source)):
