@@ -29,6 +29,7 @@ from i2sb_jax.data.windows import WindowCorruption, window_at, window_corruption
 _SIDE = 256  # of windows as they are degraded; cut into quarters, lest margins be most of the work
 _CHUNK = 8  # such windows at a time
 _LEAST = 2048  # windows in the ring before training starts
+_PATIENCE = 5.0  # seconds for a chunk before the time is looked at again
 
 
 class Windows(NamedTuple):
@@ -230,7 +231,7 @@ def _train(
     while (passed := time.monotonic() - start) < seconds:
         filled = min(written, ring_size)
         try:  # one chunk an update at most; wait for the first ones
-            chunk = ready.get(block=filled < min(_LEAST, ring_size))
+            chunk = ready.get(block=filled < min(_LEAST, ring_size), timeout=_PATIENCE)
             ring = write(ring, chunk, written % ring_size)
             written += size
         except queue.Empty:
