@@ -68,8 +68,8 @@ def device(given: argparse.Namespace) -> Iterator[Row]:
 def _product(side: int, rounds: int) -> Row:
     a, b = (jax.random.normal(jax.random.key(k), (side, side), jnp.bfloat16) for k in range(2))
     multiply = jax.jit(jnp.matmul)
-    side = timing.timed(lambda: multiply(a, b))
-    spread = timing.spread(timing.alternate({"": side}, rounds=rounds, runs=10)[""])
+    product = timing.timed(lambda: multiply(a, b))
+    spread = timing.spread(timing.alternate({"": product}, rounds=rounds, runs=10)[""])
     return {"seconds": spread, "TFLOP/s": 2 * side**3 / spread["median"] / 1e12}
 
 
