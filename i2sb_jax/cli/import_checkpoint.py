@@ -41,6 +41,8 @@ def _main(arguments: list[str]) -> None:
     )
     origin = imported.provenance
     print(f"{options.source}: sha256 {origin.sha256}")
+    for note in imported.notes:
+        print(f"note: {note}")
     print(f"{imported.tensors} tensors, {imported.parameters:,} parameters ({origin.weights})")
     print(f"licence of these weights: {origin.licence}")
     restore = f"i2sb-restore --model {shlex.quote(workdir)} … restores with it"

@@ -12,6 +12,7 @@ from i2sb_jax.corruptions.names import MIXTURE_NAMES
 from i2sb_jax.finite import in_words, is_finite
 from i2sb_jax.interop.mapped import float_array
 from i2sb_jax.interop.weight_files import read_weights_file
+from i2sb_jax.interop.wrapped import FIRST_KERNEL, unwrap
 from i2sb_jax.models.architecture import BlockSpec, UNetConfig, block_plan
 from i2sb_jax.types import Params
 
@@ -24,9 +25,9 @@ LAYOUTS = {
     "conv_2d": ("oihw", "hwio"),
 }
 
-FIRST_KERNEL = "input_blocks.0.0.weight"
 # what ADM's networks have in common, beside the groups of their normalisation
 _ALWAYS = {"patch": 1, "norm": "group", "middle_attention": True, "sharpened": ()}
+_CLASSES = "label_emb."  # how the tensor of a class-conditional network begins
 _SHOWN = 5  # how many names an error message lists
 
 
@@ -177,6 +178,7 @@ def params_from_state_dict(
 
 def check_names(names: Iterable[str], table: Sequence[ParameterEntry]) -> None:
     """Raises ValueError, in one line, unless `names` are those of the table, in any order."""
+    names = list(names)
     have, expected = set(names), {entry.torch_name for entry in table}
     missing = [entry.torch_name for entry in table if entry.torch_name not in have]
     surplus = [name for name in names if name not in expected]
@@ -186,6 +188,8 @@ def check_names(names: Iterable[str], table: Sequence[ParameterEntry]) -> None:
         for what, wrong in (("missing", missing), ("surplus", surplus))
         if wrong
     ]
+    if any(str(name).startswith(_CLASSES) for name in surplus):
+        problems.append("the weights are class-conditional, and networks here know no classes")
     if problems:
         raise ValueError(f"tensor names do not fit the network; {'; '.join(problems)}")
 
@@ -233,7 +237,7 @@ def load_adm(path: epath.PathLike, config: UNetConfig, *, seed: int = 0) -> Para
     Raises:
         ValueError: the file cannot be read, or its tensors are not the network's or not finite.
     """
-    return adm_params(read_weights_file(path), config, seed=seed)
+    return adm_params(unwrap(read_weights_file(path)).contents, config, seed=seed)
 
 
 def adm_params(state_dict: Any, config: UNetConfig, *, seed: int = 0, adapt: bool = True) -> Params:

@@ -13,7 +13,7 @@ from etils import epath
 
 from i2sb_jax import build
 from i2sb_jax.config import Config
-from i2sb_jax.data.scaling import ValueRanges, from_json, save_value_ranges
+from i2sb_jax.data.scaling import FILE, ValueRanges, from_json, save_value_ranges
 from i2sb_jax.files import require_new_folder
 from i2sb_jax.interop.adm import adm_params, is_adm
 from i2sb_jax.interop.i2sb import i2sb_params, is_i2sb
@@ -21,6 +21,7 @@ from i2sb_jax.interop.provenance import INITIAL, Provenance, file_sha256
 from i2sb_jax.interop.safetensors_file import read_safetensors_metadata
 from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.interop.weights import save_model
+from i2sb_jax.interop.wrapped import unread, unwrap
 from i2sb_jax.types import Params
 
 # What a file is under is known from its publisher. Its form alone tells nothing, so all of these
@@ -38,6 +39,10 @@ _RELEASED = (
 )
 _RELEASED_OUTPUTS = 6  # a mean and a variance
 _LAST_BIAS = "out.2.bias"
+_NO_RANGES = (
+    f"{FILE} is missing: nothing tells what values the files of these pairs hold, so it restores "
+    "nothing until that of the run which trained these weights lies beside them"
+)
 
 
 class Imported(NamedTuple):
@@ -47,11 +52,13 @@ class Imported(NamedTuple):
         tensors: how many.
         parameters: numbers in them.
         provenance: where they come from.
+        notes: lines on what was unwrapped or passed over in the file, and on what is missing.
     """
 
     tensors: int
     parameters: int
     provenance: Provenance
+    notes: tuple[str, ...] = ()
 
 
 class _Read(NamedTuple):
@@ -75,6 +82,7 @@ def import_weights(
 
     Args:
         source: ADM's PyTorch file, safetensors with its names, or I²SB's latest.pt; local or gs://.
+            A state dict may be wrapped as trainers do (`wrapped.unwrap`).
         workdir: a new folder, for model.safetensors, config.json and provenance.json, and for
             value_ranges.json where an export of a run on pairs carries them.
         config: the task that the weights are for.
@@ -95,11 +103,13 @@ def import_weights(
     contents = read_weights_file(source)
     try:
         if is_i2sb(contents):
+            notes = unread(contents)
             read = _read_i2sb(contents, config, weights)
-        elif is_adm(contents):
-            read = _read_adm(contents, source, config, weights)
         else:
-            raise ValueError(_unknown(contents))
+            contents, notes = unwrap(contents, weights=weights)
+            if not is_adm(contents):
+                raise ValueError(_unknown(contents))
+            read = _read_adm(contents, source, config, weights)
         provenance = Provenance(
             source=source.name.encode(errors="replace").decode(),
             sha256=file_sha256(source),
@@ -109,11 +119,13 @@ def import_weights(
         )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
+    save_model(workdir, config, read.params, provenance=provenance)
     if read.ranges is not None:
         save_value_ranges(workdir, read.ranges)
-    save_model(workdir, config, read.params, provenance=provenance)
+    elif config.has_pairs and not provenance.is_initial:
+        notes += (_NO_RANGES,)
     leaves = jax.tree.leaves(read.params)
-    return Imported(len(leaves), sum(leaf.size for leaf in leaves), provenance)
+    return Imported(len(leaves), sum(leaf.size for leaf in leaves), provenance, notes)
 
 
 def _read_i2sb(contents: Any, config: Config, weights: str | None) -> _Read:

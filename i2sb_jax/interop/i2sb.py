@@ -12,7 +12,6 @@ from etils import epath
 
 from i2sb_jax.config import nearest
 from i2sb_jax.interop.adm import (
-    FIRST_KERNEL,
     ParameterEntry,
     check_names,
     explain_inputs,
@@ -21,6 +20,7 @@ from i2sb_jax.interop.adm import (
 )
 from i2sb_jax.interop.mapped import float_array
 from i2sb_jax.interop.weight_files import read_weights_file
+from i2sb_jax.interop.wrapped import FIRST_KERNEL, without_wrappers
 from i2sb_jax.models.architecture import UNetConfig
 from i2sb_jax.types import Params
 
@@ -57,8 +57,9 @@ def i2sb_params(contents: Any, config: UNetConfig, *, weights: str) -> Params:
             kind = type(contents[part]).__name__
             raise ValueError(f"its {part!r} is no table of tensors but of type {kind}")
     table = list(parameter_table(config))
-    net = {str(name).removeprefix(_PREFIX): value for name, value in contents["net"].items()}
-    if len(net) < len(contents["net"]):
+    named = without_wrappers(contents["net"])
+    net = {name.removeprefix(_PREFIX): value for name, value in named.items()}
+    if len(net) < len(named):
         raise ValueError(f"its 'net' names a tensor twice, with and without {_PREFIX}")
     # the averages have no names: the network's tell whether they are the right ones
     check_names(net, table)

@@ -2,7 +2,8 @@
 
 They are zips with a pickle in them, or, from before version 1.6, pickles with the data behind.
 Such a file is a program, and this reader runs none of it: it knows the few instructions and names
-that state dicts, optimizers and schedulers are saved with, and refuses all others by name.
+that state dicts, optimizers and schedulers are saved with, passes over a few more that trainers
+leave beside them, and refuses all others by name.
 
 A tensor is a view of the mapped file, read-only, with its own offset and strides. Tensors that
 share a storage in the file share it here too, and an expanded tensor (stride 0) stays one. As
@@ -19,8 +20,8 @@ from etils import epath
 
 from i2sb_jax.interop.legacy_torch import is_legacy, legacy_values
 from i2sb_jax.interop.mapped import read_mapped, shown
-from i2sb_jax.interop.torch_names import Storage, StorageType, find_name
-from i2sb_jax.interop.torch_pickle import MAX_PICKLE, Builder, run_pickle
+from i2sb_jax.interop.torch_names import Storage, StorageType, find_name, refused_name
+from i2sb_jax.interop.torch_pickle import MAX_PICKLE, Builder, Marker, run_pickle
 from i2sb_jax.interop.zip_members import Member, list_members
 
 _ZIP = b"PK\x03\x04"
@@ -48,7 +49,8 @@ def read_torch_file(path: epath.PathLike) -> Any:
         read-only numpy array, mapped and not read until it is used; float16 as it is, bfloat16 and
         float8 with ml_dtypes' types; numbers, strings, None and tuples as they are, a torch.Size
         as a tuple, a torch.dtype as a numpy one, a torch.device as its name. Attributes of a
-        state dict (its modules' versions) are left out.
+        state dict (its modules' versions) are left out. In place of NumPy's scalars and dtypes,
+        of argparse's Namespace and of pathlib's paths stands a `Marker` with the name.
 
     Raises:
         ValueError: there is no file, or it is damaged, of another format or asks for what a file
@@ -67,6 +69,8 @@ def torch_values(buffer: mmap.mmap) -> Any:
         raise ValueError(
             "not a zip as PyTorch writes it since version 1.6, nor what it wrote before"
         )
+    if isinstance(value, Marker):
+        raise refused_name(*value.name.rsplit(".", 1))
     size = _measure(value, 0, {}).bytes
     if size > _COPIES * len(buffer) + _SMALL:
         raise ValueError(
@@ -148,6 +152,10 @@ def _measure(value: Any, depth: int, known: dict[int, _Extent | None]) -> _Exten
             return _Extent(0, 1, len(value))
         case None | bool() | int() | float() | np.dtype():
             return _Extent(0, 1, 0)
+        case Marker(name):
+            return _Extent(0, 1, len(name))
+        case Builder(name, is_inert=True):
+            raise refused_name(*name.rsplit(".", 1))
         case Builder(name) | StorageType(name):
             raise ValueError(f"its pickle leaves {name} as it is, which is not a value")
         case Storage():

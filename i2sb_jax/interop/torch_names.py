@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from i2sb_jax.interop.mapped import array_view, shown
-from i2sb_jax.interop.torch_pickle import Builder, fill_dict
+from i2sb_jax.interop.torch_pickle import Builder, Marker, fill_dict
 from i2sb_jax.interop.zip_members import Member
 
 _DTYPES = {
@@ -34,6 +34,21 @@ _STORAGES = {
     **{"BoolStorage": "bool", "ComplexFloatStorage": "complex64"},
     "ComplexDoubleStorage": "complex128",
 }
+# What trainers save beside weights. Such a name may be called, and gives a marker, whatever it is
+# called with: nothing of it is built. Bytes, those of NumPy's scalars, are text and a codec in
+# protocol 2.
+_INERT = frozenset(
+    (
+        *("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
+        *("_codecs.encode", "argparse.Namespace"),
+        *(
+            f"{module}.{kind}{flavour}Path"
+            for module in ("pathlib", "pathlib._local")
+            for kind in ("", "Pure")
+            for flavour in ("", "Posix", "Windows")
+        ),
+    )
+)
 _UNSUPPORTED = {
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
     "torch._utils._rebuild_qtensor": "a quantized tensor",
@@ -92,6 +107,8 @@ def find_name(buffer: mmap.mmap, module: str, name: str) -> Any:
             return Builder(full, _size)
         case "torch.device":
             return Builder(full, _device)
+    if full in _INERT:
+        return Builder(full, functools.partial(_marker, full), is_inert=True)
     if full in _UNSUPPORTED:
         raise ValueError(f"it holds {_UNSUPPORTED[full]} ({full})")
     raise refused_name(module, name)
@@ -103,6 +120,17 @@ def refused_name(module: str, name: str) -> ValueError:
         f"it asks for {shown(f'{module}.{name}')}, not one of the names a file of weights may use; "
         "nothing of it was run"
     )
+
+
+def _marker(full: str, arguments: tuple[Any, ...]) -> Marker:
+    """Stands for what a call would have made. A codec makes nothing but bytes of a text."""
+    if full == "_codecs.encode":
+        match arguments:
+            case (str(), "latin1"):
+                pass
+            case _:
+                raise refused_name(*full.rsplit(".", 1))
+    return Marker(full)
 
 
 def _ordered_dict(arguments: tuple[Any, ...]) -> dict:

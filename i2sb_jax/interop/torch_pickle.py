@@ -3,13 +3,14 @@
 A pickle is a program for a small stack machine. This one knows the instructions that PyTorch's
 `torch.save` writes for protocols 2 to 5, under Python 2 too, makes dicts, lists, tuples, strings
 and numbers itself, and hands the rest to two functions: `find` for a name, `load` for a reference
-to data outside of the pickle. What `find` returns is called only if it is a `Builder`. Anything
-else is refused by its name.
+to data outside of the pickle. What `find` returns is called only if it is a `Builder`. One that is
+inert makes a `Marker`, whatever a program then does to it. Anything else is refused by its name.
 """
 
 import mmap
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ _LEFT_OVER = "its pickle ends with something left over"
 
 # Those that are known to be refused, for the message; anything else is shown as a number.
 _REFUSED = {
-    **{ord("i"): "INST", ord("o"): "OBJ", 0x81: "NEWOBJ", 0x92: "NEWOBJ_EX"},
+    **{ord("i"): "INST", ord("o"): "OBJ", 0x92: "NEWOBJ_EX"},
     **{0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", ord("P"): "PERSID"},
     **{ord("0"): "POP", ord("1"): "POP_MARK", ord("2"): "DUP", ord("g"): "GET", ord("p"): "PUT"},
     **{ord("I"): "INT", ord("L"): "LONG", ord("F"): "FLOAT", 0x8B: "LONG4"},
@@ -35,11 +36,29 @@ _REFUSED = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Marker:
+    """What stands where a file has something that is neither data nor tensor; only its name.
+
+    Attributes:
+        name: of what was not built.
+    """
+
+    name: str
+
+
 class Builder(NamedTuple):
-    """A name that may be called: `build` gets the tuple of arguments and checks it."""
+    """A name that may be called: `build` gets the tuple of arguments and checks it.
+
+    Attributes:
+        name: in full.
+        build: from the arguments to the value.
+        is_inert: its value is a marker, whose attributes and state are dropped.
+    """
 
     name: str
     build: Callable[[tuple[Any, ...]], Any]
+    is_inert: bool = False
 
 
 class _Machine:
@@ -264,12 +283,24 @@ def _reduce(machine: _Machine) -> Any:
     return target.build(arguments)
 
 
+def _new_object(machine: _Machine) -> Any:
+    """What a class makes without its initialiser (NEWOBJ): of inert names alone, a marker."""
+    arguments, target = machine.pop(), machine.pop()
+    if type(target) is not Builder or not target.is_inert or type(arguments) is not tuple:
+        raise ValueError("its pickle has the instruction NEWOBJ")
+    return target.build(arguments)
+
+
 def _build(machine: _Machine) -> None:
     """Drops an object's attributes: a state dict's `_metadata`, its modules' version numbers.
 
-    Before version 0.4 a parameter had some too: (requires_grad, volatile, hooks).
+    Before version 0.4 a parameter had some too: (requires_grad, volatile, hooks). A marker has
+    none, whatever they are.
     """
-    match machine.pop():
+    state = machine.pop()
+    if machine.stack and type(machine.stack[-1]) is Marker:
+        return
+    match state:
         case dict(state) if list(state) == ["_metadata"]:
             machine.top(dict)
         case tuple((bool(), bool(), None | dict())):
@@ -307,6 +338,7 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
     ord("c"): _push(_global),
     0x93: _push(_stack_global),
     ord("R"): _push(_reduce),
+    0x81: _push(_new_object),
     ord("b"): _build,
     ord("Q"): _push(lambda machine: machine.load(machine.pop())),
     ord("h"): lambda machine: machine.recall(machine.number("<B")),
