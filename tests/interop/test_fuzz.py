@@ -4,9 +4,11 @@ I2SB_FUZZ_SECONDS sets how long it goes on, I2SB_FUZZ_SEED where it begins. A fi
 left where the failure says.
 """
 
+import argparse
 import collections
 import io
 import os
+import pathlib
 import re
 import struct
 import time
@@ -20,7 +22,7 @@ from i2sb_jax.interop import read_weights_file
 from tests import golden
 from tests.interop.hostile import zip_bytes
 from tests.interop.hostile_containers import directory_at
-from tests.interop.torch_writer import Parameter, write_legacy_file, write_torch_file
+from tests.interop.torch_writer import Parameter, Saved, write_legacy_file, write_torch_file
 
 SECONDS = float(os.environ.get("I2SB_FUZZ_SECONDS", "10"))
 SEED = int(os.environ.get("I2SB_FUZZ_SEED", "0"))
@@ -50,6 +52,7 @@ def honest_files(folder):
         "half": [whole.astype(np.float16), whole.astype(ml_dtypes.bfloat16)],
         "optimizer": {"state": {0: {"step": np.array(3.0, np.float32)}}, "betas": (0.9, 0.999)},
         "parameter": Parameter(np.arange(5)),
+        "args": Saved(argparse.Namespace(lr=np.float64(0.1), out=pathlib.PurePosixPath("a/b"))),
     }
     for protocol in (2, 4):
         for write in (write_torch_file, write_legacy_file):

@@ -4,7 +4,6 @@ import argparse
 import collections
 import decimal
 import pathlib
-import pickle
 
 import jax
 import numpy as np
@@ -21,7 +20,7 @@ from i2sb_jax.interop.torch_pickle import Marker
 from i2sb_jax.interop.wrapped import FIRST_KERNEL, unwrap, without_wrappers
 from tests.interop.hostile import call, pickled, torch_zip
 from tests.interop.latest import PATH, UNET, make_run
-from tests.interop.torch_writer import Pickler, write_legacy_file, write_torch_file
+from tests.interop.torch_writer import Pickler, Saved, write_legacy_file, write_torch_file
 from tests.models.networks import TINY, golden_state_dict, hashed_params
 
 
@@ -113,18 +112,6 @@ def test_names_that_become_one_are_refused():
 # --- what stands beside weights ------------------------------------------------------------------
 
 
-class Saved:
-    """A value that the writer of these tests takes as the instructions which Python makes of it."""
-
-    def __init__(self, value):
-        self.body = pickle.dumps(value, protocol=2)[2:-1]
-
-
-class WithPython(Pickler):
-    def value(self, value):
-        return value.body if isinstance(value, Saved) else super().value(value)
-
-
 BESIDE = {
     "numpy.dtype": np.dtype("<f8"),
     "numpy._core.multiarray.scalar": np.float64(0.5),
@@ -136,7 +123,7 @@ BESIDE = {
 
 @pytest.mark.parametrize("name", BESIDE)
 def test_what_trainers_leave_beside_becomes_a_marker(name, tmp_path):
-    program = WithPython()
+    program = Pickler()
     body = program.file({"args": Saved(BESIDE[name]), "lr": 0.5})
     (tmp_path / "file.pt").write_bytes(torch_zip(body))
     contents = read_torch_file(tmp_path / "file.pt")
@@ -157,7 +144,7 @@ def test_what_trainers_leave_beside_becomes_a_marker(name, tmp_path):
     ids=["decimal within", "counter", "class within", "array"],
 )
 def test_every_other_name_stays_an_error_wherever_it_stands(value, tmp_path):
-    (tmp_path / "file.pt").write_bytes(torch_zip(WithPython().file({"args": Saved(value)})))
+    (tmp_path / "file.pt").write_bytes(torch_zip(Pickler().file({"args": Saved(value)})))
     with pytest.raises(ValueError, match=r"asks for|BUILD"):
         read_torch_file(tmp_path / "file.pt")
 
@@ -179,7 +166,7 @@ def test_a_marker_is_no_way_to_anything(body, tmp_path):
 
 
 def test_a_marker_in_place_of_a_tensor_is_an_error(plain, tmp_path):
-    program = WithPython()
+    program = Pickler()
     spoilt = plain | {"out.2.bias": Saved(np.float64(1))}
     body = program.file(spoilt)
     storages = dict(enumerate(x.tobytes() for x in program.storages))

@@ -3,6 +3,7 @@
 import collections
 import itertools
 import os
+import pickle
 import struct
 import zlib
 from typing import Any, NamedTuple
@@ -78,6 +79,12 @@ def legacy_head(*pickles, protocol=2):
     return b"".join([*map(made.file, (LEGACY_MAGIC, 1001, system)), *pickles])
 
 
+class Saved(NamedTuple):
+    """A Python object, saved by the instructions that Python itself writes."""
+
+    value: Any
+
+
 class Pickler:
     """The instructions for a value, and the storages it refers to."""
 
@@ -111,6 +118,8 @@ class Pickler:
                 return b"}" + self.put() + self.items(value)
             case list():
                 return b"](" + b"".join(map(self.value, value)) + b"e"
+            case Saved(kept):
+                return pickle.dumps(kept, protocol=2)[2:-1]
             case Parameter(data):
                 hooks = self.value(collections.OrderedDict())
                 return (
