@@ -165,6 +165,7 @@ def test_the_gpu_script_measures_on_any_device(tmp_path):
     gpu.main(["--size", "tiny", "--repeats", "1", "--output", str(tmp_path), "--budget", "590"])
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert found["summary"]["pictures a second"] > 0
+    assert all("TFLOP/s" in row for row in found["device"] if "product of" in row)
     assert all(row["passes"] for row in found["goldens"] if "passes" in row)
     assert [row for row in found["attention"] if row["kernel"] == "xla" and "seconds" in row]
     assert all("pictures a second" in row for row in found["train"] + found["sample"])
