@@ -5,11 +5,14 @@ holds and how often it runs: matrix products and collectives are counted from th
 """
 
 import collections
+import functools
 import math
 import re
+import warnings
 from typing import NamedTuple
 
 import jax
+import jaxlib
 import numpy as np
 from jax.sharding import Mesh
 
@@ -45,9 +48,46 @@ def compile_options(mesh: Mesh) -> dict[str, str | bool] | None:
         mesh: of the devices that it is compiled for.
 
     Returns:
-        Options, None where there is nothing to ask for. They concern speed alone.
+        Options, None where there is nothing to ask for. They concern speed alone, so one that this
+        jaxlib refuses is left out, with a warning.
     """
-    return _CPU_OPTIONS if mesh.devices.flat[0].platform == "cpu" else None
+    if mesh.devices.flat[0].platform != "cpu":
+        return None
+    return accepted_options(tuple(_CPU_OPTIONS.items())) or None
+
+
+@functools.cache
+def accepted_options(options: tuple[tuple[str, str | bool], ...]) -> dict[str, str | bool]:
+    """Returns those of the CPU compiler's options that it takes, found on a trivial program.
+
+    The compiler's options are no contract: a jaxlib may rename one, or know no longer what an
+    older one did.
+    """
+    if _refusal(dict(options)) is None:
+        return dict(options)
+    accepted = {}
+    for name, value in options:
+        refusal = _refusal({name: value})
+        if refusal is None:
+            accepted[name] = value
+        else:
+            warnings.warn(
+                f"jaxlib {jaxlib.__version__} refuses the compiler option {name}={value}, and "
+                f"programs are slower without it: {refusal}",
+                stacklevel=2,
+            )
+    return accepted
+
+
+def _refusal(options: dict[str, str | bool]) -> str | None:
+    """Returns why the CPU compiler refuses options, in one line; None where it takes them."""
+    (cpu, *_) = jax.local_devices(backend="cpu")
+    x = jax.ShapeDtypeStruct((), np.float32, sharding=jax.sharding.SingleDeviceSharding(cpu))
+    try:
+        jax.jit(lambda x: x + x, compiler_options=options).lower(x).compile()
+    except jax.errors.JaxRuntimeError as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 class Memory(NamedTuple):

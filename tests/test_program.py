@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from i2sb_jax.program import Collective, Memory, read_program
+from i2sb_jax import sharding
+from i2sb_jax.program import (
+    _CPU_OPTIONS,
+    Collective,
+    Memory,
+    accepted_options,
+    compile_options,
+    read_program,
+)
 
 pytestmark = pytest.mark.usefixtures("fully_optimized")
 
@@ -170,3 +178,22 @@ def test_a_loop_of_unknown_length_is_no_guess(change):
 
 def test_memory_adds_up():
     assert Memory(1, 2, 3, 4).total == 10
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def test_this_jaxlib_takes_all_options():
+    mesh = sharding.make_mesh()
+    assert compile_options(mesh) == _CPU_OPTIONS
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [("xla_no_such_option", True), ("xla_cpu_experimental_ynn_fusion_type", "NO_SUCH_TYPE")],
+    ids=["name", "value"],
+)
+def test_an_option_that_is_refused_is_left_out_and_named(refused):
+    taken = ("xla_cpu_copy_insertion_use_region_analysis", True)
+    with pytest.warns(UserWarning, match=f"refuses the compiler option {refused[0]}="):
+        assert accepted_options((refused, taken)) == dict([taken])
