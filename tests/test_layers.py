@@ -10,12 +10,11 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 FLOORS = {
-    0: ("types",),
-    1: ("bridge", "models", "corruptions"),
+    0: ("types", "files", "jpeg_tables", "progress"),
+    1: ("bridge", "models", "corruptions", "pictures"),
     2: (
         *("config", "build", "losses", "metrics", "checkpoint", "sharding", "processes"),
-        *("files", "picture_header", "picture_modes", "image_io", "array_io", "jpeg_header"),
-        *("png_writer", "progress", "program", "finite", "data", "interop"),
+        *("program", "finite", "data", "interop"),
     ),
     3: ("training", "restoration", "evaluation"),
     4: ("cli",),

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from i2sb_jax import build, image_io, interop, sharding
+from i2sb_jax import build, interop, sharding
 from i2sb_jax import config as config_lib
 from i2sb_jax.cli import config_file
 from i2sb_jax.cli.tasks import base_file
@@ -25,6 +25,7 @@ from i2sb_jax.evaluation.evaluate import evaluate
 from i2sb_jax.evaluation.inception import features_from_params, inception_params
 from i2sb_jax.evaluation.store import ShardStore
 from i2sb_jax.files import write_atomically
+from i2sb_jax.pictures import write_png
 from i2sb_jax.program import compile_options
 from i2sb_jax.types import Batch
 
@@ -145,7 +146,7 @@ def _pipeline() -> float:
         for number in range(count):
             small = rng.integers(0, 256, (25, 33, 3), np.uint8)
             picture = small.repeat(15, axis=0).repeat(15, axis=1)
-            image_io.write_png(epath.Path(folder) / f"{number}.png", picture)
+            write_png(epath.Path(folder) / f"{number}.png", picture)
         defaults = [f"--config={base_file()}", f"--config.data.path={folder}"]
         config, _ = config_file.parse(defaults, program="benchmark", needs_workdir=False)
         source = data.open_source("folder", path=folder)

@@ -20,9 +20,10 @@ import numpy as np
 from experiments.classical import problems
 from experiments.classical.problems import Problem
 from experiments.classical.tuning import Pair, in_8_bits, rings_of, tune, tune_filter
-from i2sb_jax import image_io, metrics
+from i2sb_jax import metrics
 from i2sb_jax.corruptions import classical
 from i2sb_jax.corruptions.photographic import enlarge_smoothly
+from i2sb_jax.pictures import from_uint8
 
 WIDTHS, NOISES, QUALITIES, FACTORS = (1, 1.5, 2), (5, 10, 15, 25), (10, 20, 30, 50, 75, 90), (2, 4)
 _MIDDLE, _LARGE_MIDDLE = 96, 256  # pixels of a side
@@ -115,9 +116,9 @@ def scores(pairs: list[Pair], repair: Callable[[np.ndarray], np.ndarray]) -> np.
 
 
 def _prepared(case: Problem, enlarged: int) -> Pair:
-    seen = image_io.from_uint8(case.degraded)
+    seen = from_uint8(case.degraded)
     seen = enlarge_smoothly(seen, enlarged) if enlarged > 1 else seen
-    return image_io.from_uint8(case.clean), seen
+    return from_uint8(case.clean), seen
 
 
 def _unsharp_gains(frequency, *, sigma, amount, chroma_amount):

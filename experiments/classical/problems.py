@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from experiments.quickstart import held_out
-from i2sb_jax import image_io
 from i2sb_jax.data import open_source
 from i2sb_jax.data.photos import OF_SCIKIT_LEARN
+from i2sb_jax.pictures import decode_rgb
 
 # the scene of motorcycle_left, from beside it; and what joined the training pictures later
 _LEFT_OUT = ("motorcycle_right.png", *OF_SCIKIT_LEARN)
@@ -39,7 +39,7 @@ def photographs(side: int | None = None) -> dict[str, np.ndarray]:
     source = open_source("photos", split="train")
     records = [source.read(i) for i in range(len(source))]
     return {
-        record.name.rsplit(".", 1)[0]: _middle(image_io.decode_rgb(record.image), side or _LARGEST)
+        record.name.rsplit(".", 1)[0]: _middle(decode_rgb(record.image), side or _LARGEST)
         for record in records
         if record.name not in _LEFT_OUT
     }
@@ -98,4 +98,4 @@ def _with_noise(clean: np.ndarray, *, width: float, noise: float, seed: int) -> 
 def _through_a_file(picture: np.ndarray, quality: int, subsampling: str) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=quality, subsampling=subsampling)
-    return image_io.decode_rgb(file.getvalue())
+    return decode_rgb(file.getvalue())

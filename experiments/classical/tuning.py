@@ -16,8 +16,8 @@ import numpy as np
 import scipy.fft
 from scipy.optimize import minimize
 
-from i2sb_jax import image_io
 from i2sb_jax.corruptions.classical import layers_of
+from i2sb_jax.pictures import from_uint8, to_pixels
 
 _RINGS = 1024
 Pair = tuple[np.ndarray, np.ndarray]
@@ -86,7 +86,7 @@ def psnr(picture: np.ndarray, clean: np.ndarray) -> float:
 
 def in_8_bits(picture: np.ndarray) -> np.ndarray:
     """Rounded to levels, as a file keeps it; float32 in [-1, 1]."""
-    return image_io.from_uint8(image_io.to_pixels(picture, np.dtype(np.uint8)))
+    return from_uint8(to_pixels(picture, np.dtype(np.uint8)))
 
 
 def _search(

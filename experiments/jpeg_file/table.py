@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from i2sb_jax import image_io
 from i2sb_jax.data import open_source
 from i2sb_jax.metrics import psnr
+from i2sb_jax.pictures import decode_rgb, from_uint8, to_uint8, write_png
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.sheet import comparison_sheet
 
@@ -76,7 +76,7 @@ def through_a_file(photograph: np.ndarray, quality: int, subsampling: str) -> np
     """Writes uint8 [h, w, 3] as a JPEG and reads it again."""
     file = io.BytesIO()
     Image.fromarray(photograph).save(file, "JPEG", quality=quality, subsampling=subsampling)
-    return image_io.decode_rgb(file.getvalue())
+    return decode_rgb(file.getvalue())
 
 
 def windows(photograph: np.ndarray, size: int) -> np.ndarray:
@@ -84,12 +84,12 @@ def windows(photograph: np.ndarray, size: int) -> np.ndarray:
     rows, columns = (side // size for side in photograph.shape[:2])
     cut = photograph[: rows * size, : columns * size]
     cut = cut.reshape(rows, size, columns, size, 3).swapaxes(1, 2)
-    return image_io.from_uint8(cut.reshape(-1, size, size, 3))
+    return from_uint8(cut.reshape(-1, size, size, 3))
 
 
 def _held_out() -> list[np.ndarray]:
     source = open_source("photos", split="eval")
-    return [image_io.decode_rgb(source.read(i).image) for i in range(len(source))]
+    return [decode_rgb(source.read(i).image) for i in range(len(source))]
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -107,8 +107,8 @@ def _write_sheet(path, photographs, restorers, *, size, nfe):
         row = {"clean": clean[number], "file, 4:2:0": file[0]}
         for restorer in restorers.values():
             row[f"learnt on {restorer.corruption.name}"] = restorer(file, nfe=nfe)[0]
-        rows.append({title: image_io.to_uint8(x) for title, x in row.items()})
-    image_io.write_png(path, comparison_sheet(rows))
+        rows.append({title: to_uint8(x) for title, x in row.items()})
+    write_png(path, comparison_sheet(rows))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ from PIL import Image
 
 from configs import zoo
 from experiments.quickstart import held_out
-from i2sb_jax import image_io, metrics
+from i2sb_jax import metrics
 from i2sb_jax.corruptions.classical import enlarge
 from i2sb_jax.corruptions.classical_settings import best_repair
+from i2sb_jax.pictures import decode_rgb, encode_png, from_uint8, to_pixels
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 
@@ -53,7 +54,7 @@ def degraded(task: str, name: str, clean: np.ndarray, level: float) -> File:
         case "jpeg":
             file = io.BytesIO()
             Image.fromarray(clean).save(file, "JPEG", quality=int(level), subsampling="4:2:0")
-            seen = image_io.decode_rgb(file.getvalue())
+            seen = decode_rgb(file.getvalue())
             repair = best_repair("jpeg-file-5-95", quality=int(level)).repair
             return File(f"{stem}.jpg", file.getvalue(), _repaired(repair, seen))
         case "deblur":
@@ -65,22 +66,22 @@ def degraded(task: str, name: str, clean: np.ndarray, level: float) -> File:
         case "sr4x":
             size = (clean.shape[1] // 4, clean.shape[0] // 4)
             seen = np.asarray(Image.fromarray(clean).resize(size, Image.Resampling.BICUBIC))
-            large = enlarge(image_io.from_uint8(seen), 4, kernel="bicubic")
-            return File(f"{stem}.png", image_io.encode_png(seen), _pixels(large))
-    return File(f"{stem}.png", image_io.encode_png(seen), _repaired(repair, seen))
+            large = enlarge(from_uint8(seen), 4, kernel="bicubic")
+            return File(f"{stem}.png", encode_png(seen), _pixels(large))
+    return File(f"{stem}.png", encode_png(seen), _repaired(repair, seen))
 
 
 def _repaired(repair: Callable[[np.ndarray], np.ndarray], seen: np.ndarray) -> np.ndarray:
-    return _pixels(repair(image_io.from_uint8(seen)))
+    return _pixels(repair(from_uint8(seen)))
 
 
 def _pixels(picture: np.ndarray) -> np.ndarray:
-    return image_io.to_pixels(picture, np.dtype(np.uint8))
+    return to_pixels(picture, np.dtype(np.uint8))
 
 
 def psnr(seen: np.ndarray, truth: np.ndarray) -> float:
     """In dB, of uint8 pictures."""
-    pair = (image_io.from_uint8(picture)[None] for picture in (seen, truth))
+    pair = (from_uint8(picture)[None] for picture in (seen, truth))
     return float(metrics.psnr(*pair)[0])
 
 
@@ -100,7 +101,7 @@ def measure(
     ]
     if task != "sr4x":
         files += [
-            (name, 0, File(f"{name}_itself.png", image_io.encode_png(clean)))
+            (name, 0, File(f"{name}_itself.png", encode_png(clean)))
             for name, clean in truths.items()
         ]
     for _, _, file in files:
@@ -116,10 +117,10 @@ def measure(
     for name, level, file in files:
         made = (output / "restored" / file.name).with_suffix(".png").read_bytes()
         row = {"task": task, "picture": name, "level": level}
-        row["restored"] = psnr(image_io.decode_rgb(made), truths[name])
+        row["restored"] = psnr(decode_rgb(made), truths[name])
         if level:
             row["classical"] = psnr(file.classical, truths[name])
-            seen = image_io.decode_rgb(file.data)
+            seen = decode_rgb(file.data)
             if seen.shape == truths[name].shape:
                 row["file"] = psnr(seen, truths[name])
             else:

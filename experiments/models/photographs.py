@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from i2sb_jax import image_io
 from i2sb_jax.data.photos import TRAIN, named_photos
+from i2sb_jax.pictures import decode_rgb
 
 _WALLPAPERS = "lomiri-wallpapers-16.04"
 _BACKGROUNDS = "usr/share/backgrounds"
@@ -84,14 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             reduced(file.read_bytes(), photograph.reduction).save(output / f"{file.stem}.png")
     photos = named_photos(TRAIN)
     for number, name in enumerate(photos.names):
-        picture = image_io.decode_rgb(photos.read(number).image)
+        picture = decode_rgb(photos.read(number).image)
         Image.fromarray(picture).save(output / f"{pathlib.Path(name).stem}.png")
     (output / "ATTRIBUTION.md").write_text(attribution())
 
 
 def reduced(file: bytes, factor: int) -> Image.Image:
     """A photograph's file, smaller by a whole factor (box filter; what is left over is cut off)."""
-    picture = Image.fromarray(image_io.decode_rgb(file))
+    picture = Image.fromarray(decode_rgb(file))
     whole = [side // factor * factor for side in picture.size]
     return picture.crop((0, 0, *whole)).reduce(factor)
 

@@ -8,13 +8,14 @@ import jax
 import numpy as np
 
 from experiments.nfe_sweep.features import Features, standardiser
-from i2sb_jax import bridge, build, image_io
+from i2sb_jax import bridge, build
 from i2sb_jax.config import Config, check_nfe, check_sampler, check_spacing
 from i2sb_jax.data.view import degraded_view
 from i2sb_jax.evaluation.bootstrap import set_figure
 from i2sb_jax.evaluation.kernel import kernel_distance, kernel_distances
 from i2sb_jax.evaluation.results import Data
 from i2sb_jax.evaluation.scores import make_score_fn, score_arrays
+from i2sb_jax.pictures import to_pixels, to_uint8
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.types import Batch
 
@@ -111,12 +112,12 @@ def read_pictures(data: Data, count: int, *, rows: int) -> Pictures:
         batch = jax.tree.map(lambda x, there=there: np.asarray(x)[there], batch)
         batches.append(batch)
         for name, view in views.items():
-            seen[name].append(image_io.to_uint8(view(batch)))
+            seen[name].append(to_uint8(view(batch)))
     whole = jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
     if len(whole.clean) < 2:
         raise ValueError(f"{len(whole.clean)} of {count} pictures can be read: 2 are needed")
     names = [bytes(name).decode("utf-8", "surrogateescape") for name in whole.name]
-    clean = image_io.to_pixels(whole.clean, np.uint8)  # came as bytes: rounding gives them back
+    clean = to_pixels(whole.clean, np.uint8)  # came as bytes: rounding gives them back
     rest = {name: np.concatenate(parts) for name, parts in seen.items()}
     return Pictures(whole._replace(name=np.array(names)), {"clean": clean, **rest})
 
@@ -147,7 +148,7 @@ class Bench:
             batch.degraded, **options, seed=self._seed, mask=batch.mask, cond=batch.cond,
             names=list(batch.name),
         )  # fmt: skip
-        return image_io.to_uint8(samples.x0), time.perf_counter() - start
+        return to_uint8(samples.x0), time.perf_counter() - start
 
     def measure(self, images: np.ndarray) -> Row:
         """PSNR and SSIM of each picture, and the kernel distance with its resamples.

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from i2sb_jax import image_io
 from i2sb_jax.data import photos
+from i2sb_jax.pictures import decode_rgb, write_png
 
 SPLITS = {"eval": photos.EVAL, "validation": photos.VALIDATION, "tuning": photos.TUNING}
 NOISE = 2.0  # levels
@@ -36,7 +36,7 @@ def main(folder: str, *, windows: int = 0, split: str = "eval") -> int:
     for name, image in photographs(split):
         parts = {name: image} if not windows else dict(_windows(name, image, windows))
         for part, pixels in parts.items():
-            image_io.write_png(f"{folder}/{part}.png", pixels)
+            write_png(f"{folder}/{part}.png", pixels)
         count += len(parts)
     return count
 
@@ -53,9 +53,9 @@ def write_blurred(
     for name, image in photographs(split):
         for width in widths:
             file = f"{name}_{width:g}.png"
-            image_io.write_png(f"{folder}/clean/{file}", image)
+            write_png(f"{folder}/clean/{file}", image)
             degraded = blurred(image, width=width, noise=noise, seed=zlib.crc32(file.encode()))
-            image_io.write_png(f"{folder}/degraded/{file}", degraded)
+            write_png(f"{folder}/degraded/{file}", degraded)
             count += 1
     return count
 
@@ -80,7 +80,7 @@ def photographs(split: str) -> Iterator[tuple[str, np.ndarray]]:
     source = photos.named_photos(SPLITS[split])
     for index in range(len(source)):
         record = source.read(index)
-        yield record.name.rsplit(".", 1)[0], image_io.decode_rgb(record.image)
+        yield record.name.rsplit(".", 1)[0], decode_rgb(record.image)
 
 
 def _windows(name: str, image: np.ndarray, side: int):

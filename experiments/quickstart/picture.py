@@ -9,8 +9,8 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageDraw
 
-from i2sb_jax import image_io
 from i2sb_jax.corruptions.classical_settings import best_repair
+from i2sb_jax.pictures import decode_rgb, from_uint8, to_pixels
 
 _SIDE, _TITLE = 224, 20
 # file, first row and column
@@ -27,10 +27,10 @@ def main(clean: str, degraded: str, restored: str, output: str) -> None:
         ImageDraw.Draw(sheet).text((column * _SIDE + 4, 4), title, fill="black")
     for row, (name, top, left) in enumerate(_CROPS):
         seen, made, truth = (
-            image_io.decode_rgb(pathlib.Path(folder, f"{name}.png").read_bytes())
+            decode_rgb(pathlib.Path(folder, f"{name}.png").read_bytes())
             for folder in (degraded, restored, clean)
         )
-        repaired = image_io.to_pixels(repair.repair(image_io.from_uint8(seen)), np.dtype(np.uint8))
+        repaired = to_pixels(repair.repair(from_uint8(seen)), np.dtype(np.uint8))
         for column, pixels in enumerate((seen, repaired, made, truth)):
             crop = pixels[top : top + _SIDE, left : left + _SIDE]
             sheet.paste(Image.fromarray(crop), (column * _SIDE, _TITLE + row * _SIDE))

@@ -20,8 +20,9 @@ import numpy as np
 from etils import epath
 
 from experiments.quickstart.held_out import NOISE, blurred
-from i2sb_jax import image_io, metrics
+from i2sb_jax import metrics
 from i2sb_jax.corruptions.classical_settings import Repair, best_repair, wiener_filter
+from i2sb_jax.pictures import decode_rgb, from_uint8, to_pixels
 
 _ssim = jax.jit(metrics.ssim)
 
@@ -142,12 +143,12 @@ def _row(name: str, clean: str, degraded: str, restored: str, noise: float) -> R
     noiseless = blurred(truth, width=width, noise=0, seed=0)
 
     def score(levels: np.ndarray) -> Score:
-        pair = image_io.from_uint8(levels)[None], image_io.from_uint8(truth)[None]
+        pair = from_uint8(levels)[None], from_uint8(truth)[None]
         return Score(float(metrics.psnr(*pair)[0]), float(_ssim(*pair)[0]))
 
     def repaired(levels: np.ndarray, repair: Repair) -> Score:
-        picture = repair.repair(image_io.from_uint8(levels))
-        return score(image_io.to_pixels(picture, np.dtype(np.uint8)))
+        picture = repair.repair(from_uint8(levels))
+        return score(to_pixels(picture, np.dtype(np.uint8)))
 
     def told(levels: np.ndarray, **facts: float) -> tuple[Score, Score]:
         both = wiener_filter(**facts), best_repair("blur-photo", **facts)
@@ -171,7 +172,7 @@ def _read(folder: str, name: str) -> np.ndarray:
     path = epath.Path(folder) / name
     if not path.exists():
         raise ValueError(f"{path} does not exist")
-    return image_io.decode_rgb(path.read_bytes())
+    return decode_rgb(path.read_bytes())
 
 
 if __name__ == "__main__":

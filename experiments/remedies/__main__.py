@@ -20,7 +20,8 @@ from etils import epath
 from PIL import Image
 
 from experiments.quickstart import held_out
-from i2sb_jax import image_io, metrics
+from i2sb_jax import metrics
+from i2sb_jax.pictures import decode_rgb, encode_png, from_uint8
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 
@@ -103,7 +104,7 @@ def _train(run: epath.Path, folder: epath.Path, task: str, steps: int, overrides
 
 def _measure(place: epath.Path, validation: epath.Path, task: str) -> dict[str, str]:
     """Level -> mean gain in dB; and as what sharp pictures come back."""
-    clean = {path.stem: image_io.decode_rgb(path.read_bytes()) for path in validation.glob("*.png")}
+    clean = {path.stem: decode_rgb(path.read_bytes()) for path in validation.glob("*.png")}
     for name, level, suffix, data in _degraded(clean, task):
         target = place / "degraded" / f"{name}_{level}{suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -127,17 +128,17 @@ def _degraded(clean: dict[str, np.ndarray], task: str) -> Iterator[tuple]:
         for level in LEVELS[task]:
             if task == "blur":
                 seen = held_out.blurred(picture, width=level, noise=held_out.NOISE, seed=0)
-                yield name, level, ".png", image_io.encode_png(seen)
+                yield name, level, ".png", encode_png(seen)
             else:
                 file = io.BytesIO()
                 Image.fromarray(picture).save(file, "JPEG", quality=level, subsampling=2)
                 yield name, level, ".jpg", file.getvalue()
-        yield name, "itself", ".png", image_io.encode_png(picture)
+        yield name, "itself", ".png", encode_png(picture)
 
 
 def _psnr(path: epath.Path, truth: np.ndarray) -> float:
-    seen = image_io.decode_rgb(path.read_bytes())
-    return float(metrics.psnr(image_io.from_uint8(seen)[None], image_io.from_uint8(truth)[None])[0])
+    seen = decode_rgb(path.read_bytes())
+    return float(metrics.psnr(from_uint8(seen)[None], from_uint8(truth)[None])[0])
 
 
 if __name__ == "__main__":

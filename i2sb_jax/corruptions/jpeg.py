@@ -15,6 +15,7 @@ import numpy as np
 from i2sb_jax.corruptions import constants
 from i2sb_jax.corruptions.backend import Array, mix_channels
 from i2sb_jax.corruptions.corruption import DeterministicCorruption
+from i2sb_jax.jpeg_tables import CHROMINANCE_TABLE, LUMINANCE_TABLE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +76,6 @@ def make_jpeg(name: str, image_size: int, quality: int) -> Jpeg:
         name=name,
         image_size=image_size,
         quality_range=(quality, quality),
-        luminance_table=constants.quantisation_table(constants.LUMINANCE_TABLE, quality),
-        chrominance_table=constants.quantisation_table(constants.CHROMINANCE_TABLE, quality),
+        luminance_table=constants.quantisation_table(LUMINANCE_TABLE, quality),
+        chrominance_table=constants.quantisation_table(CHROMINANCE_TABLE, quality),
     )

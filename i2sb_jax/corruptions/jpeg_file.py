@@ -17,11 +17,12 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 
-from i2sb_jax.corruptions import constants, numpy_backend
+from i2sb_jax.corruptions import numpy_backend
 from i2sb_jax.corruptions.backend import Array
 from i2sb_jax.corruptions.corruption import FILE_SETTINGS, Corrupted, Corruption
 from i2sb_jax.corruptions.masks import pick
 from i2sb_jax.corruptions.photographic import from_levels, round_levels, to_levels
+from i2sb_jax.jpeg_tables import CHROMINANCE_TABLE, LUMINANCE_TABLE, standard_table
 
 # What Pillow calls 4:4:4 (chroma at every pixel), 4:2:2 (at every second column) and 4:2:0 (at
 # every second row and column), and how many of 100 files have it: those of 68 JPEGs that Debian's
@@ -108,10 +109,7 @@ def file_settings(
 
 def standard_settings(quality: int, subsampling: str) -> np.ndarray:
     """`file_settings` of the usual tables at a quality in 1...100."""
-    tables = (
-        constants.standard_table(table, quality)
-        for table in (constants.LUMINANCE_TABLE, constants.CHROMINANCE_TABLE)
-    )
+    tables = (standard_table(table, quality) for table in (LUMINANCE_TABLE, CHROMINANCE_TABLE))
     return file_settings(*tables, subsampling)
 
 

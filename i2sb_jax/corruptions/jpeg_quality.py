@@ -12,7 +12,7 @@ where a coarse lattice, whose points carry more each, is preferred as far as it 
 import numpy as np
 import scipy.fft
 
-from i2sb_jax.corruptions.constants import LUMINANCE_TABLE, standard_table
+from i2sb_jax.jpeg_tables import LUMINANCE_TABLE, standard_table
 
 _SPREAD = 0.4  # s, in 8-bit levels: of a cosine after rounding to whole Y, Cb, Cr and R, G, B
 _LIMIT = 8.0  # of what one cosine may say against a table

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from etils import epath
 
-from i2sb_jax.array_io import ARRAY_SUFFIXES, ArrayHeader, array_header, decode_array
 from i2sb_jax.config import DataConfig
 from i2sb_jax.data import scaling
 from i2sb_jax.data.folder import wait_for
@@ -22,7 +21,13 @@ from i2sb_jax.data.record import MissingPicture, Record, Source
 from i2sb_jax.data.scaling import ValueRanges
 from i2sb_jax.files import list_images, real_path, require_apart, write_atomically
 from i2sb_jax.finite import is_finite
-from i2sb_jax.image_io import UnreadableImage
+from i2sb_jax.pictures import (
+    ARRAY_SUFFIXES,
+    ArrayHeader,
+    UnreadableImage,
+    array_header,
+    decode_array,
+)
 
 # So many pairs, evenly chosen, are looked at before training, and give the percentiles.
 SAMPLE = 256

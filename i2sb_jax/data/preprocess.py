@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from i2sb_jax.data.windows import window_at
-from i2sb_jax.image_io import (
+from i2sb_jax.pictures import (
     UnreadableImage,
     center_crop,
     decode_rgb,

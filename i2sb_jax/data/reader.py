@@ -9,7 +9,7 @@ import numpy as np
 
 from i2sb_jax.data.preprocess import WHOLE, fitting_scale, prepare, reduce
 from i2sb_jax.data.record import MissingPicture, Source
-from i2sb_jax.image_io import UnreadableImage
+from i2sb_jax.pictures import UnreadableImage
 
 # Squares of a large data set are rarely met twice; a small one fits whole.
 CACHE_BYTES = 512 * 2**20

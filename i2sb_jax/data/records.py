@@ -17,7 +17,7 @@ from etils import epath
 
 from i2sb_jax.data.record import MissingPicture, Record, Source
 from i2sb_jax.files import require_folder, require_new_folder, write_atomically
-from i2sb_jax.image_io import encode_png
+from i2sb_jax.pictures import encode_png
 
 INDEX = "index.json"
 _FORMAT = "i2sb-records-1"

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from i2sb_jax.array_io import ARRAY_SUFFIXES
 from i2sb_jax.config import DataConfig
 from i2sb_jax.config.checks import check_text
 from i2sb_jax.files import read_json, write_atomically
+from i2sb_jax.pictures import ARRAY_SUFFIXES
 
 FILE = "value_ranges.json"
 # Percentiles are of at most so many values a channel, drawn evenly from all pairs that are read.

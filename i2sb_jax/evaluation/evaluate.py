@@ -14,12 +14,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from i2sb_jax import image_io, sharding
+from i2sb_jax import sharding
 from i2sb_jax.bridge.noise import key_of_hash, name_hash
 from i2sb_jax.build import SampleFn
 from i2sb_jax.evaluation.networks import Network
 from i2sb_jax.evaluation.scores import make_score_fn
 from i2sb_jax.evaluation.store import ShardStore, pictures_of, scores_of
+from i2sb_jax.pictures import to_pixels, to_uint8
 from i2sb_jax.program import compile_options
 from i2sb_jax.types import Array, Batch, Params
 
@@ -326,7 +327,7 @@ def _saved(
     if store.floats:
         image = image.astype(np.float32)
     else:
-        image = image_io.to_pixels(image, np.uint8) if exact else image_io.to_uint8(image)
+        image = to_pixels(image, np.uint8) if exact else to_uint8(image)
     return {"image": image, "finite": finite}
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from etils import epath
 
 from i2sb_jax.files import write_atomically
-from i2sb_jax.image_io import encode_png, to_rgb
+from i2sb_jax.pictures import encode_png, to_rgb
 
 _SPARE_DIGITS = 4  # of scores, beyond those shown: what ties there is in order still
 

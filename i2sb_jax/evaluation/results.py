@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from i2sb_jax import build, image_io
+from i2sb_jax import build
 from i2sb_jax import config as config_lib
 from i2sb_jax.config import Config
 from i2sb_jax.evaluation import figures as figures_lib
@@ -23,6 +23,7 @@ from i2sb_jax.evaluation.options import Options
 from i2sb_jax.evaluation.report import Shown, write_report
 from i2sb_jax.evaluation.store import ShardStore, pictures_of
 from i2sb_jax.files import write_atomically
+from i2sb_jax.pictures import to_rgb, to_uint8, write_png
 from i2sb_jax.types import Batch, NonFiniteError, Params
 
 RESULTS, TABLE, REPORT = "results.json", "pictures.csv", "report.html"
@@ -258,8 +259,8 @@ def _write_pngs(store: ShardStore, pictures, methods: Sequence[str]) -> None:
             wanted = [number for number in store.numbers(shard) if names[number] not in there]
             images = store.read(kind, shard)["image"] if wanted else ()
             for number in wanted:
-                image = image_io.to_rgb(_in_bytes(images[number - shard * store.size]))
-                image_io.write_png(folder / names[number], image)
+                image = to_rgb(_in_bytes(images[number - shard * store.size]))
+                write_png(folder / names[number], image)
 
 
 def _png_name(number: int, name: str) -> str:
@@ -346,4 +347,4 @@ def _batches(data: Data, store: ShardStore, numbers: list[int]) -> Iterator[tupl
 
 
 def _in_bytes(image: np.ndarray) -> np.ndarray:
-    return image if image.dtype == np.uint8 else image_io.to_uint8(image)
+    return image if image.dtype == np.uint8 else to_uint8(image)

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from i2sb_jax import image_io
 from i2sb_jax.finite import non_finite
+from i2sb_jax.pictures import from_pixels
 from i2sb_jax.types import Array, NonFiniteError, Params
 
 _DEPTHS = {"uint8": 255, "uint16": 65535}
@@ -29,7 +29,7 @@ def from_array(images: Array, *, bound: float | None, known: np.ndarray | None =
     images = np.asarray(images)
     dtype = images.dtype
     if bound is not None and dtype.name in _DEPTHS:
-        return image_io.from_pixels(images)
+        return from_pixels(images)
     if not jnp.issubdtype(dtype, jnp.floating):
         wanted = "uint8 or uint16 pixels, or floats in [-1, 1]"
         if bound is None:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
-from i2sb_jax import build, image_io, metrics
+from i2sb_jax import build, metrics
 from i2sb_jax.bridge.noise import name_hash, picture_key
 from i2sb_jax.config import Config
 from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.data.windows import central_window, window_corruption
+from i2sb_jax.pictures import decode_rgb, encode_png, from_uint8, picture_size, to_uint8, write_png
 from i2sb_jax.restoration.baselines import Baseline, baseline_for
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.restorer import Restorer, Window
@@ -91,18 +92,18 @@ class DegradedPictures:
 
     def grid(self, name: str) -> Grid:
         """One window."""
-        image_io.picture_size(self._folder / name)  # told before the work starts if it is broken
+        picture_size(self._folder / name)  # told before the work starts if it is broken
         return make_grid(self.side, self.side, side=self.side, overlap=0)
 
     def open(self, name: str) -> DegradedSubject:
         """Reads, cuts and degrades one picture."""
-        image = image_io.decode_rgb((self._folder / name).read_bytes())
+        image = decode_rgb((self._folder / name).read_bytes())
         picture = prepare(image, image_size=self.side, crop=self._config.data.crop)
         windows = self._windows
         square = central_window(
             picture, image_size=self.side, margin=windows.margin, grid=windows.grid
         )
-        squares = image_io.from_uint8(square)[None]
+        squares = from_uint8(square)[None]
         number = np.array([self._numbers[name]])
         rng = np.random.default_rng([self._seed, name_hash(name)])
         clean, corrupted = windows(rng, squares, index=number)
@@ -114,9 +115,9 @@ class DegradedPictures:
             cut=lambda row, column, side: shown[0],
             cut_hole=None,  # known pixels are measured as the sampler leaves them
             merge=lambda rows: rows,
-            from_unit=image_io.to_uint8,
+            from_unit=to_uint8,
             unit=127.5,
-            encode=image_io.encode_png,
+            encode=encode_png,
             clean=clean[0],
             degraded=shown[0],
             corrupted=Corrupted(*(None if x is None else x[0] for x in corrupted)),
@@ -142,20 +143,20 @@ class Gallery:
             mask = subject.corrupted.mask
             mask = None if mask is None else mask[None]
             columns[self._baseline.name] = self._baseline.repair(subject.degraded[None], mask)[0]
-        columns = {title: image_io.to_uint8(image) for title, image in columns.items()}
+        columns = {title: to_uint8(image) for title, image in columns.items()}
         columns["restored"] = restored
         for title, image in columns.items():
-            pair = image_io.from_uint8(image)[None], subject.clean[None]
+            pair = from_uint8(image)[None], subject.clean[None]
             self._scores[title].append(
                 (float(metrics.psnr(*pair)[0]), float(metrics.ssim(*pair)[0]))
             )
         if subject.name in self._rows:
-            self._rows[subject.name] = columns | {"clean": image_io.to_uint8(subject.clean)}
+            self._rows[subject.name] = columns | {"clean": to_uint8(subject.clean)}
 
     def write_sheet(self, file: epath.Path) -> None:
         """Writes the first pictures side by side, if there are any."""
         if rows := [row for row in self._rows.values() if row is not None]:
-            image_io.write_png(file, comparison_sheet(rows))
+            write_png(file, comparison_sheet(rows))
 
     def scores(self) -> dict[str, tuple[float, float]]:
         """Title -> (PSNR in dB, SSIM), means over the pictures."""

@@ -12,12 +12,11 @@ import numpy as np
 from etils import epath
 
 from i2sb_jax import config as config_lib
-from i2sb_jax import files, image_io, interop
-from i2sb_jax.array_io import ARRAY_SUFFIXES
+from i2sb_jax import files, interop
 from i2sb_jax.bridge.noise import BLOCK
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.finite import NonFiniteWeights
-from i2sb_jax.image_io import UnreadableImage
+from i2sb_jax.pictures import ARRAY_SUFFIXES, UnreadableImage, decode_rgb
 from i2sb_jax.progress import duration
 from i2sb_jax.restoration.clock import Clock
 from i2sb_jax.restoration.degraded import DegradedPictures
@@ -312,7 +311,7 @@ class _Work:
     def _measure_again(self, name: str) -> None:
         """Scores a picture that was restored earlier."""
         subject, target = self._pictures.open(name), self._results.targets[name]
-        restored = image_io.decode_rgb(target.read_bytes())
+        restored = decode_rgb(target.read_bytes())
         if restored.shape != subject.clean.shape:
             raise UnreadableImage(f"{target} is no result of it: delete that file")
         self._pictures.gallery.add(subject, restored)

@@ -5,12 +5,20 @@ import sys
 
 from etils import epath
 
-from i2sb_jax import array_io, image_io
 from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.files import IMAGE_SUFFIXES
-from i2sb_jax.image_io import Picture, PictureHeader, UnreadableImage
-from i2sb_jax.jpeg_header import JpegInfo, read_jpeg_info
-from i2sb_jax.picture_header import frame_count
+from i2sb_jax.pictures import (
+    JpegInfo,
+    Picture,
+    PictureHeader,
+    UnreadableImage,
+    array_header,
+    decode_array,
+    frame_count,
+    picture_header,
+    read_jpeg_info,
+    read_picture,
+)
 from i2sb_jax.restoration.inputs import (
     Subject,
     array_subject,
@@ -72,11 +80,11 @@ class GivenPictures:
         if self._is_array(name):
             header = self._header(name)
             task = self._task(name, header)
-            array = array_io.decode_array(data, suffix=_ARRAY)
+            array = decode_array(data, suffix=_ARRAY)
             return array_subject(name, array, task=task, lead=self._grid(task, header)[1])
-        picture = image_io.read_picture(data)
+        picture = read_picture(data)
         hole = find_hole(self._masks, name, picture)
-        header = image_io.picture_header(io.BytesIO(data))
+        header = picture_header(io.BytesIO(data))
         task = self._task(name, header)
         _, lead = self._grid(task, header)
         self._note(name, task)
@@ -101,8 +109,8 @@ class GivenPictures:
     def _header(self, name: str) -> PictureHeader:
         path = self._folder / name
         if not self._is_array(name):
-            return image_io.picture_header(path)
-        height, width, *_ = array_io.array_header(path)
+            return picture_header(path)
+        height, width, *_ = array_header(path)
         return PictureHeader(width, height, (0, 0))
 
     def _grid(self, task: str, header: PictureHeader) -> tuple[Grid, tuple[int, int]]:

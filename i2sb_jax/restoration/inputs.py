@@ -9,14 +9,21 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from i2sb_jax import image_io
-from i2sb_jax.array_io import encode_array
 from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts, enlarge_smoothly
 from i2sb_jax.corruptions.colorize import GREY_FROM_RGB
 from i2sb_jax.data.windows import window_at
 from i2sb_jax.files import IMAGE_SUFFIXES
-from i2sb_jax.image_io import Picture, PictureHeader, UnreadableImage
+from i2sb_jax.pictures import (
+    Picture,
+    PictureHeader,
+    UnreadableImage,
+    encode_array,
+    encode_picture_rows,
+    from_pixels,
+    read_picture,
+    to_pixels,
+)
 from i2sb_jax.restoration.arrays import from_array
 from i2sb_jax.restoration.published_blur import MARGIN, REACH, as_published
 from i2sb_jax.restoration.restorer import Restorer, Window
@@ -124,7 +131,7 @@ def picture_subject(
     Args:
         restorer: of the run.
         name: of the picture.
-        picture: from `image_io.read_picture`.
+        picture: from `read_picture`.
         task: the corruption that it suffered: of a mixture's run a member; None: the run's.
         hole: bool [h, w], what is to be filled; all else stays as it is.
         lead: of the grid of windows, as `picture_grid` gives it.
@@ -151,10 +158,10 @@ def picture_subject(
         cut=cut,
         cut_hole=hole if hole is None else functools.partial(_cut_hole, hole[..., None], lead),
         merge=_mean_channel if grey else _all_channels,
-        from_unit=functools.partial(image_io.to_pixels, dtype=picture.pixels.dtype),
+        from_unit=functools.partial(to_pixels, dtype=picture.pixels.dtype),
         unit=np.iinfo(picture.pixels.dtype).max / 2,
         encode=functools.partial(
-            image_io.encode_picture_rows,
+            encode_picture_rows,
             alpha=alpha if alpha is None or scale == 1 else _enlarge_alpha(alpha, scale),
             icc_profile=picture.icc_profile if grey or picture.pixels.shape[2] == 3 else None,
             exif=picture.exif,
@@ -186,7 +193,7 @@ def array_subject(
     except ValueError as error:
         raise UnreadableImage(str(error)) from None
     grey, is_float = array.shape[2] == 1, array.dtype.kind == "f"
-    convert = _clipped if is_float else image_io.to_pixels
+    convert = _clipped if is_float else to_pixels
 
     def cut(row: int, column: int, side: int) -> np.ndarray:
         part = window_at(values, row - lead[0], column - lead[1], image_size=side)
@@ -261,7 +268,7 @@ def _cut_enlarged(
     scale = facts.enlargement
     reach = _REACH if facts.enlarged_by == "smooth" else 0
     small = -(-side // scale) + 2 * reach
-    part = image_io.from_pixels(
+    part = from_pixels(
         window_at(pixels, row // scale - reach, column // scale - reach, image_size=small)
     )
     if facts.enlarged_by == "smooth":
@@ -306,10 +313,10 @@ def find_hole(masks: epath.Path | None, name: str, picture: Picture) -> np.ndarr
         return None
     path = _mask_file(masks, name) if masks.is_dir() else masks
     try:
-        mask = image_io.read_picture(path.read_bytes())
+        mask = read_picture(path.read_bytes())
     except UnreadableImage as error:
         raise UnreadableImage(f"its mask {path} cannot be read: {error}") from None
-    whiteness = (image_io.from_pixels(mask.pixels).mean(axis=2) + 1) / 2
+    whiteness = (from_pixels(mask.pixels).mean(axis=2) + 1) / 2
     if mask.alpha is not None:
         whiteness *= mask.alpha / np.iinfo(mask.alpha.dtype).max
     hole = whiteness > 0.5

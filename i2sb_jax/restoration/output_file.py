@@ -12,8 +12,7 @@ from typing import Any
 from etils import epath
 
 from i2sb_jax import files
-from i2sb_jax.array_io import ARRAY_SUFFIXES
-from i2sb_jax.png_writer import read_text, with_text
+from i2sb_jax.pictures import ARRAY_SUFFIXES, read_text, with_text
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.outputs import UNCOMPARED, files_of
 

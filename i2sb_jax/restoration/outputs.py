@@ -8,8 +8,8 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from i2sb_jax import image_io
 from i2sb_jax.bridge import Samples
+from i2sb_jax.pictures import encode_png
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.tiles import Canvas, Grid
@@ -178,7 +178,7 @@ def strip(states: Sequence[np.ndarray]) -> bytes:
     scale = min(1.0, _STRIP_SIDE / max(cells[0].size))
     size = tuple(max(1, round(side * scale)) for side in cells[0].size)
     row = [np.asarray(cell.resize(size, Image.Resampling.LANCZOS)) for cell in cells]
-    return image_io.encode_png(np.concatenate(row, axis=1))
+    return encode_png(np.concatenate(row, axis=1))
 
 
 def _eight_bit(array: np.ndarray) -> np.ndarray:

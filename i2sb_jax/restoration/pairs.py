@@ -7,14 +7,12 @@ import sys
 import numpy as np
 from etils import epath
 
-from i2sb_jax import array_io
-from i2sb_jax.array_io import ArrayHeader
 from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.config import Config
 from i2sb_jax.data.pairs import half_header, halves
 from i2sb_jax.data.scaling import ValueRanges, load_value_ranges
 from i2sb_jax.data.windows import window_at
-from i2sb_jax.image_io import UnreadableImage
+from i2sb_jax.pictures import ArrayHeader, UnreadableImage, array_header, decode_array, encode_array
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.restorer import Restorer, Window
@@ -77,7 +75,7 @@ class PairSources:
         Raises:
             UnreadableImage: it is none, too large, or unlike what the run was trained on.
         """
-        header = array_io.array_header(self._folder / name)
+        header = array_header(self._folder / name)
         if self._options.side_by_side:
             header = half_header(header)
         self._suspect(name, header)
@@ -92,7 +90,7 @@ class PairSources:
             UnreadableImage: it cannot be decoded.
         """
         path = self._folder / name
-        array = array_io.decode_array(path.read_bytes(), suffix=path.suffix)
+        array = decode_array(path.read_bytes(), suffix=path.suffix)
         if self._options.side_by_side:
             array, _ = halves(array, self._source_side)
         self._check(array)
@@ -108,7 +106,7 @@ class PairSources:
             merge=lambda rows: rows,
             from_unit=target.from_unit,
             unit=(np.asarray(target.high) - np.asarray(target.low)) / 2,
-            encode=functools.partial(array_io.encode_array, suffix=self.suffix(name)),
+            encode=functools.partial(encode_array, suffix=self.suffix(name)),
             lead=(lead, lead),
         )
 

@@ -5,7 +5,7 @@ import numpy as np
 from i2sb_jax.corruptions import CorruptionFacts
 from i2sb_jax.corruptions.facts import FILE_SETTINGS
 from i2sb_jax.corruptions.jpeg_file import file_settings, standard_settings
-from i2sb_jax.jpeg_header import JpegInfo
+from i2sb_jax.pictures import JpegInfo
 from i2sb_jax.types import Array
 
 

@@ -8,9 +8,10 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from i2sb_jax import build, image_io, metrics, sharding
+from i2sb_jax import build, metrics, sharding
 from i2sb_jax.config import Config
 from i2sb_jax.data.view import degraded_view
+from i2sb_jax.pictures import to_rgb, to_uint8, write_png
 from i2sb_jax.program import compile_options
 from i2sb_jax.progress import Progress
 from i2sb_jax.training.metrics_log import MetricsLog
@@ -123,10 +124,10 @@ class Report:
             for pictures in (shown, restored)
         )
         if self._primary:
-            columns = [image_io.to_rgb(image_io.to_uint8(x)) for x in (clean, shown, restored)]
+            columns = [to_rgb(to_uint8(x)) for x in (clean, shown, restored)]
             rows = np.concatenate(columns, axis=2)
             self._folder.mkdir(parents=True, exist_ok=True)
-            image_io.write_png(self._folder / f"step_{step:08d}.png", np.concatenate(rows, axis=0))
+            write_png(self._folder / f"step_{step:08d}.png", np.concatenate(rows, axis=0))
             self._writer.write_images(step, {"clean | degraded | restored": rows})
             told = {f"eval/{name}_degraded": value for name, value in before.items()}
             told |= {f"eval/{name}_restored": value for name, value in after.items()}

@@ -10,11 +10,12 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import build, image_io
+from i2sb_jax import build
 from i2sb_jax.cli import evaluate
 from i2sb_jax.data.scaling import ValueRange, ValueRanges, save_value_ranges
 from i2sb_jax.interop import save_model
 from i2sb_jax.interop.safetensors_file import write_safetensors_file
+from i2sb_jax.pictures import to_uint8, write_png
 from tests.golden.synthetic import hashed_classifier_weight, photo
 from tests.training import tiny
 
@@ -40,7 +41,7 @@ def make_model(folder, **overrides):
 def write_pictures(folder, count, *, size=16):
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(photo(count, size, 5)):
-        image_io.write_png(folder / f"{number:02d}.png", image_io.to_uint8(image))
+        write_png(folder / f"{number:02d}.png", to_uint8(image))
     return os.fspath(folder)
 
 

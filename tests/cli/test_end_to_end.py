@@ -61,7 +61,7 @@ def project(tmp_path_factory):
     (root / "mine" / "run.py").write_text(CONFIG)
     (root / "pictures").mkdir()
     from i2sb_jax.data import open_source
-    from i2sb_jax.image_io import decode_rgb
+    from i2sb_jax.pictures import decode_rgb
 
     source = open_source("photos", split="eval")
     for index in range(len(source)):

@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from i2sb_jax.array_io import encode_array
 from i2sb_jax.evaluation import inception
 from i2sb_jax.evaluation.frechet import load_statistics
 from i2sb_jax.interop.safetensors_file import write_safetensors_file
+from i2sb_jax.pictures import encode_array
 from tests.cli import evaluations
 from tests.cli.evaluations import figures, run_apart, run_here
 
@@ -66,7 +66,7 @@ def test_what_four_devices_began_one_finishes(tool, root, on_four):
 
 
 def test_restored_pictures_are_those_of_i2sb_restore(tool, root, tmp_path, monkeypatch):
-    from i2sb_jax.image_io import decode_rgb
+    from i2sb_jax.pictures import decode_rgb
     from i2sb_jax.restoration.folder import restore_folder
     from i2sb_jax.restoration.options import Options
 
@@ -228,7 +228,7 @@ def test_statistics_of_a_folder(tool, root, tmp_path, monkeypatch):
     assert status == 0, err
     assert "mu and sigma of 11 pictures" in out
     loaded = load_statistics(tmp_path / "s.npz")
-    from i2sb_jax.image_io import decode_rgb
+    from i2sb_jax.pictures import decode_rgb
 
     names = sorted(os.listdir(root / "clean"))
     images = np.stack([decode_rgb((root / "clean" / name).read_bytes()) for name in names])

@@ -14,10 +14,9 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("skimage")
 
 from i2sb_jax import config as config_lib
-from i2sb_jax.array_io import encode_array
 from i2sb_jax.data import open_source
 from i2sb_jax.data.scaling import load_value_ranges
-from i2sb_jax.image_io import center_crop, decode_rgb
+from i2sb_jax.pictures import center_crop, decode_rgb, encode_array
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 TINY = {

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import image_io
 from i2sb_jax.cli import evaluate, export, restore
+from i2sb_jax.pictures import to_uint8, write_png
 from tests.cli import evaluations
 from tests.cli.runs import finish, kill, last_state, losses_of, start
 from tests.golden.synthetic import photo
@@ -56,7 +56,7 @@ def test_a_student_that_is_killed_is_the_same_student(student, teacher, tmp_path
 def test_it_restores_is_measured_and_exported(student, tmp_path, monkeypatch, capsys):
     call = evaluations.call
     for name, picture in enumerate(photo(2, 24, 5)):
-        image_io.write_png(tmp_path / "in" / f"{name}.png", image_io.to_uint8(picture))
+        write_png(tmp_path / "in" / f"{name}.png", to_uint8(picture))
     given = ["--model", student, "--input", tmp_path / "in", "--output", tmp_path / "out"]
     status, _, err = call(monkeypatch, capsys, restore.main, *given, "--samples", "2")
     assert status == 0, err

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from i2sb_jax.corruptions.jpeg_file import SUBSAMPLINGS, file_settings, standard_settings
-from i2sb_jax.jpeg_header import read_jpeg_info
+from i2sb_jax.pictures import read_jpeg_info
 from tests.corruptions.cases import cached_corruption, corrupt
 from tests.golden import synthetic
 

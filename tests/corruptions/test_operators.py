@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from i2sb_jax import jpeg_tables
 from i2sb_jax.corruptions import constants
 from tests.corruptions.cases import cached_corruption, corrupt
 from tests.golden import synthetic
@@ -108,7 +109,7 @@ def test_jpeg_coefficients_lie_on_the_quantisation_grid():
 
 @pytest.mark.parametrize("quality, first, last", ((1, 255, 255), (10, 80, 255), (50, 16, 99)))
 def test_quantisation_table(quality, first, last):
-    table = constants.quantisation_table(constants.LUMINANCE_TABLE, quality)
+    table = constants.quantisation_table(jpeg_tables.LUMINANCE_TABLE, quality)
     assert table[0, 0] == first and table[7, 7] == last
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from i2sb_jax.array_io import encode_array
+from i2sb_jax.pictures import encode_array
 from tests.data.pictures import data_config
 
 

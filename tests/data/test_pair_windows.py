@@ -13,7 +13,7 @@ from i2sb_jax.data.channels import PairedDegradation, fit_channels  # noqa: E402
 from i2sb_jax.data.pipeline import eval_batches, train_batches  # noqa: E402
 from i2sb_jax.data.preprocess import prepare  # noqa: E402
 from i2sb_jax.data.reader import TooManyUnreadable  # noqa: E402
-from i2sb_jax.image_io import UnreadableImage  # noqa: E402
+from i2sb_jax.pictures import UnreadableImage  # noqa: E402
 from tests.data.paired import pairs_config, write_arrays  # noqa: E402
 
 HEIGHT, WIDTH, SIZE = 40, 52, 16

@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from i2sb_jax.array_io import encode_array
 from i2sb_jax.data import MissingPicture, make_sources, open_source
 from i2sb_jax.data.matching import match_names
 from i2sb_jax.data.scaling import load_value_ranges
+from i2sb_jax.pictures import encode_array
 from tests.data.paired import noise, pairs_config, write_arrays, write_noise
 
 

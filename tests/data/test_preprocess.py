@@ -8,14 +8,14 @@ from PIL import Image
 
 from i2sb_jax.data.preprocess import cut, prepare
 from i2sb_jax.data.synthetic import random_picture
-from i2sb_jax.image_io import (
+from i2sb_jax.pictures import (
     UnreadableImage,
     center_crop,
     decode_rgb,
     decode_square,
     resize_short_side,
 )
-from i2sb_jax.picture_header import ORIENTATION_TAG
+from i2sb_jax.pictures.header import ORIENTATION_TAG
 from tests.data.pictures import picture, png
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from i2sb_jax.data import MissingPicture, folder, make_source, open_source, photos
 from i2sb_jax.data.record import hold_out
-from i2sb_jax.image_io import decode_rgb
+from i2sb_jax.pictures import decode_rgb
 from tests.data.pictures import data_config, png, write_pictures
 
 
@@ -56,7 +56,7 @@ def test_photos_missing_from_the_wheel(monkeypatch):
 
 def test_photos_and_folders_need_no_tensorflow():
     code = (
-        "import sys, i2sb_jax.data.sources, i2sb_jax.image_io, i2sb_jax.cli.prepare\n"
+        "import sys, i2sb_jax.data.sources, i2sb_jax.pictures, i2sb_jax.cli.prepare\n"
         "print([m for m in ('tensorflow', 'tensorflow_datasets', 'array_record', 'clu', 'skimage')"
         " if m in sys.modules])"
     )

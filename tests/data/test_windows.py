@@ -19,7 +19,7 @@ from i2sb_jax.corruptions import (  # noqa: E402
 from i2sb_jax.data import windows  # noqa: E402
 from i2sb_jax.data.pipeline import eval_batches, train_batches  # noqa: E402
 from i2sb_jax.data.windows import central_window, window_at, window_corruption  # noqa: E402
-from i2sb_jax.image_io import from_uint8, resize_short_side  # noqa: E402
+from i2sb_jax.pictures import from_uint8, resize_short_side  # noqa: E402
 from tests.data.pictures import ListSource, data_config, picture, png  # noqa: E402
 
 SIDE, SIZE = 96, 32  # of the photograph, of its windows

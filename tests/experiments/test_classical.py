@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("skimage")
 
 from experiments.classical import problems, tuning
-from i2sb_jax import image_io
 from i2sb_jax.corruptions import classical
+from i2sb_jax.pictures import from_uint8
 
 PICTURES = list(problems.photographs(48).values())[:3]
 
@@ -76,4 +76,4 @@ def test_reductions_and_files():
 
 
 def _pairs(cases):
-    return [tuple(image_io.from_uint8(x) for x in case) for case in cases]
+    return [tuple(from_uint8(x) for x in case) for case in cases]

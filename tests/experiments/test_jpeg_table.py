@@ -8,12 +8,11 @@ import pytest
 pytest.importorskip("skimage")
 
 from experiments.jpeg_file import table
-from i2sb_jax import image_io
+from i2sb_jax.pictures import from_uint8, to_uint8
 from tests.golden import synthetic
 
 PHOTOGRAPHS = [
-    image_io.to_uint8(synthetic.photo(1, 160, seed)[0, :height])
-    for seed, height in ((1, 70), (2, 130))
+    to_uint8(synthetic.photo(1, 160, seed)[0, :height]) for seed, height in ((1, 70), (2, 130))
 ]
 
 
@@ -21,7 +20,7 @@ def test_windows_are_those_of_the_picture():
     picture = PHOTOGRAPHS[1]
     cut = table.windows(picture, 64)
     assert cut.shape == (4, 64, 64, 3) and cut.dtype == np.float32
-    np.testing.assert_array_equal(cut[3], image_io.from_uint8(picture[64:128, 64:128]))
+    np.testing.assert_array_equal(cut[3], from_uint8(picture[64:128, 64:128]))
 
 
 @pytest.mark.parametrize("subsampling", table.SUBSAMPLINGS)

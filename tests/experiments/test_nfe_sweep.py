@@ -14,11 +14,11 @@ pytest.importorskip("matplotlib")
 from experiments.nfe_sweep import __main__ as sweep
 from experiments.nfe_sweep import features, report
 from experiments.nfe_sweep.measure import Bench, parse_method
-from i2sb_jax import image_io
 from i2sb_jax.cli import startup
 from i2sb_jax.evaluation.kernel import kernel_distance
 from i2sb_jax.evaluation.networks import Network
 from i2sb_jax.metrics import psnr, ssim
+from i2sb_jax.pictures import decode_rgb, from_uint8, to_uint8
 from i2sb_jax.restoration import Restorer
 from tests.cli import evaluations
 from tests.golden.synthetic import photo
@@ -28,7 +28,7 @@ COUNT = 5
 
 
 def pixels(count, *, size=32, seed=3):
-    return image_io.to_uint8(photo(count, size, seed))
+    return to_uint8(photo(count, size, seed))
 
 
 # --- features -----------------------------------------------------------------------------------
@@ -128,15 +128,15 @@ def test_a_row_by_hand(root, swept):
     assert told == [*((name, "", "") for name in views), *samplers]
     restorer = Restorer.from_workdir(root / "model")
     names = sorted(path.name for path in (root / "clean").iterdir())
-    files = [image_io.decode_rgb((root / "clean" / name).read_bytes()) for name in names]
-    clean = image_io.from_uint8(np.stack(files))
+    files = [decode_rgb((root / "clean" / name).read_bytes()) for name in names]
+    clean = from_uint8(np.stack(files))
     degraded = np.asarray(restorer.corruption.degrade(clean))
     restored = restorer(
         degraded, nfe=2, sampler="implicit", spacing="index", eta=0.5, names=names
     )  # fmt: skip
-    restored = image_io.to_uint8(restored)
+    restored = to_uint8(restored)
     (row,) = [row for row in rows if (row["eta"], row["spacing"]) == ("0.5", "index")]
-    x = image_io.from_uint8(restored)
+    x = from_uint8(restored)
     np.testing.assert_allclose(float(row["psnr"]), np.mean(psnr(x, clean)), rtol=1e-4)
     np.testing.assert_allclose(float(row["ssim"]), np.mean(ssim(x, clean)), rtol=1e-3)
     own = features.block_dct(np.stack(files))

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("skimage")
 
 from experiments.quickstart import held_out, table
-from i2sb_jax import image_io
+from i2sb_jax.pictures import decode_rgb, to_uint8, write_png
 from tests.golden import synthetic
 
 
@@ -15,13 +15,13 @@ def folders(tmp_path_factory):
     """Two pictures of odd sizes at two widths; restored are half-way to the truth."""
     root = tmp_path_factory.mktemp("photographs")
     for name, height in (("cliff", 61), ("dog", 48)):
-        clean = image_io.to_uint8(synthetic.photo(1, 64, len(name))[0, :height])
+        clean = to_uint8(synthetic.photo(1, 64, len(name))[0, :height])
         for width in (1, 1.5):
             file = f"{name}_{width:g}.png"
             seen = held_out.blurred(clean, width=width, noise=2, seed=height)
             half = np.rint((clean.astype(float) + seen) / 2).astype(np.uint8)
             for folder, levels in (("clean", clean), ("degraded", seen), ("restored", half)):
-                image_io.write_png(f"{root}/{folder}/{file}", levels)
+                write_png(f"{root}/{folder}/{file}", levels)
     return [f"{root}/{folder}" for folder in ("clean", "degraded", "restored")]
 
 
@@ -74,7 +74,7 @@ def test_held_out_photographs_are_written_in_pairs(tmp_path, monkeypatch):
     monkeypatch.setattr(held_out, "SPLITS", {"eval": ("coins.png",)})
     assert held_out.write_blurred(str(tmp_path), widths=(1.0, 1.5)) == 2
     clean, seen = (
-        image_io.decode_rgb((tmp_path / kind / "coins_1.5.png").read_bytes())
+        decode_rgb((tmp_path / kind / "coins_1.5.png").read_bytes())
         for kind in ("clean", "degraded")
     )
     assert clean.shape == seen.shape == (303, 384, 3)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from i2sb_jax import build
 from i2sb_jax.corruptions import make_corruption
-from i2sb_jax.image_io import from_uint8
+from i2sb_jax.pictures import from_uint8
 from i2sb_jax.restoration.degraded import DegradedPictures
 from tests.restoration.models import photo
 from tests.training.tiny import make_config

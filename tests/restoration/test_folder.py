@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build, image_io, interop
+from i2sb_jax import build, interop
+from i2sb_jax.pictures import from_uint8, to_uint8
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_folder import SHEET
@@ -99,5 +100,5 @@ def test_the_sheet_has_a_column_a_title_and_enlarges_without_smoothing():
 
 def test_truncation_of_exact_levels_is_at_most_one():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    back = image_io.to_uint8(image_io.from_uint8(levels))
+    back = to_uint8(from_uint8(levels))
     assert np.abs(back.astype(int) - levels).max() <= 1

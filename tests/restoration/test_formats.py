@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pictures import STORED, pillow, png
+from tests.picture_files import STORED, pillow, png
 from tests.restoration.models import identity_model, photo
 
 TOOL = pathlib.Path(sys.executable).parent / "i2sb-restore"

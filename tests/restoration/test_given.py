@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import image_io
+from i2sb_jax.pictures import UnreadableImage, decode_rgb, reader
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_folder import PREVIEW
 from i2sb_jax.restoration.restorer import Restorer
-from tests.pictures import pillow
+from tests.picture_files import pillow
 from tests.restoration.models import identity_model, photo
 from tests.training.tiny import make_config
 
@@ -263,18 +263,18 @@ def test_windows_start_on_a_jpegs_blocks_whichever_way_it_was_turned(
     _, out = restore(models("jpeg-10"), tmp_path, options, **{"a.jpg": data})
     inside = seen[16, 16][:24, :24].reshape(3, 8, 3, 8, 3)
     assert inside.std(axis=(1, 3)).max() < 0.01 < inside.std(axis=(0, 2)).min()
-    np.testing.assert_array_equal(read(out / "a.png"), image_io.decode_rgb(data))
+    np.testing.assert_array_equal(read(out / "a.png"), decode_rgb(data))
 
 
 def test_a_jpeg_whose_tables_cannot_be_read_is_restored_all_the_same(models, tmp_path, monkeypatch):
     def broken(data):
-        raise image_io.UnreadableImage("a JPEG with a broken header")
+        raise UnreadableImage("a JPEG with a broken header")
 
-    monkeypatch.setattr(image_io, "read_jpeg_info", broken)
+    monkeypatch.setattr(reader, "read_jpeg_info", broken)
     data = pillow(photo(20, 20), "JPEG")
     outcome, out = restore(models("jpeg-10"), tmp_path, **{"a.jpg": data})
     assert outcome.restored == 1
-    np.testing.assert_array_equal(read(out / "a.png"), image_io.decode_rgb(data))
+    np.testing.assert_array_equal(read(out / "a.png"), decode_rgb(data))
 
 
 def told(capsys):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from i2sb_jax.bridge import Samples
-from i2sb_jax.image_io import Picture
+from i2sb_jax.pictures import Picture
 from i2sb_jax.restoration.inputs import picture_subject
 from i2sb_jax.restoration.outputs import Job
 from i2sb_jax.restoration.restorer import Restorer

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from i2sb_jax.array_io import decode_array, encode_array
 from i2sb_jax.data.scaling import ValueRange, ValueRanges, save_value_ranges
+from i2sb_jax.pictures import decode_array, encode_array
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options

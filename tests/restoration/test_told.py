@@ -10,8 +10,7 @@ from PIL import Image
 from i2sb_jax import build, interop
 from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.corruptions.jpeg_file import standard_settings
-from i2sb_jax.image_io import from_uint8
-from i2sb_jax.jpeg_header import read_jpeg_info
+from i2sb_jax.pictures import from_uint8, read_jpeg_info
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from i2sb_jax.picture_header import PNG_SIGNATURE
+from i2sb_jax.pictures.header import PNG_SIGNATURE
 
 _ROWS = 64  # that are filtered and compressed at once
 _LEVEL = 4  # of zlib: above it, photographs take twice the time for one percent

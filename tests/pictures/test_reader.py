@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import files, image_io
-from tests.pictures import STORED, pillow, png
+from i2sb_jax import files
+from i2sb_jax.pictures import (
+    UnreadableImage,
+    center_crop,
+    decode_rgb,
+    from_uint8,
+    resize_short_side,
+    to_rgb,
+    to_uint8,
+    write_png,
+)
+from tests.picture_files import STORED, pillow, png
 
 # Smooth, so that lossy formats keep it; no symmetry, so that every orientation differs.
 _ROWS, _COLUMNS = np.mgrid[:12, :20]
@@ -17,21 +27,21 @@ PICTURE = np.stack([_COLUMNS * 12, _ROWS * 20, (_ROWS + _COLUMNS) * 4], -1).asty
 
 @pytest.mark.parametrize("image_format", ["PNG", "BMP", "TIFF", "PPM"])
 def test_lossless_formats_keep_every_pixel(image_format):
-    np.testing.assert_array_equal(image_io.decode_rgb(pillow(PICTURE, image_format)), PICTURE)
+    np.testing.assert_array_equal(decode_rgb(pillow(PICTURE, image_format)), PICTURE)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "JPEG2000"])
 def test_lossy_formats_are_close(image_format):
-    decoded = image_io.decode_rgb(pillow(PICTURE, image_format))
+    decoded = decode_rgb(pillow(PICTURE, image_format))
     assert decoded.dtype == np.uint8 and decoded.shape == PICTURE.shape
     assert np.abs(decoded.astype(int) - PICTURE).mean() < 8
 
 
 def test_cmyk():
-    decoded = image_io.decode_rgb(pillow(Image.fromarray(PICTURE).convert("CMYK"), "TIFF"))
+    decoded = decode_rgb(pillow(Image.fromarray(PICTURE).convert("CMYK"), "TIFF"))
     np.testing.assert_array_equal(decoded, PICTURE)
     red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
-    decoded = image_io.decode_rgb(pillow(red, "JPEG", quality=100))
+    decoded = decode_rgb(pillow(red, "JPEG", quality=100))
     assert decoded.shape == (16, 16, 3) and decoded[..., 0].min() > 250 > 5 > decoded[..., 1:].max()
 
 
@@ -39,28 +49,28 @@ def test_cmyk():
 def test_grey_is_repeated(mode):
     image = Image.fromarray(PICTURE[..., 0]).convert(mode)
     want = np.asarray(image.convert("L"))
-    decoded = image_io.decode_rgb(pillow(image))
+    decoded = decode_rgb(pillow(image))
     np.testing.assert_array_equal(decoded, np.repeat(want[..., None], 3, -1))
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bit_grey_is_scaled_not_clipped(image_format):
     levels = np.array([[0, 1, 128, 129, 255], [256, 257, 32768, 65407, 65535]], np.uint16)
-    decoded = image_io.decode_rgb(pillow(levels, image_format))
+    decoded = decode_rgb(pillow(levels, image_format))
     np.testing.assert_array_equal(decoded[..., 0], [[0, 0, 0, 1, 1], [1, 1, 128, 255, 255]])
     np.testing.assert_array_equal(decoded[..., 0], decoded[..., 2])
 
 
 def test_big_endian_sixteen_bit_tiff():
     image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 257, 65535))
-    assert image_io.decode_rgb(pillow(image, "TIFF"))[0, :, 0].tolist() == [1, 255]
+    assert decode_rgb(pillow(image, "TIFF"))[0, :, 0].tolist() == [1, 255]
 
 
 def test_transparency_lies_over_white():
     rgba = np.zeros((2, 3, 4), np.uint8)
     rgba[:, 1] = (255, 0, 0, 255)
     rgba[:, 2] = (0, 0, 0, 128)
-    decoded = image_io.decode_rgb(pillow(rgba))
+    decoded = decode_rgb(pillow(rgba))
     assert decoded[0].tolist() == [[255, 255, 255], [255, 0, 0], [127, 127, 127]]
 
 
@@ -69,16 +79,16 @@ def test_palette_with_and_without_transparency():
     image.putpalette([10, 20, 30, 200, 100, 0, 0, 0, 255])
     image.putdata([0, 1, 2])
     colours = [[10, 20, 30], [200, 100, 0], [0, 0, 255]]
-    assert image_io.decode_rgb(pillow(image))[0].tolist() == colours
-    one = image_io.decode_rgb(pillow(image, transparency=1))
+    assert decode_rgb(pillow(image))[0].tolist() == colours
+    one = decode_rgb(pillow(image, transparency=1))
     assert one[0].tolist() == [colours[0], [255, 255, 255], colours[2]]
-    table = image_io.decode_rgb(pillow(image, transparency=b"\xff\x00\xff"))
+    table = decode_rgb(pillow(image, transparency=b"\xff\x00\xff"))
     assert table[0].tolist() == [colours[0], [255, 255, 255], colours[2]]
 
 
 def test_transparent_colour_of_an_rgb_png():
     image = Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
-    decoded = image_io.decode_rgb(pillow(image, transparency=(1, 2, 3)))
+    decoded = decode_rgb(pillow(image, transparency=(1, 2, 3)))
     assert decoded[0].tolist() == [[255, 255, 255], [4, 5, 6]]
 
 
@@ -87,7 +97,7 @@ def test_first_frame_of_an_animation(image_format):
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "lime")]
     options = {"lossless": True} if image_format == "WEBP" else {}
     data = pillow(frames[0], image_format, save_all=True, append_images=frames[1:], **options)
-    assert image_io.decode_rgb(data)[3, 3].tolist() == [255, 0, 0]
+    assert decode_rgb(data)[3, 3].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
@@ -96,20 +106,20 @@ def test_exif_orientation(orientation, image_format):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(STORED[orientation](PICTURE))
-    decoded = image_io.decode_rgb(pillow(stored, image_format, exif=exif))
+    decoded = decode_rgb(pillow(stored, image_format, exif=exif))
     np.testing.assert_array_equal(decoded, PICTURE)
 
 
 def test_exif_orientation_of_a_jpeg():
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert image_io.decode_rgb(pillow(PICTURE, "JPEG", exif=exif)).shape == (20, 12, 3)
+    assert decode_rgb(pillow(PICTURE, "JPEG", exif=exif)).shape == (20, 12, 3)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
 @pytest.mark.parametrize("exif", [b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12", b"Exif\0\0nothing"])
 def test_broken_exif_does_not_lose_the_picture(exif):
-    assert image_io.decode_rgb(pillow(PICTURE, "JPEG", exif=exif)).shape == PICTURE.shape
+    assert decode_rgb(pillow(PICTURE, "JPEG", exif=exif)).shape == PICTURE.shape
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM"])
@@ -117,8 +127,8 @@ def test_broken_exif_does_not_lose_the_picture(exif):
 def test_truncated(image_format, part):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     data = pillow(noise, image_format)
-    with pytest.raises(image_io.UnreadableImage) as error:
-        image_io.decode_rgb(data[: int(len(data) * part)])
+    with pytest.raises(UnreadableImage) as error:
+        decode_rgb(data[: int(len(data) * part)])
     assert "\n" not in str(error.value)
 
 
@@ -132,17 +142,17 @@ def test_truncated(image_format, part):
     ],
 )
 def test_unreadable(data, message):
-    with pytest.raises(image_io.UnreadableImage, match=message):
-        image_io.decode_rgb(data)
+    with pytest.raises(UnreadableImage, match=message):
+        decode_rgb(data)
 
 
 def test_too_large_is_refused_from_the_header():
-    with pytest.raises(image_io.UnreadableImage, match="20x12 pixels are more than the 239"):
-        image_io.decode_rgb(pillow(PICTURE), max_pixels=239)
+    with pytest.raises(UnreadableImage, match="20x12 pixels are more than the 239"):
+        decode_rgb(pillow(PICTURE), max_pixels=239)
     # Three sizes: our own limit, where Pillow warns, and where Pillow refuses.
     for side in (9_000, 12_000, 60_000):
-        with pytest.raises(image_io.UnreadableImage, match="pixels"):
-            image_io.decode_rgb(png(side, side), max_pixels=80_000_000)
+        with pytest.raises(UnreadableImage, match="pixels"):
+            decode_rgb(png(side, side), max_pixels=80_000_000)
 
 
 @pytest.mark.parametrize(
@@ -151,42 +161,42 @@ def test_too_large_is_refused_from_the_header():
 )
 def test_resize_short_side(shape, size, want):
     flat = np.full((*shape, 3), 77, np.uint8)
-    resized = image_io.resize_short_side(flat, size)
+    resized = resize_short_side(flat, size)
     assert resized.shape == (*want, 3) and (resized == 77).all()
-    assert image_io.resize_short_side(flat, min(shape)) is flat
+    assert resize_short_side(flat, min(shape)) is flat
 
 
 def test_resize_antialiases():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
-    assert np.ptp(image_io.resize_short_side(stripes, 16)[:, 2:-2].astype(int)) < 40
+    assert np.ptp(resize_short_side(stripes, 16)[:, 2:-2].astype(int)) < 40
 
 
 @pytest.mark.parametrize(("shape", "top_left"), [((12, 20), (2, 6)), ((9, 8), (0, 0))])
 def test_center_crop(shape, top_left):
     image = np.arange(np.prod(shape)).reshape(*shape, 1)
     top, left = top_left
-    crop = image_io.center_crop(image, 8)
+    crop = center_crop(image, 8)
     np.testing.assert_array_equal(crop, image[top : top + 8, left : left + 8])
 
 
 def test_uint8_follows_the_protocol():
     x = np.array([-2, -1, -0.999, 0, 0.999, 1, 7], np.float32)
-    assert image_io.to_uint8(x).tolist() == [0, 0, 0, 127, 254, 255, 255]
+    assert to_uint8(x).tolist() == [0, 0, 0, 127, 254, 255, 255]
     levels = np.arange(256, dtype=np.uint8)
-    there = image_io.from_uint8(levels)
+    there = from_uint8(levels)
     assert there.dtype == np.float32 and there[0] == -1 and there[-1] == 1
     # Truncation of a float32 that fell just below the level: one level at most.
-    assert set((levels - image_io.to_uint8(there).astype(int)).tolist()) <= {0, 1}
+    assert set((levels - to_uint8(there).astype(int)).tolist()) <= {0, 1}
 
 
 def test_write_png_is_atomic(tmp_path, monkeypatch):
     path = tmp_path / "new" / "picture.png"
-    image_io.write_png(path, PICTURE)
-    np.testing.assert_array_equal(image_io.decode_rgb(path.read_bytes()), PICTURE)
+    write_png(path, PICTURE)
+    np.testing.assert_array_equal(decode_rgb(path.read_bytes()), PICTURE)
     assert os.listdir(path.parent) == ["picture.png"]
-    image_io.write_png(path, PICTURE[..., 0])
-    assert image_io.decode_rgb(path.read_bytes())[..., 1].max() == PICTURE[..., 0].max()
+    write_png(path, PICTURE[..., 0])
+    assert decode_rgb(path.read_bytes())[..., 1].max() == PICTURE[..., 0].max()
 
     before = path.read_bytes()
     with pytest.raises(TypeError):
@@ -216,5 +226,5 @@ def test_missing_and_empty_folders_are_named(tmp_path):
 @pytest.mark.parametrize("channels, shown", [(1, [0, 0, 0]), (2, [0, 0, 0]), (5, [0, 1, 2])])
 def test_what_is_shown_of_many_channels(channels, shown):
     image = np.arange(channels, dtype=np.uint8) * np.ones((2, 4, 5, 1), np.uint8)
-    rgb = image_io.to_rgb(image)
+    rgb = to_rgb(image)
     assert rgb.shape == (2, 4, 5, 3) and rgb[0, 0, 0].tolist() == shown

@@ -7,8 +7,8 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
-from i2sb_jax.array_io import decode_first_page, tiff_orientation
-from i2sb_jax.picture_header import ORIENTATION_TAG, UnreadableImage
+from i2sb_jax.pictures.arrays import decode_first_page, tiff_orientation
+from i2sb_jax.pictures.header import ORIENTATION_TAG, UnreadableImage
 
 _EXIF_IFD = 0x8769
 # Make, model, date, artist, copyright.

@@ -17,12 +17,12 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from i2sb_jax.corruptions.constants import (
+from i2sb_jax.jpeg_tables import (
     CHROMINANCE_TABLE,
     LUMINANCE_TABLE,
     standard_table,
 )
-from i2sb_jax.picture_header import UnreadableImage
+from i2sb_jax.pictures.header import UnreadableImage
 
 _SUBSAMPLING = {
     (1, 1): "4:4:4",

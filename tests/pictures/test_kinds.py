@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from i2sb_jax import image_io
-from i2sb_jax.image_io import UnreadableImage, encode_picture, picture_size, read_picture
-from tests.pictures import STORED, pillow, png, tiff
+from i2sb_jax.pictures import (
+    UnreadableImage,
+    encode_picture,
+    from_pixels,
+    from_uint8,
+    modes,
+    picture_size,
+    read_picture,
+    to_pixels,
+    to_uint8,
+)
+from tests.picture_files import STORED, pillow, png, tiff
 
 RNG = np.random.default_rng(0)
 RGBA = RNG.integers(0, 256, (6, 9, 4), np.uint8)
@@ -102,7 +111,7 @@ def test_palette_with_alpha():
     image = palette().convert("PA")  # which files hold it is Pillow's affair: none that it writes
     image.putalpha(Image.frombytes("L", (3, 1), bytes([255, 7, 0])))
     assert image.mode == "PA"
-    pixels, alpha = image_io.picture_modes.layers_of(image)
+    pixels, alpha = modes.layers_of(image)
     np.testing.assert_array_equal(pixels, COLOURS)
     assert alpha.tolist() == [[255, 7, 0]]
 
@@ -226,18 +235,18 @@ def test_what_is_no_picture_is_not_written(pixels, alpha, message):
 
 def test_pixels_and_numbers():
     levels = np.arange(65536, dtype=np.uint16)
-    x = image_io.from_pixels(levels)
+    x = from_pixels(levels)
     assert x.dtype == np.float32 and x[0] == -1 and x[-1] == 1
-    np.testing.assert_array_equal(image_io.to_pixels(x, np.uint16), levels, strict=True)
-    assert image_io.to_pixels(np.array([-9, 9]), np.uint16).tolist() == [0, 65535]
+    np.testing.assert_array_equal(to_pixels(x, np.uint16), levels, strict=True)
+    assert to_pixels(np.array([-9, 9]), np.uint16).tolist() == [0, 65535]
     bytes_ = levels[:256].astype(np.uint8)
-    np.testing.assert_array_equal(image_io.from_pixels(bytes_), image_io.from_uint8(bytes_))
-    np.testing.assert_array_equal(image_io.to_pixels(x[::257], np.uint8), bytes_, strict=True)
+    np.testing.assert_array_equal(from_pixels(bytes_), from_uint8(bytes_))
+    np.testing.assert_array_equal(to_pixels(x[::257], np.uint8), bytes_, strict=True)
     # 0.6 of the way to the next level: kept pictures are rounded, the protocol truncates
     between = np.array([0.6 / 127.5 - 1])
-    assert image_io.to_pixels(between, np.uint8).tolist() == [1]
-    assert image_io.to_uint8(between).tolist() == [0]
-    for call in (lambda: image_io.from_pixels(x), lambda: image_io.to_pixels(x, np.int8)):
+    assert to_pixels(between, np.uint8).tolist() == [1]
+    assert to_uint8(between).tolist() == [0]
+    for call in (lambda: from_pixels(x), lambda: to_pixels(x, np.int8)):
         with pytest.raises(ValueError, match="uint8 or uint16"):
             call()
 
@@ -308,8 +317,9 @@ def test_a_bomb_is_refused_from_its_header(tmp_path):
     assert path.stat().st_size < 60_000
     program = f"""
 import pathlib
-from i2sb_jax.array_io import array_header, decode_array
-from i2sb_jax.image_io import UnreadableImage, decode_rgb, picture_size, read_picture
+from i2sb_jax.pictures import (
+    UnreadableImage, array_header, decode_array, decode_rgb, picture_size, read_picture
+)
 
 def kilobytes(what):
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Pictures in and out: any that Pillow reads, as uint8 RGB or as the kind they are; PNGs out.
+"""Pictures in: any that Pillow reads, as uint8 RGB or as the kind they are.
 
 `decode_rgb` is for training: EXIF orientation is applied, transparency is laid over white, grey and
 palettes become RGB, CMYK is converted without a colour profile, 16-bit grey is scaled (not
@@ -16,11 +16,9 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from i2sb_jax import picture_modes
-from i2sb_jax.array_io import decode_array
-from i2sb_jax.files import write_atomically
-from i2sb_jax.jpeg_header import JpegInfo, read_jpeg_info
-from i2sb_jax.picture_header import (
+from i2sb_jax.pictures import modes
+from i2sb_jax.pictures.arrays import decode_array
+from i2sb_jax.pictures.header import (
     COLUMNS_TURNED,
     MAX_PIXELS,
     ORIENTATION_TAG,
@@ -34,7 +32,8 @@ from i2sb_jax.picture_header import (
     upright,
     valid_orientation,
 )
-from i2sb_jax.png_writer import encode_png_rows
+from i2sb_jax.pictures.jpeg import JpegInfo, read_jpeg_info
+from i2sb_jax.pictures.pixels import center_crop, short_side_scaled
 
 # Formats are named, so that a stray file never starts Ghostscript or some exotic parser.
 _JPEGS = ("JPEG", "MPO")  # as Pillow calls them
@@ -78,15 +77,15 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if data.startswith(PNG_SIGNATURE):
         with refused_in_one_line():
             header = read_png_header(io.BytesIO(data))
-        layers = picture_modes.split_alpha(decode_array(data, suffix=".png", max_pixels=max_pixels))
-        return _picture(layers, header.icc_profile, picture_modes.parsed_exif(header.exif))
-    if picture_modes.deep_tiff_size(io.BytesIO(data)) is not None:
-        layers = picture_modes.deep_tiff_layers(data, max_pixels=max_pixels)
-        tags = picture_modes.parsed_exif(data)
+        layers = modes.split_alpha(decode_array(data, suffix=".png", max_pixels=max_pixels))
+        return _picture(layers, header.icc_profile, modes.parsed_exif(header.exif))
+    if modes.deep_tiff_size(io.BytesIO(data)) is not None:
+        layers = modes.deep_tiff_layers(data, max_pixels=max_pixels)
+        tags = modes.parsed_exif(data)
         return _picture(layers, tags.get(_ICC_TAG), tags)
     with _loaded(data, max_pixels) as (image, turn):
-        pixels, alpha = picture_modes.layers_of(image)
-        layers = picture_modes.Layers(
+        pixels, alpha = modes.layers_of(image)
+        layers = modes.Layers(
             upright(pixels, turn), None if alpha is None else upright(alpha, turn)
         )
         picture = _picture(layers, image.info.get("icc_profile"), image.getexif())
@@ -143,46 +142,6 @@ def picture_size(
     return picture_header(source, max_pixels=max_pixels)[:2]
 
 
-def encode_picture(
-    pixels: np.ndarray,
-    *,
-    alpha: np.ndarray | None = None,
-    icc_profile: bytes | None = None,
-    exif: bytes | None = None,
-) -> bytes:
-    """PNG bytes of what `read_picture` returns; arguments as of `encode_picture_rows`."""
-    return b"".join(encode_picture_rows(pixels, alpha=alpha, icc_profile=icc_profile, exif=exif))
-
-
-def encode_picture_rows(
-    pixels: np.ndarray,
-    *,
-    alpha: np.ndarray | None = None,
-    icc_profile: bytes | None = None,
-    exif: bytes | None = None,
-) -> Iterator[bytes]:
-    """The same in parts, none of which is large.
-
-    Args:
-        pixels: uint8 or uint16 [h, w, 1 or 3].
-        alpha: [h, w] of the same type.
-        icc_profile: of the pixels' colour space.
-        exif: with or without the "Exif" that Pillow starts it with.
-
-    Raises:
-        ValueError: shapes or types are others.
-    """
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
-        raise ValueError(f"pixels of a picture are [h, w, 1 or 3], not {pixels.shape}")
-    if pixels.dtype != np.uint16:
-        _require_pixel_type(pixels.dtype)
-    if alpha is not None and (alpha.shape, alpha.dtype) != (pixels.shape[:2], pixels.dtype):
-        raise ValueError(
-            f"alpha {alpha.shape} {alpha.dtype} does not fit pixels {pixels.shape} {pixels.dtype}"
-        )
-    return encode_png_rows(pixels, alpha=alpha, icc_profile=icc_profile, exif=exif)
-
-
 def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes an encoded picture.
 
@@ -223,102 +182,10 @@ def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np
         image = _flatten(image)
         if turn != 1:
             image = Image.fromarray(upright(np.asarray(image), turn))
-        new_size = _short_side_scaled(*image.size, size)
+        new_size = short_side_scaled(*image.size, size)
         scaled = np.asarray(image.resize(new_size, Image.Resampling.BILINEAR))
         # a copy, lest the square keep the whole picture in memory
         return center_crop(scaled, size).copy()
-
-
-def resize_short_side(image: np.ndarray, size: int) -> np.ndarray:
-    """Scales so that the shorter side is `size`; bilinear with Pillow's antialiasing.
-
-    The longer side is truncated to whole pixels, as torchvision's Resize does.
-
-    Args:
-        image: uint8 [h, w, 3], or float32 [h, w, c].
-        size: pixels.
-
-    Returns:
-        [size, w', c] or [h', size, c] of the same type; `image` itself if it already fits.
-    """
-    height, width = image.shape[:2]
-    if min(height, width) == size:
-        return image
-    new_size = _short_side_scaled(width, height, size)
-    if image.dtype == np.uint8:
-        return _resize(image, new_size)
-    # Pillow has no floats of many channels
-    return np.stack([_resize(channel, new_size) for channel in np.moveaxis(image, -1, 0)], axis=-1)
-
-
-def _short_side_scaled(width: int, height: int, size: int) -> tuple[int, int]:
-    short = min(height, width)
-    return max(size, size * width // short), max(size, size * height // short)
-
-
-def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-
-
-def center_crop(image: np.ndarray, size: int) -> np.ndarray:
-    """The central [size, size, c] of `image` [h, w, c], offsets rounded as torchvision does."""
-    top, left = (round((side - size) / 2) for side in image.shape[:2])
-    return image[top : top + size, left : left + size]
-
-
-def to_uint8(x: np.ndarray) -> np.ndarray:
-    """[-1, 1] to uint8 by (x + 1) · 127.5, clamped and truncated.
-
-    Truncation is the evaluation protocol of I²SB; it may darken a value by one level where rounding
-    would not. What is measured follows it; what a person keeps is rounded, by `to_pixels`.
-
-    Args:
-        x: float array of any shape; values outside [-1, 1] are clamped.
-    """
-    scaled = (np.asarray(x, np.float32) + np.float32(1)) * np.float32(127.5)
-    return np.clip(scaled, 0, 255).astype(np.uint8)
-
-
-def to_rgb(image: np.ndarray) -> np.ndarray:
-    """What a person is shown of [..., c]: the first three channels, of fewer the first as grey."""
-    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-
-
-def from_uint8(image: np.ndarray) -> np.ndarray:
-    """uint8 of any shape to float32 in [-1, 1] by image / 127.5 - 1."""
-    return np.asarray(image).astype(np.float32) / np.float32(127.5) - np.float32(1)
-
-
-def from_pixels(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 of any shape to float32 in [-1, 1], by the type's range."""
-    if pixels.dtype == np.uint16:
-        return pixels.astype(np.float32) / np.float32(32767.5) - np.float32(1)
-    _require_pixel_type(pixels.dtype)
-    return from_uint8(pixels)
-
-
-def to_pixels(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """[-1, 1] to uint8 or uint16, clamped and rounded; the inverse of `from_pixels`.
-
-    What a picture keeps comes back exactly, which the truncation of `to_uint8` does not promise.
-    """
-    if dtype != np.uint16:
-        _require_pixel_type(dtype)
-    most = np.iinfo(dtype).max
-    scaled = (np.asarray(x, np.float32) + np.float32(1)) * np.float32(most / 2)
-    return np.rint(np.clip(scaled, 0, most)).astype(dtype)
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """PNG bytes of a uint8 [h, w, 3] or [h, w] picture."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_png(path: epath.PathLike, image: np.ndarray) -> None:
-    """Writes a uint8 [h, w, 3] or [h, w] picture as PNG; a reader never sees half of it."""
-    write_atomically(path, encode_png(image))
 
 
 @contextlib.contextmanager
@@ -333,13 +200,13 @@ def _loaded(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, int]]:
         yield image, _orientation(image)
 
 
-def _picture(layers: picture_modes.Layers, icc_profile: bytes | None, tags: Image.Exif) -> Picture:
+def _picture(layers: modes.Layers, icc_profile: bytes | None, tags: Image.Exif) -> Picture:
     pixels, alpha = layers
     return Picture(
         np.ascontiguousarray(pixels),
         None if alpha is None else np.ascontiguousarray(alpha),
-        picture_modes.fitting_profile(icc_profile, pixels.shape[2]),
-        picture_modes.kept_exif(tags),
+        modes.fitting_profile(icc_profile, pixels.shape[2]),
+        modes.kept_exif(tags),
     )
 
 
@@ -350,7 +217,7 @@ def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int, bool]:
     if is_png:
         header = read_png_header(file)
         return (header.width, header.height), exif_orientation(header.exif), False
-    deep = picture_modes.deep_tiff_size(file)
+    deep = modes.deep_tiff_size(file)
     if deep is not None:
         return *deep, False
     file.seek(0)
@@ -359,11 +226,6 @@ def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int, bool]:
         is_tiff = image.format == "TIFF"
         size = (image.tag_v2[_WIDTH_TAG], image.tag_v2[_HEIGHT_TAG]) if is_tiff else image.size
         return size, _orientation(image), image.format in _JPEGS
-
-
-def _require_pixel_type(dtype: np.dtype) -> None:
-    if dtype != np.uint8:
-        raise ValueError(f"pixels are uint8 or uint16, not {np.dtype(dtype)}")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from i2sb_jax.image_io import encode_picture, read_picture
-from i2sb_jax.picture_modes import parsed_exif
-from tests.pictures import pillow, tiff
+from i2sb_jax.pictures import encode_picture, read_picture
+from i2sb_jax.pictures.modes import parsed_exif
+from tests.picture_files import pillow, tiff
 
 RNG = np.random.default_rng(0)
 RGBA = RNG.integers(0, 256, (6, 9, 4), np.uint8)

@@ -1,6 +1,6 @@
 """Arrays in and out: PNG, JPEG, TIFF and .npy as [h, w, c] of whatever type they hold.
 
-Where a picture is meant for the eye, image_io reads it. Here pixels are measurements: any number of
+Where a picture is meant for the eye, `reader` reads it. Here pixels are measurements: any number of
 channels, the file's own type, no colour management, and what is written reads back the same.
 
 Headers are asked first. A file that claims more than it may is refused before memory is taken.
@@ -18,7 +18,7 @@ import tifffile
 from etils import epath
 from PIL import Image
 
-from i2sb_jax.picture_header import (
+from i2sb_jax.pictures.header import (
     MAX_PIXELS,
     ORIENTATION_TAG,
     UnreadableImage,
@@ -184,7 +184,7 @@ def _encode_png(array: np.ndarray) -> bytes:
 # --- JPEG ---------------------------------------------------------------------------------------
 
 
-def _jpeg_header(file: BinaryIO) -> ArrayHeader:
+def _header_of_jpeg(file: BinaryIO) -> ArrayHeader:
     with Image.open(file, formats=("JPEG",)) as image:
         channels = 1 if image.mode == "L" else 3
         width, height = image.size
@@ -351,7 +351,7 @@ def _with_channels(array: np.ndarray) -> np.ndarray:
 
 
 _PNG = _Format(_png_header, _decode_png, _encode_png)
-_JPEG = _Format(_jpeg_header, _decode_jpeg, _encode_jpeg)
+_JPEG = _Format(_header_of_jpeg, _decode_jpeg, _encode_jpeg)
 _TIFF = _Format(_tiff_header, _decode_tiff, _encode_tiff)
 _FIRST_PAGE = _Format(
     functools.partial(_tiff_header, first_page=True),

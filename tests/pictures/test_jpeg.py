@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
-from i2sb_jax.corruptions.constants import CHROMINANCE_TABLE, LUMINANCE_TABLE, quantisation_table
-from i2sb_jax.jpeg_header import read_jpeg_info, standard_table
-from i2sb_jax.picture_header import UnreadableImage
+from i2sb_jax.corruptions.constants import quantisation_table
+from i2sb_jax.jpeg_tables import CHROMINANCE_TABLE, LUMINANCE_TABLE, standard_table
+from i2sb_jax.pictures import UnreadableImage, read_jpeg_info
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8))
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")

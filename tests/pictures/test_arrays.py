@@ -9,10 +9,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from i2sb_jax import array_io
-from i2sb_jax.array_io import array_header, decode_array, encode_array
-from i2sb_jax.picture_header import UnreadableImage
-from tests.pictures import pillow, png, tiff
+from i2sb_jax.pictures import (
+    ARRAY_SUFFIXES,
+    UnreadableImage,
+    array_header,
+    decode_array,
+    encode_array,
+)
+from tests.picture_files import pillow, png, tiff
 
 PNG_TYPES, OTHER_TYPES = ("uint8", "uint16"), ("int16", "uint32", "float16", "float32", "float64")
 
@@ -269,6 +273,6 @@ def test_what_cannot_be_written(array, suffix, message):
 
 
 def test_suffixes():
-    for suffix in array_io.ARRAY_SUFFIXES:
+    for suffix in ARRAY_SUFFIXES:
         with pytest.raises(UnreadableImage):
             decode_array(b"?", suffix=suffix)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax.png_writer import encode_png_rows, read_text, with_text
+from i2sb_jax.pictures.png import encode_png_rows, read_text, with_text
 
 RNG = np.random.default_rng(3)
 SHAPES = [(1, 1, 1), (3, 1, 3), (1, 70, 2), (64, 5, 4), (65, 130, 3), (200, 9, 1)]

@@ -1,0 +1,69 @@
+"""Files of pictures and of arrays: what they hold, read right, and written back whole.
+
+`read_picture` keeps a picture's kind, `decode_rgb` makes uint8 RGB of any; `encode_picture` writes
+what `read_picture` returns. `decode_array` and `encode_array` are for measurements: any number of
+channels, in the file's own type. `read_jpeg_info` tells how a JPEG was made.
+"""
+
+from i2sb_jax.pictures.arrays import (
+    ARRAY_SUFFIXES,
+    ArrayHeader,
+    array_header,
+    decode_array,
+    encode_array,
+)
+from i2sb_jax.pictures.header import MAX_PIXELS, UnreadableImage, frame_count
+from i2sb_jax.pictures.jpeg import JpegInfo, read_jpeg_info
+from i2sb_jax.pictures.pixels import (
+    center_crop,
+    from_pixels,
+    from_uint8,
+    resize_short_side,
+    to_pixels,
+    to_rgb,
+    to_uint8,
+)
+from i2sb_jax.pictures.png import read_text, with_text
+from i2sb_jax.pictures.reader import (
+    Picture,
+    PictureHeader,
+    decode_rgb,
+    decode_square,
+    picture_header,
+    picture_size,
+    read_picture,
+)
+from i2sb_jax.pictures.writer import encode_picture, encode_picture_rows, encode_png, write_png
+
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "MAX_PIXELS",
+    "ArrayHeader",
+    "JpegInfo",
+    "Picture",
+    "PictureHeader",
+    "UnreadableImage",
+    "array_header",
+    "center_crop",
+    "decode_array",
+    "decode_rgb",
+    "decode_square",
+    "encode_array",
+    "encode_picture",
+    "encode_picture_rows",
+    "encode_png",
+    "frame_count",
+    "from_pixels",
+    "from_uint8",
+    "picture_header",
+    "picture_size",
+    "read_jpeg_info",
+    "read_picture",
+    "read_text",
+    "resize_short_side",
+    "to_pixels",
+    "to_rgb",
+    "to_uint8",
+    "with_text",
+    "write_png",
+]
