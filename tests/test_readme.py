@@ -1,11 +1,14 @@
-"""The README's examples run, and the paths and commands that it names exist."""
+"""The README's examples run, and the paths and commands that it and the pages name exist."""
 
 import doctest
 import pathlib
 import re
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_examples_run():
@@ -15,22 +18,33 @@ def test_examples_run():
     assert results.attempted >= 8 and results.failed == 0
 
 
-def test_named_paths_exist():
-    named = re.findall(r"`((?:i2sb_jax|configs|experiments|tests|docs)/[\w/.]*)`", README)
-    assert named
-    missing = [name for name in named if not (ROOT / name).exists()]
-    assert not missing
-    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
-    assert pictures and all((ROOT / picture).exists() for picture in pictures)
+def test_the_first_page_is_short():
+    assert README.count("\n") <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_named_paths_exist(page):
+    text = page.read_text()
+    named = re.findall(r"`((?:i2sb_jax|configs|experiments|tests|docs)/[\w/.-]*)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    links = re.findall(r"!?\[[^\]]*\]\(([^)#:]+)\)", text)  # of this repository, not of the web
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_there_is_something_to_name():
+    text = "".join(page.read_text() for page in PAGES)
+    assert text.count("](") > 20 and text.count("`i2sb_jax/") > 20
 
 
 def test_named_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
+    text = "".join(page.read_text() for page in PAGES)
+    targets = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
     assert {"quickstart", "test"} <= targets
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
 def test_console_scripts_it_names_are_installed_ones():
     setup = (ROOT / "setup.cfg").read_text()
-    assert all(f"{name} = " in setup for name in set(re.findall(r"\bi2sb-[a-z]+", README)))
+    text = "".join(page.read_text() for page in PAGES)
+    assert all(f"{name} = " in setup for name in set(re.findall(r"\bi2sb-[a-z]+", text)))
