@@ -1,12 +1,19 @@
-"""The documentation builds without a warning, and every code block in it is executed."""
+"""The documentation builds without a warning, and every code block in it is executed.
+
+Blocks of "sh" hold commands that ask for weights, machines or hours that no test has: of these the
+tools, modules and options must exist.
+"""
 
 import contextlib
 import doctest
+import functools
 import importlib
+import importlib.util
 import io
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -137,7 +144,37 @@ def run_commands(code, namespace, name):
             assert same, f"{name}: {done.stdout}"
 
 
-EXECUTORS = {"python": run_python, "pycon": run_doctest, "console": run_commands}
+def check_commands(code, namespace, name):
+    """Checks that the tools, modules and options which commands name are there."""
+    del namespace
+    for command in code.replace("\\\n", " ").splitlines():
+        words = shlex.split(command, comments=True)
+        if words[:2] == ["python", "-m"]:
+            assert importlib.util.find_spec(words[2]), f"{name}: no module {words[2]}"
+        elif words and words[0].startswith("i2sb-"):
+            known = options_of(words[0])
+            asked = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
+            unknown = {option for option in asked if not option.startswith("--config")} - known
+            assert not unknown, f"{name}: {words[0]} has no {', '.join(sorted(unknown))}"
+
+
+@functools.cache
+def options_of(tool):
+    """The options that a console script's help names."""
+    script = os.path.join(os.path.dirname(sys.executable), tool)
+    told = subprocess.run(
+        [script, "--help"], capture_output=True, text=True, timeout=300,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    return set(re.findall(r"--[a-z][a-z0-9-]*", told.stdout))
+
+
+EXECUTORS = {
+    "python": run_python,
+    "pycon": run_doctest,
+    "console": run_commands,
+    "sh": check_commands,
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -154,7 +191,7 @@ def test_the_tutorials_are_there_and_hold_code():
     assert {"bridge", "sampler", "corruption", "paired-data"} == {
         page.stem.removeprefix("your-own-") for page in PAGES if page.parent.name == "tutorials"
     }
-    for page in PAGES:
+    for page in (page for page in PAGES if page.parent.name == "tutorials"):
         assert len(list(code_blocks(page.read_text()))) >= 2, page
 
 
@@ -174,6 +211,9 @@ def test_a_new_bridge_takes_at_most_thirty_lines():
         "```console\n$ echo one\ntwo\n```",
         "```console\nfalse\n```",
         "```bash\ntrue\n```",
+        "```sh\ni2sb-restore --no-such-option 3\n```",
+        "```sh\ni2sb-restore --input A \\\n    --no-such-option 3\n```",
+        "```sh\npython -m i2sb_jax.no_such_module\n```",
         "```\nx = 1\n```",
         "A paragraph\n\n    x = 1\n",
         ":::{note}\n```python\nassert False\n```\n:::",
