@@ -247,13 +247,20 @@ def _train(
         state, metrics = step(state, ring, filled, np.float32(rate), root)
         losses.append(metrics["loss"])
         if len(losses) == log_every:
-            loss = float(np.mean(jax.device_get(losses)))
-            lines.append(
-                {"step": done + 1, "loss": loss, "windows": written, "seconds": round(passed, 1)}
-            )
+            lines.append(_line(done + 1, jax.device_get(losses), written, passed))
             losses = []
-            print(json.dumps(lines[-1]), flush=True)
+    if losses:
+        done = len(losses) + (lines[-1]["step"] if lines else 0)
+        lines.append(_line(done, jax.device_get(losses), written, passed))
     return jax.device_get(state.ema_params), lines
+
+
+def _line(step: int, losses: list[Any], windows: int, passed: float) -> dict[str, float]:
+    """Prints and returns a line of the log: the mean loss since the last one."""
+    line = {"step": step, "loss": float(np.mean(losses)), "windows": windows}
+    line["seconds"] = round(passed, 1)
+    print(json.dumps(line), flush=True)
+    return line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
