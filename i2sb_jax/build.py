@@ -88,7 +88,7 @@ def init_params(key: PRNGKey, config: Config) -> Params:
 
 
 def _side_channels(config: Config) -> int:
-    """Of what the network sees beside X_t."""
+    """Returns the number of channels that the network sees beside X_t."""
     return config.cond_channels + config.noise_channels
 
 

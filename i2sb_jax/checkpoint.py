@@ -150,7 +150,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         self._pending = self._worker.submit(self._finish, save if alone else None)
 
     def _finish(self, save: Callable[[], object] | None) -> None:
-        """What the loop need not wait for; Orbax alone would hold it up by each tensor."""
+        """Finishes a save while the loop goes on; Orbax alone would hold it up by each tensor."""
         with self._telling_what_failed():
             if save is not None:
                 save()
@@ -204,7 +204,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         self._check_fields(self._step(None), abstract._asdict())
 
     def check_field(self, name: str, abstract: Any, *, step: int | None = None) -> None:
-        """As `check`, for what `restore_field` would raise."""
+        """Raises what `restore_field` would raise, as `check` does."""
         self._check_fields(self._step(step), {name: abstract})
 
     def _step(self, step: int | None) -> int:
@@ -282,7 +282,7 @@ class _Kept:
 
 
 def _best(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
-    """Of ascending steps the one with the highest score, the first of equals."""
+    """Returns the step with the highest score, the first of equals; steps ascend."""
     return max((step for step in steps if step in scores), key=scores.__getitem__, default=None)
 
 

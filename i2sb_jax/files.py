@@ -19,7 +19,7 @@ _MAX_JSON = 1 << 22  # bytes: settings of all kinds take some thousand
 
 
 def read_json(path: epath.PathLike) -> Any:
-    """What a small file of JSON holds, a stranger's too.
+    """Returns the values of a small JSON file, a stranger's too.
 
     Raises:
         ValueError: it is larger than any settings, no JSON, nests too deep, or says a thing twice;
@@ -36,7 +36,7 @@ def read_json(path: epath.PathLike) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two values of one key Python would take the last, and others the first."""
+    """Refuses two values of one key: Python would take the last, and others the first."""
     table = dict(pairs)
     if len(table) < len(pairs):
         seen: set[str] = set()
@@ -53,7 +53,7 @@ def write_atomically(path: epath.PathLike, data: bytes) -> None:
 
 @contextlib.contextmanager
 def open_atomically(path: epath.PathLike) -> Iterator[BinaryIO]:
-    """As `write_atomically`, for what is written in parts: renames where the block ends well."""
+    """Opens a file that is renamed into place when the block ends well; see `write_atomically`."""
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # in containers every run is process 1

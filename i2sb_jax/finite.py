@@ -1,4 +1,4 @@
-"""What is not finite, by name."""
+"""Names of what is not finite in a tree of arrays."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -56,7 +56,7 @@ def is_finite(array: np.ndarray) -> bool:
 
 
 def in_words(array: np.ndarray) -> str:
-    """What of an array is not finite, such as "NaN (3 of 216 values)"."""
+    """Returns a phrase for the numbers that are not finite, as "NaN (3 of 216 values)"."""
     kind = "NaN" if np.isnan(array).any() else "infinity"
     count = array.size - int(np.isfinite(array).sum())
     return f"{kind} ({count} of {array.size} values)"

@@ -101,7 +101,7 @@ def inverse_bridge_losses(
     prediction: str = "epsilon",
     weighting: str = "epsilon",
 ) -> jax.Array:
-    """What a student of a bridge minimises (IBMD, arXiv 2502.01362, Prop. 3.3), [batch].
+    """Computes a student's loss, inverse bridge matching (arXiv 2502.01362, Prop. 3.3), [batch].
 
     For X_0 that the student made of X_1, the teacher's loss less that of an auxiliary bridge which
     was trained on what the student makes:

@@ -218,7 +218,7 @@ def check_shared(workdir: epath.PathLike, *, option: str = "--workdir") -> None:
 
 
 def preemption_notice(mode: str) -> Callable[[int], bool]:
-    """What tells, after a step, whether all processes must save that step and stop.
+    """Returns a function that tells, after a step, whether all processes must save it and stop.
 
     It is True at the same step everywhere, soon after any process got SIGTERM. A second SIGTERM
     then kills at once. All processes must ask after every step.

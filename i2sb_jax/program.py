@@ -1,4 +1,4 @@
-"""What a compiled program does and needs, read from the compiler's own account of it.
+"""A compiled program's work and needs, read from the compiler's own account of it.
 
 XLA's cost analysis counts the body of a loop once, however often it runs. Its text says what a body
 holds and how often it runs: matrix products and collectives are counted from there.
@@ -42,7 +42,7 @@ _CPU_OPTIONS: dict[str, str | bool] = {
 
 
 def compile_options(mesh: Mesh) -> dict[str, str | bool] | None:
-    """What makes a program of the U-Net fast, for `jax.jit(compiler_options=…)`.
+    """Returns options that make a program of the U-Net fast, for `jax.jit(compiler_options=…)`.
 
     Args:
         mesh: of the devices that it is compiled for.
@@ -241,7 +241,7 @@ def _operation(name: str, text: str) -> _Operation:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the parenthesis that opens at `start` closes."""
+    """Returns the place of the parenthesis that closes the one at `start`."""
     depth = 0
     for i in range(start, len(text)):
         depth += (text[i] == "(") - (text[i] == ")")
@@ -327,7 +327,7 @@ def _matters(operation: _Operation, computations: dict[str, list[_Operation]]) -
 
 
 def _last(computation: dict[str, _Operation]) -> _Operation:
-    """What a computation returns: the text ends with it."""
+    """Returns the operation whose value a computation returns: the text ends with it."""
     return next(reversed(computation.values()))
 
 
@@ -367,7 +367,7 @@ def _matrix_flops(operations: list[_Operation]) -> int:
 
 
 def _convolution_flops(operation: _Operation, left: tuple[int, ...], right: tuple[int, ...]) -> int:
-    """As XLA counts: where the window looks at padding or between pixels nothing is multiplied."""
+    """Counts as XLA does: nothing is multiplied where the window looks at padding or gaps."""
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", operation.attributes).groups()
     window = dict(re.findall(r"(\w+)=([\dx_-]+)", _window(operation.attributes)))
     output = operation.shapes[0]

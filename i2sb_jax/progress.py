@@ -74,7 +74,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """As a person says it: "0:01:15", or "0.8 s" where that is short."""
+    """Returns seconds as a person says them: "0:01:15", or "0.8 s" where that is short."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     return str(datetime.timedelta(seconds=round(seconds)))

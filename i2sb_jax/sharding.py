@@ -139,7 +139,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def fsdp_shardings(tree: Any, mesh: Mesh, *, min_bytes: int) -> Any:
-    """Where each array of a tree lies: cut along "fsdp" if it is large, else on every device.
+    """Returns each array's sharding: cut along "fsdp" if it is large, else on every device.
 
     Parameters, their average and the optimizer's moments have the same shapes, and so lie alike.
 
@@ -216,7 +216,7 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, accumulation_steps: int = 1
 
 
 def agreed(answer: Answer) -> Answer:
-    """What process 0 answers, on every process: they must not take different ways.
+    """Returns process 0's answer on every process: they must not take different ways.
 
     A folder that one of them has just made is there for one and not yet for another.
 
@@ -263,7 +263,7 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 
 
 def local_rows(array: jax.Array | np.ndarray) -> np.ndarray:
-    """What this process has of an array cut along its first axis; all of a numpy array."""
+    """Returns this process's rows of an array cut along its first axis; all of a numpy array."""
     if isinstance(array, np.ndarray):
         return array
     parts = sorted(array.addressable_shards, key=lambda part: part.index[0].start or 0)

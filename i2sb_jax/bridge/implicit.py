@@ -127,7 +127,7 @@ def implicit_steps(
 
 
 def _corrections(xp, b: Array, c: Array, order: int) -> Array:
-    """What Eq. (3) adds to the first order's weights of X̂_s, X̂_u, X̂_w, [nfe, order].
+    """Returns what Eq. (3) adds to the first order's weights of X̂_s, X̂_u, X̂_w, [nfe, order].
 
     With p the slope of X̂_0 in λ between u and s, q that between w and u, the bracket's D₁ and D₂
     are sums of p and q, and these are differences of predictions.

@@ -26,7 +26,7 @@ def picture_key(seed: int, name: str, *, use: int = SAMPLER, sample: int = 0) ->
 
 
 def key_of_hash(seed: int, name_hash: Array, *, use: int = SAMPLER, sample: int = 0) -> PRNGKey:
-    """As `picture_key`, from the name's uint32 hash, which may be traced."""
+    """Returns `picture_key` of a name's uint32 hash, which may be traced."""
     key = jax.random.key(seed)
     for number in (use, name_hash, sample):
         key = jax.random.fold_in(key, number)

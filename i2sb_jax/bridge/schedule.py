@@ -60,7 +60,7 @@ class BridgeSchedule:
 
     @property
     def scale(self) -> Array:
-        """What a network's output is in units of, Eq. (12): σ, [num_steps]."""
+        """The unit of a network's output, Eq. (12): σ, [num_steps]."""
         return _widen(self.std_fwd)
 
     def _variances(self) -> tuple[Array, Array]:
@@ -68,7 +68,7 @@ class BridgeSchedule:
 
 
 def even_noise_level(num_steps: int) -> np.ndarray:
-    """What a network is told of each step, evenly from 1e-4·N to N, float64 [num_steps]."""
+    """Returns a network's input for each step, evenly from 1e-4·N to N, float64 [num_steps]."""
     return np.linspace(1e-4, 1.0, num_steps) * num_steps
 
 

@@ -1,4 +1,4 @@
-r"""What the network is trained to output, and how errors are weighted.
+r"""Targets of the network's training, and how errors are weighted.
 
 With a bridge's scale s_t (I²SB: σ_t) a state is x_t = x_0 + s_t·ε. A network may predict
 
@@ -38,7 +38,7 @@ _MIN_SNR = 5.0  # γ of arXiv 2303.09556
 def regression_target(
     schedule: Bridge, step: Array | int, xt: Array, x0: Array, *, prediction: str = "epsilon"
 ) -> jax.Array:
-    """What the network is trained to output: by default ε = (X_n - X_0)/σ_n, I²SB's Eq. (12).
+    """Returns the network's target: by default ε = (X_n - X_0)/σ_n, I²SB's Eq. (12).
 
     Args:
         schedule: the bridge.

@@ -32,7 +32,7 @@ NEVER, ONCE, FRESH = "never", "once", "fresh"
 
 
 class Samples(NamedTuple):
-    """What a sampler returns.
+    """The result of a sampler.
 
     Attributes:
         x0: the state at index 0, [batch, ...]; not the last X̂_0.
@@ -135,14 +135,14 @@ def walk(
 
 
 def _split(key: PRNGKey, count: int) -> jax.Array:
-    """As `jax.random.split`; of many keys, each is split: [batch] -> [count, batch]."""
+    """Splits a key, or each of many: [batch] -> [count, batch]."""
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim:
         return jax.vmap(lambda each: jax.random.split(each, count), out_axes=1)(key)
     return jax.random.split(key, count)
 
 
 def _indices(steps: Sequence[int], record: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Where each step is (n), and the slot in the record of where it goes; in walking order."""
+    """Returns each step's index n and the record's slot for what it reaches, in walking order."""
     positions = range(len(steps) - 2, -1, -1)
     slots = [record.index(i) if i in record else len(record) for i in positions]
     return jnp.asarray(steps[:0:-1], jnp.int32), jnp.asarray(slots, jnp.int32)

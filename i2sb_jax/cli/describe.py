@@ -1,4 +1,4 @@
-"""What a run is, told before it starts."""
+"""The description of a run that is printed before it starts."""
 
 import jax
 

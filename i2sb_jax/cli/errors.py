@@ -1,4 +1,4 @@
-"""What a user is told of an error, in one line."""
+"""One line for each error that a user may meet."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What i2sb-evaluate takes on its command line."""
+"""The command line of i2sb-evaluate."""
 
 import argparse
 import dataclasses

@@ -70,7 +70,7 @@ def _warn(line: str) -> None:
 
 
 def _config(given: argparse.Namespace) -> Config:
-    """Of the run, if one is named: how it cuts pictures, and where its weights lie."""
+    """Returns the named run's configuration: how it cuts pictures, and where its weights lie."""
     if given.model is not None:
         return config_lib.load(interop.local_folder(given.model))
     defaults = [f"--config={base_file()}", f"--config.data.path={given.make_stats[0]}"]

@@ -1,4 +1,4 @@
-"""What the tools share: one line for a user's mistake, and JAX made ready."""
+"""The start that all tools share: one line for a user's mistake, and JAX made ready."""
 
 import argparse
 import importlib.util

@@ -58,7 +58,7 @@ ADDED_KEYS: dict[str, Any] = {
 
 
 def with_added_keys(values: Any) -> Any:
-    """What a config.json holds, with the keys that are newer than it.
+    """Returns the values of a config.json with the keys that are newer than it.
 
     Args:
         values: as it was read; anything but nested mappings is for `from_config_dict` to refuse.

@@ -74,7 +74,7 @@ def _deblurred(layers: list[np.ndarray], sigma: float, priors) -> list[np.ndarra
 
 
 def _frequencies(height: int, width: int) -> np.ndarray:
-    """Of a picture's cosines, cycles a pixel: [height, width]."""
+    """Returns the frequencies of a picture's cosines, cycles a pixel: [height, width]."""
     return np.hypot(np.arange(height)[:, None] / (2 * height), np.arange(width) / (2 * width))
 
 

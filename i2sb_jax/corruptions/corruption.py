@@ -1,4 +1,4 @@
-"""What every corruption is: clean images X_0 in, degraded images X_1 out."""
+"""The interface of every corruption: clean images X_0 in, degraded images X_1 out."""
 
 import abc
 import dataclasses
@@ -52,7 +52,7 @@ class Corruption(abc.ABC):
 
     @property
     def facts(self) -> CorruptionFacts:
-        """What its name alone says of it."""
+        """The facts that its name alone tells."""
         return corruption_facts(self.name)
 
     def __call__(self, key: Any, images: Array, *, index: Array | None = None) -> Corrupted:

@@ -1,4 +1,4 @@
-"""What is known of a corruption by its name alone: nothing is built to learn it."""
+"""Facts about a corruption by its name alone: nothing is built to learn them."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ FILE_SETTINGS = 4  # numbers that say how a JPEG was made (`jpeg_file.file_setti
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CorruptionFacts:
-    """What pipelines and messages need to know of a corruption.
+    """The facts about a corruption that pipelines and messages need.
 
     Attributes:
       has_mask: whether `Corrupted.mask` is not None.

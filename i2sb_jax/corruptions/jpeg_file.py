@@ -90,7 +90,7 @@ class ToldJpegFile(JpegFile):
 def file_settings(
     luma_table: np.ndarray, chroma_table: np.ndarray | None, subsampling: str
 ) -> np.ndarray:
-    """What a network is told of a JPEG file.
+    """Returns the channels that tell a network how a JPEG file was made.
 
     Args:
       luma_table: quantisation steps [8, 8], 1 ... 255.

@@ -1,4 +1,4 @@
-"""Where the holes of inpainting come from: the centre, the paper's mask file, or brush strokes.
+"""The holes of inpainting: the centre, the paper's mask file, or brush strokes.
 
 Masks are float32 [batch, size, size, 1], 1 = hole.
 """

@@ -1,4 +1,4 @@
-"""What a corruption's name says: which operator, and the range that its parameter is drawn from."""
+"""Names of corruptions: which operator, and the range that its parameter is drawn from."""
 
 import difflib
 import re

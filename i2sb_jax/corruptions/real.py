@@ -32,7 +32,7 @@ from i2sb_jax.corruptions.reduction import KERNELS
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hand:
-    """What one pass may do to a picture; ranges are uniform, both ends included.
+    """The settings of one pass over a picture; ranges are uniform, both ends included.
 
     Attributes:
       blur_share: of pictures that are blurred; a picture may come sharp from a reduction.

@@ -53,7 +53,7 @@ class PhotoReduction(Photographic):
         return enlarge_smoothly(from_levels(self.small_picture(image, draws)), self.factor)
 
     def small_picture(self, image: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        """What a person has: uint8 [h / factor, w / factor, 3]."""
+        """Returns the small picture that a person has: uint8 [h / factor, w / factor, 3]."""
         quality, kernel, is_jpeg, subsampling = np.asarray(draws, np.float64)
         height, width = image.shape[:2]
         size = (width // self.factor, height // self.factor)

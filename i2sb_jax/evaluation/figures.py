@@ -31,7 +31,7 @@ _SET = {FID: "normal", KID: "normal"}  # how intervals are made; of means from p
 
 
 class Reference(NamedTuple):
-    """What sets of features are compared with.
+    """The reference that sets of features are compared with.
 
     Attributes:
         mu: [d].
@@ -47,7 +47,7 @@ class Reference(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """What is known of each picture of an evaluation.
+    """The facts about each picture of an evaluation.
 
     Attributes:
         names: of all.
@@ -61,7 +61,7 @@ class Pictures(NamedTuple):
 
 
 def read_pictures(store: ShardStore) -> Pictures:
-    """What the store knows of the pictures; those that could not be read go by their number."""
+    """Returns the store's facts about the pictures; those not readable go by their number."""
     told = store.whole(pictures_of(CLEAN), arrays=("name", "label", "there"))
     raw = [bytes(name).decode("utf-8", "replace") for name in told["name"]]
     names = [name or f"picture {number}" for number, name in enumerate(raw)]
@@ -71,7 +71,7 @@ def read_pictures(store: ShardStore) -> Pictures:
 def make_reference(
     store: ShardStore, arrays: Mapping[str, str], pictures: Pictures, given: Statistics | None
 ) -> Reference | None:
-    """Of a file of statistics, or else of the clean pictures; None without features."""
+    """Returns a file's statistics, or those of the clean pictures; None without features."""
     if INCEPTION not in arrays:
         return None
     clean = store.whole(scores_of(CLEAN))[arrays[INCEPTION]][pictures.there]

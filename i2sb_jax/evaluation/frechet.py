@@ -36,14 +36,14 @@ class FeatureMoments:
 
     @classmethod
     def of(cls, features: np.ndarray) -> "FeatureMoments":
-        """Of features [n, d], n at least one."""
+        """Returns the statistics of features [n, d], n at least one."""
         features = np.asarray(features, np.float64)
         mean = features.mean(axis=0)
         centred = features - mean
         return cls(count=len(features), mean=mean, scatter=centred.T @ centred)
 
     def merge(self, other: "FeatureMoments") -> "FeatureMoments":
-        """Of both sets together (Chan, Golub and LeVeque 1979)."""
+        """Returns the statistics of both sets together (Chan, Golub and LeVeque 1979)."""
         count = self.count + other.count
         apart = other.mean - self.mean
         return FeatureMoments(
@@ -62,7 +62,7 @@ class FeatureMoments:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
-    """What a set of pictures is compared with.
+    """The mean and covariance that a set of pictures is compared with.
 
     Attributes:
         mu: mean feature, float64 [d].
@@ -107,7 +107,7 @@ def frechet_distance(
 def distance_to_factor(
     mu1: np.ndarray, sigma1: np.ndarray, mu2: np.ndarray, factor2: np.ndarray
 ) -> float:
-    """As `frechet_distance`, of a second covariance given by its `factor`."""
+    """Returns `frechet_distance` to a second covariance given by its `factor`."""
     cross = factor(sigma1).T @ factor2
     overlap = np.linalg.svd(cross, compute_uv=False).sum()
     traces = np.trace(sigma1) + np.square(factor2).sum()
@@ -122,7 +122,7 @@ def factor(sigma: np.ndarray) -> np.ndarray:
 
 
 def sample_factor(features: np.ndarray) -> np.ndarray:
-    """As `factor`, of the unbiased covariance of features [n, d]; [d, n] where n is less than d."""
+    """Returns `factor` of the unbiased covariance of features [n, d]; [d, n] if n < d."""
     count, dimensions = features.shape
     if count > dimensions:
         return factor(FeatureMoments.of(features).covariance)

@@ -44,7 +44,7 @@ def inception_features(weights: Mapping[str, np.ndarray], images: Array) -> jax.
 
 
 def features_from_params(params: Params, images: Array) -> jax.Array:
-    """As `inception_features`, from converted weights: for jit, with `params` an argument."""
+    """Returns `inception_features` by converted weights: for jit, `params` an argument."""
     x = 2 * resize_bilinear(unit_range(images), INPUT_SIZE) - 1
     return Inception().apply({"params": params}, x)
 

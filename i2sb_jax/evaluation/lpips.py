@@ -151,7 +151,7 @@ def lpips_params(backbone: Mapping[str, np.ndarray], linear: Mapping[str, np.nda
 
 
 def lpips_from_params(params: Params, a: Array, b: Array) -> jax.Array:
-    """As `lpips`, from converted weights: for jit, with `params` an argument."""
+    """Returns `lpips` by converted weights: for jit, with `params` an argument."""
     height, width, received, _ = params["features_0"]["kernel"].shape
     network = _network((received, height, width))
     _check_pictures(network, a, b)

@@ -74,7 +74,7 @@ class Network(NamedTuple):
 
     @property
     def version(self) -> str:
-        """What tells scores by these weights from others."""
+        """The text that tells scores by these weights from others."""
         return hashlib.sha256("".join(self.sha256.values()).encode()).hexdigest()[:16]
 
 
@@ -144,7 +144,7 @@ def _read(file: WeightFile, path: str, any_weights: bool) -> tuple[dict[str, np.
 
 
 def file_sha256(path: epath.Path) -> str:
-    """Of a file's bytes, hexadecimal."""
+    """Returns the SHA-256 of a file's bytes, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""What a person chooses when evaluating a model."""
+"""A person's choices when evaluating a model."""
 
 import dataclasses
 from typing import Any

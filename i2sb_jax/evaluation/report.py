@@ -176,5 +176,5 @@ def _static(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names an element by its text."""
+    """Returns the text's hash as a content security policy names an element by it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -58,7 +58,7 @@ def bilinear_matrix(length: int, size: int) -> np.ndarray:
 
 
 def bicubic_matrix(length: int, size: int) -> np.ndarray:
-    """As `bilinear_matrix`, by four taps of the cubic convolution kernel (Keys 1981)."""
+    """Returns `bilinear_matrix` with four taps of the cubic convolution kernel (Keys 1981)."""
     position = _positions(length, size)
     first = np.floor(position).astype(int)
     fraction = position - first
@@ -67,7 +67,7 @@ def bicubic_matrix(length: int, size: int) -> np.ndarray:
 
 
 def _positions(length: int, size: int) -> np.ndarray:
-    """Where the centres of `size` pixels lie on the grid of `length`."""
+    """Returns the centres of `size` pixels on the grid of `length`."""
     return (np.arange(size) + 0.5) * (length / size) - 0.5
 
 

@@ -45,7 +45,7 @@ def resnet50_logits(weights: Mapping[str, np.ndarray], images: Array) -> jax.Arr
 
 
 def logits_from_params(params: Params, images: Array) -> jax.Array:
-    """As `resnet50_logits`, from converted weights: for jit, with `params` an argument."""
+    """Returns `resnet50_logits` by converted weights: for jit, `params` an argument."""
     x = (resize_bicubic(unit_range(images), INPUT_SIZE) - _MEAN) / _STD
     return ResNet50().apply({"params": params}, x)
 

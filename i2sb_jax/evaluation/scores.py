@@ -1,4 +1,4 @@
-"""What is measured of each picture, in one program for a batch of them.
+"""Measures of each picture, in one program for a batch of them.
 
 All of it is of pictures as they are saved: in 8 bits, truncated, as the paper's protocol has it
 (I²SB section 4). Only of paired data of other types it is of floats.

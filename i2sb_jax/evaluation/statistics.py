@@ -96,7 +96,7 @@ class _Rows:
         self._size, self._where, self._told = size, sharding.batch_sharding(mesh), on_batch
 
     def moments(self, features, batches: Iterator[Batch]) -> FeatureMoments | None:
-        """Of all readable pictures; None without any."""
+        """Returns the statistics of all readable pictures; None without any."""
         total, found = None, []
         for rows in self._features(features, batches):
             found.append(rows)

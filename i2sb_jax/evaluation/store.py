@@ -134,7 +134,7 @@ class ShardStore:
         write_atomically(self.folder / _SETTINGS, text.encode())
 
     def _names(self, kind: str, shard: int) -> Iterator[str]:
-        """Of the arrays of a shard; none where it is damaged."""
+        """Returns the names of a shard's arrays; none where it is damaged."""
         try:
             with (self.folder / kind / _file(shard)).open("rb") as file:
                 return [name.removesuffix(".npy") for name in zipfile.ZipFile(file).namelist()]

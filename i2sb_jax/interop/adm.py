@@ -241,7 +241,7 @@ def load_adm(path: epath.PathLike, config: UNetConfig, *, seed: int = 0) -> Para
 
 
 def adm_params(state_dict: Any, config: UNetConfig, *, seed: int = 0, adapt: bool = True) -> Params:
-    """As `load_adm`, from what was read; without `adapt` all channels must fit as they are."""
+    """Returns `load_adm` of what was read; without `adapt` all channels must fit as they are."""
     if not is_adm(state_dict):
         raise ValueError(f"there are none of ADM's tensors in it: no {FIRST_KERNEL}")
     kernel = float_array(FIRST_KERNEL, state_dict[FIRST_KERNEL])

@@ -46,7 +46,7 @@ _NO_RANGES = (
 
 
 class Imported(NamedTuple):
-    """What was imported.
+    """The outcome of an import.
 
     Attributes:
         tensors: how many.
@@ -62,7 +62,7 @@ class Imported(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """What a file holds: which of its weights, their licence, and value ranges of pairs."""
+    """The weights that a file holds: which, their licence, and value ranges of pairs."""
 
     params: Params
     weights: str
@@ -145,7 +145,7 @@ def _read_adm(contents: Any, source: epath.Path, config: Config, weights: str | 
 
 
 def _metadata(source: epath.Path) -> dict[str, str]:
-    """What a file says of itself: exports of this library do."""
+    """Returns a file's metadata: exports of this library have some."""
     with source.open("rb") as file:
         is_torch = file.read(2) == b"PK"
     return {} if is_torch else read_safetensors_metadata(source)

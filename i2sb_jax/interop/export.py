@@ -109,7 +109,7 @@ def _public(config: Config) -> Config:
 
 
 def _name(folder: epath.Path) -> str:
-    """What a folder is called, "." too."""
+    """Returns a folder's name, of "." too."""
     return folder.name if is_remote(folder) else os.path.basename(os.path.abspath(folder))
 
 
@@ -120,7 +120,7 @@ def _value_ranges(workdir: epath.Path) -> scaling.ValueRanges | None:
 
 
 def _metadata(provenance: Provenance | None, ranges: scaling.ValueRanges | None) -> dict[str, str]:
-    """What a file with ADM's names says of itself, lest it be taken for ADM's own."""
+    """Returns metadata for a file with ADM's names, lest it be taken for ADM's own."""
     told = {"i2sb_jax": importlib.metadata.version("i2sb_jax"), "licence": _UNSTATED}
     told["weights"] = "ema"  # of a run
     if provenance is not None:

@@ -47,7 +47,7 @@ def load_i2sb(path: epath.PathLike, config: UNetConfig, *, weights: str = "ema")
 
 
 def i2sb_params(contents: Any, config: UNetConfig, *, weights: str) -> Params:
-    """As `load_i2sb`, from what was read."""
+    """Returns `load_i2sb` of what was read."""
     if weights not in WEIGHTS:
         raise ValueError(f"weights={weights!r} is not known: {nearest(str(weights), WEIGHTS)}")
     if not is_i2sb(contents):

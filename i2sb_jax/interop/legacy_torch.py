@@ -27,7 +27,7 @@ _COUNT = struct.Struct("<q")
 
 
 class _Told(NamedTuple):
-    """What the pickle says of a storage."""
+    """The type and size that the pickle gives a storage."""
 
     kind: StorageType
     count: int
@@ -44,7 +44,7 @@ def is_legacy(buffer: mmap.mmap) -> bool:
 
 
 def legacy_values(buffer: mmap.mmap) -> Any:
-    """What `torch.save` was given, from the map of a file that `is_legacy`.
+    """Returns the argument of `torch.save`, from the map of a file that `is_legacy`.
 
     Args:
         buffer: the whole file.
@@ -117,7 +117,7 @@ def _read(reference: Any) -> tuple[str, _Told]:
 
 
 def _members(buffer: mmap.mmap, keys: Any, start: int, told: dict[str, _Told]) -> dict[str, Member]:
-    """Where each storage's bytes lie; together they take all that is left of the file."""
+    """Returns each storage's place; together they take all that is left of the file."""
     if type(keys) is not list or any(type(key) is not str for key in keys):
         raise ValueError("its storages' keys are not a list of texts")
     members: dict[str, Member] = {}

@@ -148,7 +148,7 @@ def _recipe(config: Config, step: int | None) -> dict[str, Any]:
 
 
 def _origin(config: Config, provenance: Provenance | None) -> dict[str, str]:
-    """Where the weights come from, and under what licence."""
+    """Returns the origin of the weights and their licence."""
     if provenance is None:
         given = config.teacher or config.training.init_from
         began = "weights of which nothing is told" if given else "random weights"
@@ -177,7 +177,7 @@ def _metrics(metrics: Mapping[str, float]) -> str:
 def _use(
     config: Config, channels: tuple[int, int], layout: str, address: str, initial: bool
 ) -> str:
-    """What to type, with a folder's name as a shell takes it, and what the pictures are."""
+    """Returns the commands to type, the folder's name quoted for a shell, and the pictures."""
     parts, commands, model = [], [], address
     if layout == "adm":
         parts.append(_adm(config, channels))

@@ -1,4 +1,4 @@
-"""Where weights come from and under what licence; it travels with them wherever they go."""
+"""The origin and licence of weights, which travel with them wherever they go."""
 
 import dataclasses
 import hashlib
@@ -70,7 +70,7 @@ class Provenance:
 
 
 def read_provenance(folder: epath.PathLike) -> Provenance | None:
-    """What is known of the weights in a run, a model folder or hf://OWNER/NAME.
+    """Returns the origin of the weights of a run, a model folder or hf://OWNER/NAME.
 
     Returns:
         The provenance; None where there is none, as in a run that started from random weights.
@@ -100,7 +100,7 @@ def write_provenance(folder: epath.PathLike, provenance: Provenance | None) -> N
 
 
 def inherited_provenance(source: epath.PathLike) -> Provenance | None:
-    """What a run that starts from other weights has to tell of them.
+    """Returns the origin that a run which starts from other weights has to name.
 
     Args:
         source: what `load_weights` takes; of a file, what lies beside it is believed.

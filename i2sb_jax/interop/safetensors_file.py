@@ -92,7 +92,7 @@ def write_safetensors_file(
 
 
 def safetensors_values(buffer: mmap.mmap) -> dict[str, np.ndarray]:
-    """What `read_safetensors_file` returns, from the map of a file."""
+    """Returns `read_safetensors_file` of the map of a file."""
     header, start, _ = _header(buffer)
     size = len(buffer) - start
     spans = sorted((*_span(name, entry), name) for name, entry in header.items())
@@ -157,7 +157,7 @@ def _short_int(digits: str) -> int:
 
 
 def _span(name: str, entry: Any) -> tuple[int, int]:
-    """Where a tensor's bytes begin and end, its entry checked on its own."""
+    """Returns a tensor's first byte and its end, its entry checked on its own."""
     match entry:
         case {"dtype": str(kind), "shape": list(shape), "data_offsets": [int(begin), int(end)]}:
             pass

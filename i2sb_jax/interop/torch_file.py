@@ -31,7 +31,7 @@ _COPIES, _SMALL = 4, 1 << 26  # bytes of all tensors: so many times the file's, 
 
 
 class _Extent(NamedTuple):
-    """What a part of the result comes to with all that is shared counted each time."""
+    """The size of a part of the result, all that is shared counted each time."""
 
     depth: int
     values: int
@@ -60,7 +60,7 @@ def read_torch_file(path: epath.PathLike) -> Any:
 
 
 def torch_values(buffer: mmap.mmap) -> Any:
-    """What `read_torch_file` returns, from the map of a file."""
+    """Returns `read_torch_file` of the map of a file."""
     if buffer[: len(_ZIP)] == _ZIP:
         value = _zip_values(buffer)
     elif is_legacy(buffer):
@@ -85,7 +85,7 @@ def is_torch(buffer: mmap.mmap) -> bool:
 
 
 def _zip_values(buffer: mmap.mmap) -> Any:
-    """What `torch.save` was given, from a zip."""
+    """Returns the argument of `torch.save`, from a zip."""
     members = list_members(buffer)
     root = _root(buffer, members)
     start, length = members[f"{root}/data.pkl"]
@@ -132,7 +132,7 @@ def _load(members: dict[str, Member], root: str, told: Any) -> Storage:
 
 
 def _measure(value: Any, depth: int, known: dict[int, _Extent | None]) -> _Extent:
-    """What a part of the result comes to; each container is looked into once.
+    """Returns the extent of a part of the result; each container is looked into once.
 
     Args:
         value: what the pickle made.

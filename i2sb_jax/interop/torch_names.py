@@ -1,4 +1,4 @@
-"""What the names in PyTorch's pickles stand for: a closed list, and none of them is PyTorch's own.
+"""Meanings of the names in PyTorch's pickles: a closed list, and none of them is PyTorch's own.
 
 Each function here takes what a pickle calls it with, checks all of it and makes plain data: a dict,
 a tuple, a text, or an array that is a view of the file.
@@ -72,7 +72,7 @@ class Storage:
 
 
 def find_name(buffer: mmap.mmap, module: str, name: str) -> Any:
-    """What a name in a pickle stands for.
+    """Returns the meaning of a name in a pickle.
 
     Args:
         buffer: the file, which the tensors are views of.

@@ -38,7 +38,7 @@ _REFUSED = {
 
 @dataclass(frozen=True, eq=False)
 class Marker:
-    """What stands where a file has something that is neither data nor tensor; only its name.
+    """A stand-in for what is neither data nor tensor in a file; only its name.
 
     Attributes:
         name: of what was not built.
@@ -185,7 +185,7 @@ def run_next_pickle(
 
 
 def _named(machine: _Machine, instruction: str) -> str:
-    """What a refused instruction would have run, where it says so itself."""
+    """Returns the name that a refused instruction would have run, where it says so itself."""
     if instruction == "INST":
         return f" of {shown(machine.line() + '.' + machine.line())}"
     if instruction in ("EXT1", "EXT2", "EXT4"):
@@ -284,7 +284,7 @@ def _reduce(machine: _Machine) -> Any:
 
 
 def _new_object(machine: _Machine) -> Any:
-    """What a class makes without its initialiser (NEWOBJ): of inert names alone, a marker."""
+    """Makes an object without its initialiser (NEWOBJ): a marker, of inert names alone."""
     arguments, target = machine.pop(), machine.pop()
     if type(target) is not Builder or not target.is_inert or type(arguments) is not tuple:
         raise ValueError("its pickle has the instruction NEWOBJ")

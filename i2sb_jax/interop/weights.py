@@ -34,7 +34,7 @@ def save_safetensors(path: epath.PathLike, params: Params) -> None:
 
 
 def load_safetensors(path: epath.PathLike) -> Params:
-    """What `save_safetensors` wrote, as nested dicts of read-only arrays.
+    """Returns the tree that `save_safetensors` wrote, of read-only arrays.
 
     They are mapped, and read when used: a local file must not change until then.
 
@@ -71,7 +71,7 @@ def save_model(
 def load_model_folder(
     path: epath.PathLike, *, checkpoint: str | int = LATEST
 ) -> tuple[Config, Params]:
-    """What restores: a run's or a model folder's configuration and (averaged) weights.
+    """Returns a run's or a model folder's configuration and (averaged) weights.
 
     Args:
         path: local, gs:// or hf://OWNER/NAME[@REVISION].
@@ -102,7 +102,7 @@ def check_trained(folder: epath.PathLike, path: epath.PathLike) -> None:
 def read_model_folder(
     path: epath.PathLike, *, checkpoint: str | int = LATEST
 ) -> tuple[Config, Params]:
-    """As `load_model_folder`, initial weights too."""
+    """Returns `load_model_folder`, of initial weights too."""
     path = local_folder(path)
     config = config_lib.load(path)
     abstract = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
@@ -128,7 +128,7 @@ def find_checkpoint(source: epath.PathLike, checkpoint: str | int) -> int | None
 
 
 def weights_digest(params: Params) -> str:
-    """What tells these parameters from others, wherever they lie: 16 hexadecimal digits."""
+    """Returns 16 hexadecimal digits that tell these parameters from others, wherever they lie."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(jax.device_get(leaf)))
@@ -191,7 +191,7 @@ def _weights_file(source: epath.PathLike) -> epath.Path | None:
 
 
 def _tensors(path: epath.Path) -> dict[str, np.ndarray]:
-    """What a file of weights in our layout holds, mapped."""
+    """Returns the mapped tensors of a file of weights in our layout."""
     if not path.exists():
         raise ValueError(f"no weights at {path}")
     try:

@@ -18,7 +18,7 @@ _SHOWN = 3  # how many names a note lists
 
 
 class Unwrapped(NamedTuple):
-    """What a file holds, freed of what was around it.
+    """The contents of a file, freed of what was around them.
 
     Attributes:
         contents: a state dict with guided-diffusion's names where one was found, else what was

@@ -26,14 +26,14 @@ _MAX_NAME = 1000
 
 
 class Member(NamedTuple):
-    """Where a member's bytes lie in the file."""
+    """The place of a member's bytes in the file."""
 
     start: int
     length: int
 
 
 class _Entry(NamedTuple):
-    """What the directory tells of a member."""
+    """The directory's entry of a member."""
 
     name: str
     flags: int
@@ -152,7 +152,7 @@ def _from_zip64(name: str, extra: bytes, numbers: tuple[int, ...]) -> tuple[int,
 
 
 def _member(buffer: mmap.mmap, entry: _Entry, directory: int) -> Member:
-    """Where a member's bytes lie, after its own header, which must tell the same of it."""
+    """Returns a member's place, after its own header, which must tell the same of it."""
     names = entry.header + _LOCAL.size
     if names > directory or buffer[entry.header : entry.header + 4] != b"PK\x03\x04":
         raise ValueError(f"the member {shown(entry.name)} is not where the directory says")

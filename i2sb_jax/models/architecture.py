@@ -1,4 +1,4 @@
-"""What the ADM U-Net is made of, as plain values: its configuration and its list of blocks.
+"""The ADM U-Net as plain values: its configuration and its list of blocks.
 
 The network is that of Dhariwal & Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis"
 (arXiv 2105.05233). `block_plan` is the only description of its wiring: the Flax module builds the

@@ -34,7 +34,7 @@ def wiener_kernel(width: float) -> np.ndarray:
 
 
 def sharpened(x: jax.Array, widths: tuple[float, ...]) -> jax.Array:
-    """What each filter adds to a picture: (G - 1) x, borders mirrored.
+    """Returns each filter's change of a picture: (G - 1) x, borders mirrored.
 
     Args:
         x: [batch, h, w, c].

@@ -30,7 +30,7 @@ def explain_metric(
     batches: Callable[[int], Iterator[Batch]],
     state: State,
 ) -> str:
-    """What made the loss or gradient of a step NaN or infinite, as far as it can be known.
+    """Explains why the loss or gradient of a step is NaN or infinite, as far as it can be known.
 
     The batch is read anew: it is a function of the step. The weights before the step are gone, but
     a run begins with finite ones, and finite losses and gradients left them so; those after it tell

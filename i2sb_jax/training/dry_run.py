@@ -17,7 +17,7 @@ from i2sb_jax.types import Batch, Params
 
 
 class DryRun(NamedTuple):
-    """What a step would be.
+    """The account of a step that was compiled and not run.
 
     Attributes:
         state: shapes, dtypes and shardings.

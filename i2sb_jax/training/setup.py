@@ -1,4 +1,4 @@
-"""What a configuration makes of state and step: those of a bridge, or of a student of one."""
+"""State and step by configuration: those of a bridge, or of a student of one."""
 
 import functools
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def make_mesh(config: Config) -> Mesh:
 
 
 def make_gather(config: Config, mesh: Mesh) -> build.Gather | None:
-    """What brings parameters together, see `build.make_network`."""
+    """Returns the function that brings parameters together, see `build.make_network`."""
     return sharding.gather_on_use(mesh, min_bytes=config.mesh.fsdp_min_bytes)
 
 
@@ -100,7 +100,7 @@ def abstract_weights(config: Config, mesh: Mesh) -> Params:
 
 
 def state_shardings(config: Config, mesh: Mesh) -> State:
-    """Where each array of the state lies on the mesh."""
+    """Returns the sharding of each array of the state on the mesh."""
     return places(abstract_state(config, mesh))
 
 

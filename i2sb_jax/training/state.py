@@ -1,4 +1,4 @@
-"""What a run carries from step to step; the checkpoint is exactly this."""
+"""The state that a run carries from step to step; the checkpoint is exactly this."""
 
 from typing import Any, NamedTuple, TypeVar
 
