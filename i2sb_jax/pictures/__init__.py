@@ -12,7 +12,7 @@ from i2sb_jax.pictures.arrays import (
     decode_array,
     encode_array,
 )
-from i2sb_jax.pictures.header import MAX_PIXELS, UnreadableImage, frame_count
+from i2sb_jax.pictures.header import MAX_PIXELS, UnreadableImage
 from i2sb_jax.pictures.jpeg import JpegInfo, read_jpeg_info
 from i2sb_jax.pictures.pixels import (
     center_crop,
@@ -52,7 +52,6 @@ __all__ = [
     "encode_picture",
     "encode_picture_rows",
     "encode_png",
-    "frame_count",
     "from_pixels",
     "from_uint8",
     "picture_header",

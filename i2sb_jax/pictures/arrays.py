@@ -6,7 +6,6 @@ channels, the file's own type, no colour management, and what is written reads b
 Headers are asked first. A file that claims more than it may is refused before memory is taken.
 """
 
-import functools
 import io
 import math
 from collections.abc import Callable
@@ -20,24 +19,15 @@ from PIL import Image
 
 from i2sb_jax.pictures.header import (
     MAX_PIXELS,
-    ORIENTATION_TAG,
     UnreadableImage,
     exif_orientation,
     read_png_header,
     refused_in_one_line,
-    require_pixels,
     upright,
-    valid_orientation,
 )
+from i2sb_jax.pictures.tiff import array_of, array_pages, require_dtype, require_values
 
 ARRAY_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
-
-# A picture of the largest size may hold four channels; a smaller one more.
-_VALUES_PER_PIXEL = 4
-# Lossless, and tifffile tells their decoders how much may come out. 1: none.
-_TIFF_COMPRESSIONS = {1, 5, 8, 32946, 32773, 34925, 50000}
-_PAGE_AXES = ("YX", "YXS", "SYX")
-_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _MASK, _CFA = 0, 1, 2, 4, 32803
 
 
 class ArrayHeader(NamedTuple):
@@ -70,11 +60,6 @@ def decode_array(data: bytes, *, suffix: str, max_pixels: int = MAX_PIXELS) -> n
             meaning, or values that are not finite; in one line.
     """
     return _decode(data, _format(suffix), max_pixels)
-
-
-def decode_first_page(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """`decode_array` of the first page of a TIFF, whatever follows it."""
-    return _decode(data, _FIRST_PAGE, max_pixels)
 
 
 def array_header(source: bytes | epath.PathLike, *, suffix: str = "") -> ArrayHeader:
@@ -112,7 +97,7 @@ def encode_array(array: np.ndarray, *, suffix: str) -> bytes:
     format_ = _format(suffix)
     if array.ndim != 3 or not array.size:
         raise ValueError(f"an array to write is [h, w, c], not {array.shape}")
-    _require_dtype(array.dtype)
+    require_dtype(array.dtype)
     return format_.encode(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))))
 
 
@@ -127,7 +112,7 @@ def _decode(data: bytes, format_: _Format, max_pixels: int) -> np.ndarray:
         raise UnreadableImage("the file is empty")
     with refused_in_one_line():
         header = format_.header(io.BytesIO(data))
-        _require_size(header, max_pixels)
+        require_values(header[:3], max_pixels)
         array = format_.decode(data)
         if (*array.shape, array.dtype) != header:
             raise UnreadableImage(f"pixels {array.shape} {array.dtype} differ from the header's")
@@ -142,34 +127,22 @@ def _format(suffix: str) -> _Format:
     return _FORMATS[suffix.lower()]
 
 
-def _require_size(header: ArrayHeader, max_pixels: int) -> None:
-    require_pixels(header.width, header.height, max_pixels)
-    if math.prod(header[:3]) > _VALUES_PER_PIXEL * max_pixels:
-        shape = "x".join(str(side) for side in header[:3])
-        raise UnreadableImage(f"{shape} values are more than {_VALUES_PER_PIXEL * max_pixels}")
-
-
-def _require_dtype(dtype: np.dtype) -> None:
-    if dtype.kind not in "uif" or dtype.itemsize > 8:
-        raise UnreadableImage(f"pixels of type {dtype}: integers or floats of up to 64 bits are")
-
-
 # --- PNG ----------------------------------------------------------------------------------------
 
 
 def _png_header(file: BinaryIO) -> ArrayHeader:
     png = read_png_header(file)
     dtype = np.dtype(np.uint16 if png.depth == 16 else np.uint8)
-    return _turned(png.height, png.width, png.channels, dtype, exif_orientation(png.exif))
+    return _turned(png.height, png.width, png.channels, dtype, png.orientation)
 
 
 def _decode_png(data: bytes) -> np.ndarray:
-    exif = read_png_header(io.BytesIO(data)).exif
+    orientation = read_png_header(io.BytesIO(data)).orientation
     try:
         array = imagecodecs.png_decode(data)
     except imagecodecs.PngError as error:  # names functions of the library
         raise UnreadableImage(f"a truncated or broken PNG ({error})") from None
-    return upright(_with_channels(array), exif_orientation(exif))
+    return upright(_with_channels(array), orientation)
 
 
 def _encode_png(array: np.ndarray) -> bytes:
@@ -205,88 +178,15 @@ def _encode_jpeg(array: np.ndarray) -> bytes:
 # --- TIFF ---------------------------------------------------------------------------------------
 
 
-class _TiffPages(NamedTuple):
-    """The pages that make one array, the order of its axes once stacked, and what it becomes."""
-
-    pages: list[tifffile.TiffPage]
-    order: tuple[int, int, int]
-    header: ArrayHeader
-    orientation: int
-
-
-def _tiff_pages(tiff: tifffile.TiffFile, first_page: bool) -> _TiffPages:
-    first = tiff.pages[0]
-    # Smaller copies, which cameras and slide scanners add, are told by their flag.
-    others = () if first_page else tiff.pages[1:]
-    pages = [first, *(page for page in others if not page.is_reduced)]
-    for page in pages:
-        _require_tiff_page(page)
-    if any((page.shape, page.dtype) != (first.shape, first.dtype) for page in pages):
-        raise UnreadableImage(f"a TIFF of {len(pages)} pictures of different sizes or types")
-    if len(pages) > 1 and first.axes != "YX":
-        raise UnreadableImage(
-            f"a TIFF of {len(pages)} pages with {first.samplesperpixel} channels each: "
-            "one page of many channels, or many pages of one, make a picture"
-        )
-    stacked = (len(pages), *first.shape) if first.axes == "YX" else first.shape
-    if first.axes == "YXS":
-        order = (0, 1, 2)
-    elif first.axes == "YX" and len(pages) > 4 >= first.shape[1]:
-        # [h, w, c] written without saying so: every row became a page, c pixels wide.
-        order = (0, 1, 2)
-    else:
-        order = (1, 2, 0)
-    height, width, channels = (stacked[axis] for axis in order)
-    dtype = np.dtype(np.uint8) if first.dtype == np.bool_ else first.dtype.newbyteorder("=")
-    turn = tiff_orientation(first)
-    return _TiffPages(pages, order, _turned(height, width, channels, dtype, turn), turn)
-
-
-def tiff_orientation(page: tifffile.TiffPage) -> int:
-    """The orientation 1...8 that a page's tag states; 1 where it states none."""
-    tag = page.tags.get(ORIENTATION_TAG)
-    return valid_orientation(tag.value) if tag is not None else 1
-
-
-def _require_tiff_page(page: tifffile.TiffPage) -> None:
-    if page.dtype is None or page.axes not in _PAGE_AXES:
-        raise UnreadableImage(f"a TIFF with axes {page.axes} and {page.bitspersample} bits")
-    if page.compression not in _TIFF_COMPRESSIONS:
-        raise UnreadableImage(
-            f"a TIFF compressed by {getattr(page.compression, 'name', page.compression)}: "
-            "save it with LZW, deflate, zstd or none"
-        )
-    if page.photometric not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _MASK, _CFA):
-        raise UnreadableImage(f"a TIFF in {page.photometric.name}: save it as grey or RGB")
-    if page.dtype != np.bool_:
-        _require_dtype(page.dtype)
-    # tifffile would fill in what is not there, and take the memory for it.
-    is_short = not page.is_contiguous and len(page.databytecounts) < math.prod(page.chunked)
-    if is_short or not all(page.databytecounts):
-        raise UnreadableImage("a TIFF with missing pixels")
-
-
-def _tiff_header(file: BinaryIO, *, first_page: bool = False) -> ArrayHeader:
+def _tiff_header(file: BinaryIO) -> ArrayHeader:
     with tifffile.TiffFile(file) as tiff:
-        return _tiff_pages(tiff, first_page).header
+        chosen = array_pages(tiff)
+        return ArrayHeader(*chosen.shape, chosen.dtype)
 
 
-def _decode_tiff(data: bytes, *, first_page: bool = False) -> np.ndarray:
+def _decode_tiff(data: bytes) -> np.ndarray:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        pages, order, header, orientation = _tiff_pages(tiff, first_page)
-        # A strip or tile is decoded whole: it may not be larger than what it is a part of.
-        held = max(math.prod(header[:3]), 1 << 20)
-        if any(math.prod(page.chunks) > held for page in pages):
-            raise UnreadableImage(f"a TIFF in tiles of {pages[0].chunks} for {header[:3]}")
-        if pages[0].axes == "YX":
-            array = np.stack([page.asarray(maxworkers=1) for page in pages])
-        else:
-            array = pages[0].asarray(maxworkers=1)
-        if array.dtype == np.bool_:
-            array = array.astype(np.uint8) * 255
-        if pages[0].photometric == _MIN_IS_WHITE and array.dtype.kind == "u":
-            array = ~array
-        return upright(array.transpose(order), orientation)
+        return array_of(array_pages(tiff))
 
 
 def _encode_tiff(array: np.ndarray) -> bytes:
@@ -316,7 +216,7 @@ def _npy_header(file: BinaryIO) -> ArrayHeader:
     if version not in readers:
         raise UnreadableImage(f"an .npy of version {version}")
     shape, _, dtype = readers[version](file)
-    _require_dtype(dtype)
+    require_dtype(dtype)
     if len(shape) not in (2, 3):
         raise UnreadableImage(f"an .npy of shape {shape}: [h, w] or [h, w, c] is a picture")
     header = ArrayHeader(*(*shape, 1)[:3], dtype.newbyteorder("="))
@@ -353,11 +253,6 @@ def _with_channels(array: np.ndarray) -> np.ndarray:
 _PNG = _Format(_png_header, _decode_png, _encode_png)
 _JPEG = _Format(_header_of_jpeg, _decode_jpeg, _encode_jpeg)
 _TIFF = _Format(_tiff_header, _decode_tiff, _encode_tiff)
-_FIRST_PAGE = _Format(
-    functools.partial(_tiff_header, first_page=True),
-    functools.partial(_decode_tiff, first_page=True),
-    _encode_tiff,
-)
 _FORMATS = dict(
     zip(
         ARRAY_SUFFIXES,

@@ -1,7 +1,7 @@
 """What a picture says before a pixel is decoded: sizes, to refuse bombs, and which way is up."""
 
 import contextlib
-import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,8 +17,11 @@ ORIENTATION_TAG = 0x0112
 ROWS_TURNED, COLUMNS_TURNED = (3, 4, 7, 8), (2, 3, 6, 7)
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_WITH_FRAMES = ("GIF", "PNG", "WEBP", "TIFF")
 _MOST_METADATA = 1 << 24  # bytes of a profile or of EXIF
+# What the numbers of a PNG mean as light, and how fine and how large the picture is.
+_KEPT_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"sBIT", b"pHYs")
+_XMP = b"XML:com.adobe.xmp"
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([1-8])\b")
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type -> samples; a palette holds colours
 
 
@@ -35,6 +38,9 @@ class PngHeader(NamedTuple):
         channels: of the pixels once palettes are colours and a transparent colour is an alpha.
         exif: what the chunk eXIf holds, or None.
         icc_profile: what the chunk iCCP holds, decompressed, or None.
+        orientation: 1...8, of EXIF, else of XMP.
+        chunks: kind -> contents of what tells the meaning of the pixels and their size.
+        is_animated: more pictures follow.
     """
 
     width: int
@@ -43,6 +49,9 @@ class PngHeader(NamedTuple):
     channels: int
     exif: bytes | None
     icc_profile: bytes | None
+    orientation: int
+    chunks: dict[bytes, bytes]
+    is_animated: bool
 
 
 @contextlib.contextmanager
@@ -59,18 +68,6 @@ def refused_in_one_line() -> Iterator[None]:
         raise UnreadableImage(message) from error
 
 
-def frame_count(data: bytes) -> int:
-    """How many pictures a file holds, as frames of an animation or pages of a TIFF.
-
-    One for other formats (a camera puts copies beside a JPEG), and for what cannot be told.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=_WITH_FRAMES) as image:
-            return image.n_frames
-    except Exception:  # of another format, or whoever decodes it says what is wrong with it
-        return 1
-
-
 def require_pixels(width: int, height: int, max_pixels: int) -> None:
     """Raises UnreadableImage unless there are pixels, and no more than `max_pixels`."""
     if width < 1 or height < 1:
@@ -85,7 +82,7 @@ def read_png_header(file: BinaryIO) -> PngHeader:
     """Walks the chunks of a PNG without reading its pixels; UnreadableImage if that fails."""
     if file.read(8) != PNG_SIGNATURE:
         raise UnreadableImage("not a PNG")
-    first, transparent, kept = None, False, {}
+    first, colours, transparent, xmp, kept = None, 0, False, b"", {}
     while True:
         start = file.read(8)
         if len(start) < 8:
@@ -93,20 +90,59 @@ def read_png_header(file: BinaryIO) -> PngHeader:
         length, kind = struct.unpack(">I4s", start)
         if kind == b"IEND" or (first is None and (kind != b"IHDR" or length != 13)):
             break
-        transparent |= kind == b"tRNS"
         if kind == b"IHDR":
             first = struct.unpack(">IIBBBBB", file.read(13).ljust(13, b"\0"))
-        elif kind in (b"eXIf", b"iCCP") and length <= _MOST_METADATA:
-            kept[kind] = file.read(length)
+        elif kind in (b"eXIf", b"iCCP", b"iTXt", *_KEPT_CHUNKS) and length <= _MOST_METADATA:
+            body = file.read(length)
+            if kind == b"iTXt":
+                xmp = xmp or _xmp(body)
+            else:
+                kept.setdefault(kind, body)
         else:
+            if kind == b"tRNS" and b"IDAT" not in kept and not transparent:
+                transparent = _is_transparency(first[3], length, colours)
+            colours = length // 3 if kind == b"PLTE" and not colours else colours
+            kept[kind] = b""
             file.seek(length, 1)
         file.seek(4, 1)  # the checksum
     if first is None or first[3] not in _PNG_SAMPLES or first[2] not in (1, 2, 4, 8, 16):
         raise UnreadableImage("a PNG with a broken header")
     width, height, depth, colour = first[:4]
-    channels = _PNG_SAMPLES[colour] + transparent
-    icc_profile = _inflated_profile(kept.get(b"iCCP"))
-    return PngHeader(width, height, depth, channels, kept.get(b"eXIf"), icc_profile)
+    exif = kept.get(b"eXIf")
+    found = _XMP_ORIENTATION.search(xmp)
+    turn = exif_orientation(exif)
+    return PngHeader(
+        width,
+        height,
+        depth,
+        _PNG_SAMPLES[colour] + transparent,
+        exif,
+        _inflated_profile(kept.get(b"iCCP")),
+        int(found[1]) if found and turn == 1 else turn,
+        {kind: kept[kind] for kind in _KEPT_CHUNKS if kind in kept},
+        b"acTL" in kept,
+    )
+
+
+def _is_transparency(colour: int, length: int, palette: int) -> bool:
+    """Whether a chunk tRNS is one that decoders use; beside an alpha, say, it means nothing."""
+    return {0: length == 2, 2: length == 6, 3: 0 < length <= palette}.get(colour, False)
+
+
+def _xmp(text: bytes) -> bytes:
+    """The XMP in a chunk iTXt; empty if it is another text."""
+    keyword, _, rest = text.partition(b"\0")
+    if keyword != _XMP or len(rest) < 2:
+        return b""
+    parts = rest[2:].split(b"\0", 2)  # language, translated keyword, text
+    if len(parts) < 3:
+        return b""
+    if not rest[0]:
+        return parts[2]
+    try:
+        return zlib.decompressobj().decompress(parts[2], _MOST_METADATA)
+    except zlib.error:
+        return b""
 
 
 def exif_orientation(exif: bytes | None) -> int:

@@ -11,11 +11,10 @@ Every q gives another luma table, so q can be read back exactly. Encoders with t
 """
 
 import io
-import struct
-from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from PIL import Image, JpegImagePlugin
 
 from i2sb_jax.jpeg_tables import (
     CHROMINANCE_TABLE,
@@ -32,9 +31,6 @@ _SUBSAMPLING = {
     (1, 2): "4:4:0",
 }
 _BASELINE_LIMIT, _EXTENDED_LIMIT = 255, 32767
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_TABLES, _START_OF_SCAN, _END, _ADOBE = 0xDB, 0xDA, 0xD9, 0xEE
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 class JpegInfo(NamedTuple):
@@ -66,71 +62,32 @@ def read_jpeg_info(source: bytes | BinaryIO) -> JpegInfo:
         UnreadableImage: not a JPEG, truncated, or without tables; in one line.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    tables, components, is_rgb = {}, [], False
-    try:
-        for marker, body in _segments(file):
-            if marker == _TABLES:
-                tables.update(_read_tables(body))
-            elif marker in _START_OF_FRAME:
-                components = [struct.unpack_from("BBB", body, 6 + 3 * i) for i in range(body[5])]
-            elif marker == _ADOBE and body[:5] == b"Adobe":
-                is_rgb = body[11] == 0
-        used = [tables[table] for _, _, table in components]
-    except UnreadableImage:
-        raise
-    except (struct.error, IndexError, KeyError, ValueError):
-        raise UnreadableImage("a JPEG with a broken header") from None
-    if not used:
-        raise UnreadableImage("a JPEG with a broken header")
-    names = bytes(name for name, _, _ in components)
-    alike = len(used) == 1 or is_rgb or names == b"RGB"
-    luma, chroma = used[0], None if alike else used[1]
-    quality, is_standard = _quality(luma, chroma)
-    factors = [(factor >> 4, factor & 15) for _, factor, _ in components]
-    return JpegInfo(quality, is_standard, _subsampling(factors), luma, chroma)
-
-
-def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """(marker, body) of what precedes the first scan."""
     if file.read(2) != b"\xff\xd8":
         raise UnreadableImage("not a JPEG")
-    while True:
-        if file.read(1) != b"\xff":
-            raise ValueError("no marker where one must be")
-        marker = 0xFF
-        while marker == 0xFF:  # any number of fill bytes
-            (marker,) = file.read(1)
-        if marker in (_START_OF_SCAN, _END):
-            return
-        if marker in _WITHOUT_LENGTH:
-            continue
-        (length,) = struct.unpack(">H", file.read(2))
-        body = file.read(length - 2) if length >= 2 else b""
-        if length < 2 or len(body) < length - 2:
-            raise ValueError("a segment without an end")
-        yield marker, body
+    file.seek(0)
+    try:
+        with Image.open(file, formats=("JPEG", "MPO")) as image:
+            return jpeg_info(image)
+    except UnreadableImage:
+        raise
+    except Exception:  # broken bytes make decoders raise nearly anything
+        raise UnreadableImage("a JPEG with a broken header") from None
 
 
-def _read_tables(body: bytes) -> Iterator[tuple[int, np.ndarray]]:
-    """(number, [8, 8]) of the tables in one segment: bytes or words, along diagonals."""
-    start = 0
-    while start < len(body):
-        is_wide, number = body[start] >> 4, body[start] & 15
-        dtype = np.dtype(">u2" if is_wide else "u1")
-        table = np.empty(64, np.int64)
-        table[_DIAGONALS] = np.frombuffer(body, dtype, 64, start + 1)
-        yield number, table.reshape(8, 8)
-        start += 1 + 64 * dtype.itemsize
-
-
-def _diagonals() -> np.ndarray:
-    """[64]: where the i-th value along the zigzag of T.81 lies in a raveled [8, 8]."""
-    places = [(row, column) for row in range(8) for column in range(8)]
-    places.sort(key=lambda p: (sum(p), p[1] if sum(p) % 2 == 0 else p[0]))
-    return np.array([8 * row + column for row, column in places])
-
-
-_DIAGONALS = _diagonals()
+def jpeg_info(image: JpegImagePlugin.JpegImageFile) -> JpegInfo:
+    """The same of a JPEG that Pillow has opened."""
+    try:
+        used = [np.array(image.quantization[layer[3]]).reshape(8, 8) for layer in image.layer]
+    except (KeyError, ValueError):
+        used = []
+    if not used:
+        raise UnreadableImage("a JPEG with a broken header")
+    names = bytes(layer[0] for layer in image.layer)
+    is_rgb = image.info.get("adobe_transform") == 0 or names == b"RGB"
+    luma, chroma = used[0], None if len(used) == 1 or is_rgb else used[1]
+    quality, is_standard = _quality(luma, chroma)
+    factors = [layer[1:3] for layer in image.layer]
+    return JpegInfo(quality, is_standard, _subsampling(factors), luma, chroma)
 
 
 def _quality(luma: np.ndarray, chroma: np.ndarray | None) -> tuple[int, bool]:

@@ -25,6 +25,7 @@ def encode_png_rows(
     alpha: np.ndarray | None = None,
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
+    chunks: Iterable[tuple[bytes, bytes]] = (),
 ) -> Iterator[bytes]:
     """Yields the parts of a PNG.
 
@@ -33,12 +34,15 @@ def encode_png_rows(
         alpha: [h, w] of the same type, behind the channels of `array`.
         icc_profile: of the pixels' colour space.
         exif: with or without the "Exif" that Pillow starts it with.
+        chunks: (kind, contents) of others that stand before the pixels.
     """
     height, width, channels = array.shape
     channels += alpha is not None
     size = array.dtype.itemsize
     header = struct.pack(">IIBBBBB", width, height, 8 * size, _COLOURS[channels], 0, 0, 0)
     yield PNG_SIGNATURE + _chunk(b"IHDR", header)
+    for kind, body in chunks:
+        yield _chunk(kind, body)
     if icc_profile:
         yield _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
     if exif:

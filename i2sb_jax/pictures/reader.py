@@ -1,45 +1,67 @@
-"""Pictures in: any that Pillow reads, as uint8 RGB or as the kind they are.
+"""Pictures in: pixels, alpha, depth, the colours' meaning and what goes with them, of one reading.
 
-`decode_rgb` is for training: EXIF orientation is applied, transparency is laid over white, grey and
-palettes become RGB, CMYK is converted without a colour profile, 16-bit grey is scaled (not
-clipped), and of an animation the first frame is taken. `read_picture` and `encode_picture` are for
-restoring: the same picture to the eye, but what is grey, transparent or of 16 bits stays so, with
-its colour profile, dates and camera.
+`read_picture` keeps a picture's kind: what is grey, transparent or of 16 bits stays so, with its
+colour profile, dates and camera. `decode_rgb` is the same picture as training and measures take it:
+8 bits, three channels, transparency laid over white.
 """
 
 import contextlib
 import io
+import re
+import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+import imagecodecs
 import numpy as np
 from etils import epath
-from PIL import Image
+from PIL import Image, features
 
-from i2sb_jax.pictures import modes
-from i2sb_jax.pictures.arrays import decode_array
+from i2sb_jax.pictures.exif import (
+    Tags,
+    icc_profile_of,
+    kept_exif,
+    read_tags,
+    resolution_of,
+)
 from i2sb_jax.pictures.header import (
     COLUMNS_TURNED,
     MAX_PIXELS,
     ORIENTATION_TAG,
     PNG_SIGNATURE,
     ROWS_TURNED,
+    PngHeader,
     UnreadableImage,
-    exif_orientation,
     read_png_header,
     refused_in_one_line,
     require_pixels,
     upright,
     valid_orientation,
 )
-from i2sb_jax.pictures.jpeg import JpegInfo, read_jpeg_info
+from i2sb_jax.pictures.jpeg import JpegInfo, jpeg_info
+from i2sb_jax.pictures.modes import layers_of, split_alpha
 from i2sb_jax.pictures.pixels import center_crop, short_side_scaled
+from i2sb_jax.pictures.profiles import fitting_profile, stored_profile
+from i2sb_jax.pictures.tiff import (
+    TIFF_SIGNATURES,
+    Layers,
+    TiffPicture,
+    require_values,
+    tiff_layers,
+    tiff_picture,
+)
 
-# Formats are named, so that a stray file never starts Ghostscript or some exotic parser.
 _JPEGS = ("JPEG", "MPO")  # as Pillow calls them
 _BLOCK = 16  # pixels: a JPEG's 8, chroma halved
+# Formats are named, so that a stray file never starts Ghostscript or some exotic parser.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
-_WIDTH_TAG, _HEIGHT_TAG, _ICC_TAG = 0x0100, 0x0101, 0x8773
+_FORMATS += ("AVIF",) if features.check("avif") else ()
+_ANIMATED = ("GIF", "WEBP", "AVIF")
+_OTHER_COLOURS = ("CMYK", "LAB")  # modes whose pixels become sRGB
+_INCH = 0.0254
+_PIXELS_PER_METRE = 1  # the unit of PNG's chunk pHYs
+
+Chunks = tuple[tuple[bytes, bytes], ...]
 
 
 class Picture(NamedTuple):
@@ -51,6 +73,11 @@ class Picture(NamedTuple):
         icc_profile: of the pixels' colour space, or None.
         exif: what may be kept: dates, camera, lens, exposure, artist, copyright; or None.
         jpeg: how a JPEG was made; None for other formats.
+        chunks: (kind, contents) of a PNG that tell what the numbers mean as light, or how large the
+            picture is; of other formats the latter alone.
+        block_offset: as of `PictureHeader`.
+        file_format: as Pillow calls it, such as "PNG".
+        notes: what of the file is not here, each in some words that go on from its name.
     """
 
     pixels: np.ndarray
@@ -58,42 +85,10 @@ class Picture(NamedTuple):
     icc_profile: bytes | None = None
     exif: bytes | None = None
     jpeg: JpegInfo | None = None
-
-
-def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decodes a picture and keeps its kind.
-
-    Palettes become RGB. CMYK and CIELAB become sRGB, by the embedded profile if there is one. 16
-    bits are kept in PNG, in TIFF of grey or RGB, and in other formats where they are grey; other
-    pictures of more than 8 bits are read in 8. Of an animation or a TIFF the first picture is read.
-
-    Args:
-        data: a whole file of any format that `decode_rgb` reads.
-        max_pixels: as there.
-
-    Raises:
-        UnreadableImage: as there.
-    """
-    if data.startswith(PNG_SIGNATURE):
-        with refused_in_one_line():
-            header = read_png_header(io.BytesIO(data))
-        layers = modes.split_alpha(decode_array(data, suffix=".png", max_pixels=max_pixels))
-        return _picture(layers, header.icc_profile, modes.parsed_exif(header.exif))
-    if modes.deep_tiff_size(io.BytesIO(data)) is not None:
-        layers = modes.deep_tiff_layers(data, max_pixels=max_pixels)
-        tags = modes.parsed_exif(data)
-        return _picture(layers, tags.get(_ICC_TAG), tags)
-    with _loaded(data, max_pixels) as (image, turn):
-        pixels, alpha = modes.layers_of(image)
-        layers = modes.Layers(
-            upright(pixels, turn), None if alpha is None else upright(alpha, turn)
-        )
-        picture = _picture(layers, image.info.get("icc_profile"), image.getexif())
-        if image.format in _JPEGS:
-            # a header that says nothing of the quality is no reason to lose the picture
-            with contextlib.suppress(UnreadableImage):
-                picture = picture._replace(jpeg=read_jpeg_info(data))
-        return picture
+    chunks: Chunks = ()
+    block_offset: tuple[int, int] = (0, 0)
+    file_format: str = "PNG"
+    notes: tuple[str, ...] = ()
 
 
 class PictureHeader(NamedTuple):
@@ -110,53 +105,56 @@ class PictureHeader(NamedTuple):
     block_offset: tuple[int, int]
 
 
-def picture_header(
-    source: epath.PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS
-) -> PictureHeader:
-    """Size and place of the blocks of a picture, from its header.
+def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decodes a picture and keeps its kind.
+
+    Palettes become RGB. CMYK and CIELAB become sRGB, by the embedded profile if there is one. 16
+    bits are kept in PNG, in TIFF of grey or RGB, and in other formats where they are grey; other
+    pictures of more than 8 bits are read in 8. TIFFs of 9 to 15 bits are spread over 16. Of an
+    animation the first picture is read, of a TIFF the first page that is no reduced copy.
 
     Args:
-        source: a path, local or gs://, or an open file.
-        max_pixels: refuse larger pictures.
+        data: a whole JPEG, PNG, WebP, TIFF, GIF, BMP, PPM, JPEG 2000 or AVIF file.
+        max_pixels: refuse larger pictures. The header is asked, before any pixel is decoded.
 
     Raises:
-        UnreadableImage: no picture, or a larger one.
+        UnreadableImage: empty, truncated, unknown, too large or broken in any other way.
     """
-    if isinstance(source, str) or hasattr(source, "__fspath__"):
-        with epath.Path(source).open("rb") as file:
-            return picture_header(file, max_pixels=max_pixels)
-    with refused_in_one_line():
-        (width, height), turn, is_jpeg = _stored_size(source)
-        require_pixels(width, height, max_pixels)
-        width, height = (width, height) if turn < 5 else (height, width)
-        # blocks begin at the first stored pixel, wherever that has come to lie
-        offset = [-side % _BLOCK if is_jpeg and turn in turned else 0
-                  for side, turned in ((height, ROWS_TURNED), (width, COLUMNS_TURNED))]  # fmt: skip
-        return PictureHeader(width, height, (offset[0], offset[1]))
-
-
-def picture_size(
-    source: epath.PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS
-) -> tuple[int, int]:
-    """(width, height) of a picture, upright; as `picture_header`."""
-    return picture_header(source, max_pixels=max_pixels)[:2]
+    if _is_png(data):
+        with refused_in_one_line():
+            return _read_png(data, max_pixels)
+    found = _tiff(data)
+    if found is not None and found.is_plain:
+        with refused_in_one_line():
+            return _read_tiff(data, found, max_pixels)
+    with _loaded(data, max_pixels, found) as (image, turn):
+        return _read_other(data, image, turn, found)
 
 
 def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decodes an encoded picture.
+    """What the eye sees of the picture that `read_picture` reads: 8 bits, RGB, over white.
 
     Args:
-        data: a whole JPEG, PNG, WebP, TIFF, GIF, BMP, PPM or JPEG 2000 file.
-        max_pixels: refuse larger pictures. The header is asked, before any pixel is decoded.
+        data: as there.
+        max_pixels: as there.
 
     Returns:
         uint8 [h, w, 3], upright; possibly read-only.
 
     Raises:
-        UnreadableImage: empty, truncated, unknown, too large or broken in any other way.
+        UnreadableImage: as there.
     """
-    with _loaded(data, max_pixels) as (image, turn):
-        return np.ascontiguousarray(upright(np.asarray(_flatten(image)), turn))
+    found = None
+    if _is_png(data):
+        with refused_in_one_line():
+            return _shown(_png_layers(data, read_png_header(io.BytesIO(data)), max_pixels))
+    if (found := _tiff(data)) is not None and found.is_plain:
+        with refused_in_one_line():
+            return _shown(tiff_layers(data, found, max_pixels=max_pixels))
+    with _loaded(data, max_pixels, found) as (image, turn):
+        if _is_plain(image):  # most pictures are: nothing is copied twice
+            return np.ascontiguousarray(upright(np.asarray(image.convert("RGB")), turn))
+        return _shown(_upright(layers_of(image), turn))
 
 
 def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -178,54 +176,198 @@ def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np
     Raises:
         UnreadableImage: as there.
     """
-    with _loaded(data, max_pixels) as (image, turn):
-        image = _flatten(image)
-        if turn != 1:
-            image = Image.fromarray(upright(np.asarray(image), turn))
-        new_size = short_side_scaled(*image.size, size)
-        scaled = np.asarray(image.resize(new_size, Image.Resampling.BILINEAR))
-        # a copy, lest the square keep the whole picture in memory
-        return center_crop(scaled, size).copy()
+    if _is_png(data) or data[:4] in TIFF_SIGNATURES:
+        return _square(Image.fromarray(decode_rgb(data, max_pixels=max_pixels)), size)
+    with _loaded(data, max_pixels, None) as (image, turn):
+        if turn == 1 and _is_plain(image):
+            return _square(image.convert("RGB"), size)
+        image = Image.fromarray(_shown(_upright(layers_of(image), turn)))
+        return _square(image, size)
+
+
+def picture_header(
+    source: epath.PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS
+) -> PictureHeader:
+    """Size and place of the blocks of a picture, from its header.
+
+    Args:
+        source: a path, local or gs://, or an open file.
+        max_pixels: refuse larger pictures.
+
+    Raises:
+        UnreadableImage: no picture, or a larger one.
+    """
+    if isinstance(source, str) or hasattr(source, "__fspath__"):
+        with epath.Path(source).open("rb") as file:
+            return picture_header(file, max_pixels=max_pixels)
+    with refused_in_one_line():
+        (width, height), turn, is_jpeg = _stored_size(source)
+        require_pixels(width, height, max_pixels)
+        width, height = (width, height) if turn < 5 else (height, width)
+        offset = _block_offset(width, height, turn) if is_jpeg else (0, 0)
+        return PictureHeader(width, height, offset)
+
+
+def picture_size(
+    source: epath.PathLike | BinaryIO, *, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int]:
+    """(width, height) of a picture, upright; as `picture_header`."""
+    return picture_header(source, max_pixels=max_pixels)[:2]
+
+
+# --- Each family of files ------------------------------------------------------------------------
+
+
+def _is_png(data: bytes) -> bool:
+    return data.startswith(PNG_SIGNATURE)
+
+
+def _tiff(data: bytes) -> TiffPicture | None:
+    return tiff_picture(io.BytesIO(data)) if data[:4] in TIFF_SIGNATURES else None
+
+
+def _read_png(data: bytes, max_pixels: int) -> Picture:
+    header = read_png_header(io.BytesIO(data))
+    layers = _png_layers(data, header, max_pixels)
+    tags = read_tags(header.exif or b"")
+    chunks = dict(header.chunks)
+    if b"sBIT" in chunks:
+        chunks[b"sBIT"] = _significant_bits(chunks[b"sBIT"], layers)
+    if b"pHYs" not in chunks and (resolution := resolution_of(tags)):
+        chunks[b"pHYs"] = _physical(resolution)
+    notes = ["holds an animation, of which the first picture is restored"]
+    return _picture(
+        layers,
+        header.icc_profile,
+        tags,
+        chunks=tuple((kind, body) for kind, body in chunks.items() if body),
+        file_format="PNG",
+        notes=notes if header.is_animated else [],
+    )
+
+
+def _png_layers(data: bytes, header: PngHeader, max_pixels: int) -> Layers:
+    require_values((header.height, header.width, header.channels), max_pixels)
+    try:
+        array = imagecodecs.png_decode(data)
+    except imagecodecs.PngError as error:  # names functions of the library
+        raise UnreadableImage(f"a truncated or broken PNG ({error})") from None
+    if array.shape[:2] != (header.height, header.width):
+        raise UnreadableImage(f"pixels {array.shape} differ from the header's")
+    array = array if array.ndim == 3 else array[..., None]
+    return _upright(split_alpha(array), header.orientation)
+
+
+def _read_tiff(data: bytes, found: TiffPicture, max_pixels: int) -> Picture:
+    layers = tiff_layers(data, found, max_pixels=max_pixels)
+    tags = read_tags(data, at=found.place)
+    return _picture(
+        layers,
+        icc_profile_of(tags),
+        tags,
+        chunks=_physical_chunks(resolution_of(tags)),
+        file_format="TIFF",
+        notes=_tiff_notes(found),
+    )
+
+
+def _tiff_notes(found: TiffPicture) -> list[str]:
+    notes = []
+    if found.pages > 1:
+        notes.append(f"is restored from page 1 of {found.pages}, and the others are left out")
+    if found.dropped:
+        notes.append(f"has {found.dropped} channels beside its colours, which are left out")
+    return notes
+
+
+def _read_other(data: bytes, image: Image.Image, turn: int, found: TiffPicture | None) -> Picture:
+    layers = _upright(layers_of(image), turn)
+    if found is not None:
+        tags, icc_profile = read_tags(data, at=found.place), None
+        resolution, notes = resolution_of(tags), _tiff_notes(found)
+    else:
+        tags = read_tags(image.info.get("exif") or b"")
+        resolution, notes = _resolution(image, tags), []
+    icc_profile = image.info.get("icc_profile") or stored_profile(data)
+    if found is None and image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
+        notes.append(f"holds {image.n_frames} pictures, of which the first is restored")
+    if image.mode in _OTHER_COLOURS:
+        notes.append(f"is {image.mode}, and becomes sRGB")
+    if layers.pixels.dtype == np.uint8 and (bits := _stored_bits(data, image)) > 8:
+        notes.append(f"has {bits} bits a channel, of which 8 are read")
+    picture = _picture(
+        layers,
+        icc_profile,
+        tags,
+        chunks=_physical_chunks(resolution),
+        file_format=image.format,
+        notes=notes,
+        keeps_colours=image.mode not in _OTHER_COLOURS,
+    )
+    if image.format in _JPEGS:
+        height, width = layers.pixels.shape[:2]
+        picture = picture._replace(block_offset=_block_offset(width, height, turn))
+        # a header that says nothing of the quality is no reason to lose the picture
+        with contextlib.suppress(UnreadableImage):
+            picture = picture._replace(jpeg=jpeg_info(image))
+    return picture
+
+
+def _picture(
+    layers: Layers,
+    icc_profile: bytes | None,
+    tags: Tags,
+    *,
+    chunks: Chunks,
+    file_format: str,
+    notes: list[str],
+    keeps_colours: bool = True,
+) -> Picture:
+    pixels, alpha = layers
+    fitting = fitting_profile(icc_profile, pixels.shape[2])
+    if icc_profile and fitting is None and keeps_colours:
+        notes = [*notes, "has a colour profile that is not of its pixels' kind, and is left out"]
+    return Picture(
+        np.ascontiguousarray(pixels),
+        None if alpha is None else np.ascontiguousarray(alpha),
+        fitting,
+        kept_exif(tags, keeps_colours=keeps_colours),
+        chunks=chunks,
+        file_format=file_format,
+        notes=tuple(notes),
+    )
 
 
 @contextlib.contextmanager
-def _loaded(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, int]]:
+def _loaded(
+    data: bytes, max_pixels: int, found: TiffPicture | None
+) -> Iterator[tuple[Image.Image, int]]:
     """A picture loaded by Pillow, and its orientation; whatever fails inside is one line."""
     if not data:
         raise UnreadableImage("the file is empty")
     with refused_in_one_line(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        if found is not None and found.page:
+            image.seek(found.page)
         require_pixels(*image.size, max_pixels)
         # Loading first: EXIF may follow the pixels, and TIFF turns itself upright on loading.
         image.load()
         yield image, _orientation(image)
 
 
-def _picture(layers: modes.Layers, icc_profile: bytes | None, tags: Image.Exif) -> Picture:
-    pixels, alpha = layers
-    return Picture(
-        np.ascontiguousarray(pixels),
-        None if alpha is None else np.ascontiguousarray(alpha),
-        modes.fitting_profile(icc_profile, pixels.shape[2]),
-        modes.kept_exif(tags),
-    )
-
-
 def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int, bool]:
     """(width, height) as stored, orientation, and whether it is a JPEG."""
-    is_png = file.read(8) == PNG_SIGNATURE
+    start = file.read(8)
     file.seek(0)
-    if is_png:
+    if start == PNG_SIGNATURE:
         header = read_png_header(file)
-        return (header.width, header.height), exif_orientation(header.exif), False
-    deep = modes.deep_tiff_size(file)
-    if deep is not None:
-        return *deep, False
-    file.seek(0)
+        return (header.width, header.height), header.orientation, False
+    if start[:4] in TIFF_SIGNATURES:
+        found = tiff_picture(file)
+        if found is not None:
+            return (found.width, found.height), found.orientation, False
+        file.seek(0)
     with Image.open(file, formats=_FORMATS) as image:
-        # Of a TIFF, some versions of Pillow give the upright size here: the tags are as stored.
-        is_tiff = image.format == "TIFF"
-        size = (image.tag_v2[_WIDTH_TAG], image.tag_v2[_HEIGHT_TAG]) if is_tiff else image.size
-        return size, _orientation(image), image.format in _JPEGS
+        return image.size, _orientation(image), image.format in _JPEGS
 
 
 def _orientation(image: Image.Image) -> int:
@@ -235,18 +377,93 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Any mode to RGB."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode == "F":
-        raise UnreadableImage("a floating-point picture has no stated range")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # 16-bit grey; Pillow's own conversion would clip at 255.
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        rgba = image.convert("RGBA")
+def _block_offset(width: int, height: int, turn: int) -> tuple[int, int]:
+    """Blocks begin at the first stored pixel, wherever that has come to lie upright."""
+    return (
+        -height % _BLOCK if turn in ROWS_TURNED else 0,
+        -width % _BLOCK if turn in COLUMNS_TURNED else 0,
+    )
+
+
+# --- Of the pixels -------------------------------------------------------------------------------
+
+
+def _is_plain(image: Image.Image) -> bool:
+    return image.mode in ("RGB", "L") and not image.has_transparency_data
+
+
+def _upright(layers: Layers, turn: int) -> Layers:
+    pixels, alpha = layers
+    return Layers(upright(pixels, turn), None if alpha is None else upright(alpha, turn))
+
+
+def _shown(layers: Layers) -> np.ndarray:
+    """uint8 [h, w, 3] of any layers, over white."""
+    pixels, alpha = layers
+    if alpha is not None and pixels.dtype == np.uint8:
+        rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        rgba = Image.fromarray(np.dstack([rgb, alpha]))
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+        return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
+    if alpha is not None:
+        most, opacity = np.uint32(65535), alpha[..., None].astype(np.uint32)
+        pixels = (pixels * opacity + most * (most - opacity) + most // 2) // most
+    if pixels.dtype != np.uint8:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def _square(image: Image.Image, size: int) -> np.ndarray:
+    new_size = short_side_scaled(*image.size, size)
+    scaled = np.asarray(image.resize(new_size, Image.Resampling.BILINEAR))
+    # a copy, lest the square keep the whole picture in memory
+    return center_crop(scaled, size).copy()
+
+
+# --- Of what goes with them ----------------------------------------------------------------------
+
+
+def _significant_bits(stored: bytes, layers: Layers) -> bytes:
+    """A chunk sBIT for the channels that the pixels have now; empty where it does not fit."""
+    depth = 8 * layers.pixels.dtype.itemsize
+    channels = layers.pixels.shape[2] + (layers.alpha is not None)
+    bits = stored.ljust(channels, bytes([depth]))
+    return bits if len(bits) == channels and all(0 < b <= depth for b in bits) else b""
+
+
+def _resolution(image: Image.Image, tags: Tags) -> tuple[float, float] | None:
+    unit = {1: 1 / _INCH, 2: 100.0}.get(image.info.get("jfif_unit"))
+    if unit and all(image.info.get("jfif_density", (0, 0))):
+        across, down = image.info["jfif_density"]
+        return across * unit, down * unit
+    if image.format == "BMP" and all(image.info.get("dpi", (0, 0))):
+        across, down = image.info["dpi"]
+        return across / _INCH, down / _INCH
+    return resolution_of(tags)
+
+
+def _physical(resolution: tuple[float, float]) -> bytes:
+    """A PNG's chunk pHYs; empty where a side is beyond it."""
+    across, down = (round(side) for side in resolution)
+    if not (0 < across < 2**31 and 0 < down < 2**31):
+        return b""
+    return struct.pack(">IIB", across, down, _PIXELS_PER_METRE)
+
+
+def _physical_chunks(resolution: tuple[float, float] | None) -> Chunks:
+    body = b"" if resolution is None else _physical(resolution)
+    return ((b"pHYs", body),) if body else ()
+
+
+def _stored_bits(data: bytes, image: Image.Image) -> int:
+    """Bits a channel of the formats that may hold more than Pillow gives; 8 if nothing tells."""
+    if image.format == "PPM":
+        found = re.match(rb"P[56](?:\s+|#[^\n]*\n)*\d+\s+\d+\s+(\d+)", data)
+        return int(found[1]).bit_length() if found else 8
+    if image.format == "JPEG2000":
+        start = data.find(b"\xff\x4f\xff\x51")  # SOC, then SIZ; depths are 40 bytes on
+        return (data[start + 42] & 127) + 1 if 0 <= start < len(data) - 42 else 8
+    if image.format == "AVIF":
+        start = data.find(b"pixi", 0, 1 << 16)
+        return data[start + 9] if 0 <= start < len(data) - 9 else 8
+    return 8

@@ -1,7 +1,7 @@
 """Pictures out, as PNG: what the eye is shown, and what `read_picture` found, kept whole."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from etils import epath
@@ -18,9 +18,13 @@ def encode_picture(
     alpha: np.ndarray | None = None,
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
+    chunks: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """PNG bytes of what `read_picture` returns; arguments as of `encode_picture_rows`."""
-    return b"".join(encode_picture_rows(pixels, alpha=alpha, icc_profile=icc_profile, exif=exif))
+    parts = encode_picture_rows(
+        pixels, alpha=alpha, icc_profile=icc_profile, exif=exif, chunks=chunks
+    )
+    return b"".join(parts)
 
 
 def encode_picture_rows(
@@ -29,6 +33,7 @@ def encode_picture_rows(
     alpha: np.ndarray | None = None,
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
+    chunks: Iterable[tuple[bytes, bytes]] = (),
 ) -> Iterator[bytes]:
     """The same in parts, none of which is large.
 
@@ -37,6 +42,7 @@ def encode_picture_rows(
         alpha: [h, w] of the same type.
         icc_profile: of the pixels' colour space.
         exif: with or without the "Exif" that Pillow starts it with.
+        chunks: of `Picture.chunks`.
 
     Raises:
         ValueError: shapes or types are others.
@@ -49,7 +55,7 @@ def encode_picture_rows(
         raise ValueError(
             f"alpha {alpha.shape} {alpha.dtype} does not fit pixels {pixels.shape} {pixels.dtype}"
         )
-    return encode_png_rows(pixels, alpha=alpha, icc_profile=icc_profile, exif=exif)
+    return encode_png_rows(pixels, alpha=alpha, icc_profile=icc_profile, exif=exif, chunks=chunks)
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -1,6 +1,6 @@
 """Pictures as people have them: degraded already, of any size and kind."""
 
-import io
+import re
 import sys
 
 from etils import epath
@@ -14,7 +14,6 @@ from i2sb_jax.pictures import (
     UnreadableImage,
     array_header,
     decode_array,
-    frame_count,
     picture_header,
     read_jpeg_info,
     read_picture,
@@ -56,7 +55,6 @@ class GivenPictures:
         self._masks = _masks(self._run, options)
         self._tasks: dict[str, str] = {}
         self._noted: set[str] = set()
-        self._told_frames = False
         self._tiling = options.tiling(restorer.config)
         self.unlike = 0
 
@@ -84,11 +82,12 @@ class GivenPictures:
             return array_subject(name, array, task=task, lead=self._grid(task, header)[1])
         picture = read_picture(data)
         hole = find_hole(self._masks, name, picture)
-        header = picture_header(io.BytesIO(data))
+        height, width = picture.pixels.shape[:2]
+        header = PictureHeader(width, height, picture.block_offset)
         task = self._task(name, header)
         _, lead = self._grid(task, header)
         self._note(name, task)
-        self._count_frames(name, data)
+        self._note_kind(name, picture)
         self._compare_quality(name, picture, task)
         self._note_no_jpeg(name, picture, task)
         return picture_subject(self._restorer, name, picture, task=task, hole=hole, lead=lead)
@@ -153,11 +152,13 @@ class GivenPictures:
         if not corruption_facts(task).keeps_light:
             _say(published_note(task))
 
-    def _count_frames(self, name: str, data: bytes) -> None:
-        """Tells of the first file with several pictures."""
-        if not self._told_frames and (count := frame_count(data)) > 1:
-            self._told_frames = True
-            _say(f"note: {name} holds {count} pictures, of which the first is restored")
+    def _note_kind(self, name: str, picture: Picture) -> None:
+        """Tells of what a file holds and its result will not, once for each kind of loss."""
+        for note in picture.notes:
+            kind = re.sub(r"\d+", "", note)
+            if kind not in self._noted:
+                self._noted.add(kind)
+                _say(f"note: {name} {note}")
 
     def _compare_quality(self, name: str, picture: Picture, task: str) -> None:
         """Warns of the first JPEG whose quality the run never saw."""

@@ -165,6 +165,7 @@ def picture_subject(
             alpha=alpha if alpha is None or scale == 1 else _enlarge_alpha(alpha, scale),
             icc_profile=picture.icc_profile if grey or picture.pixels.shape[2] == 3 else None,
             exif=picture.exif,
+            chunks=picture.chunks,
         ),
         lead=lead,
         cut_learnt=None if facts.keeps_light else functools.partial(_cut_published, task, cut),

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image, ImageCms
 
 from i2sb_jax.pictures import encode_picture, read_picture
-from i2sb_jax.pictures.modes import parsed_exif
 from tests.picture_files import pillow, tiff
 
 RNG = np.random.default_rng(0)
@@ -42,6 +41,12 @@ def test_profile_of_a_deep_tiff():
     extra = [(34675, "B", len(SRGB), SRGB, True)]
     data = tiff(DEEP[..., :3], photometric="rgb", extratags=extra)
     assert read_picture(data).icc_profile == SRGB
+
+
+def parsed_exif(block):
+    tags = Image.Exif()
+    tags.load(block)
+    return tags
 
 
 def camera_exif():
