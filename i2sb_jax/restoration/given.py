@@ -27,7 +27,7 @@ from i2sb_jax.restoration.inputs import (
 )
 from i2sb_jax.restoration.members import check_member, find_member
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.published_blur import published_note
+from i2sb_jax.restoration.published_blur import dark_border, published_note
 from i2sb_jax.restoration.restorer import Restorer
 from i2sb_jax.restoration.tiles import Grid
 
@@ -98,9 +98,7 @@ class GivenPictures:
 
     def settings(self) -> dict[str, object]:
         """What shapes the pixels beside the options: results of before it did are told apart."""
-        facts = corruption_facts(self._run)
-        dark = [facts, *map(corruption_facts, facts.members)]
-        return {} if all(each.keeps_light for each in dark) else {"blurs": "as published"}
+        return {"blurs": "as published"} if dark_border(self._run) else {}
 
     def _is_array(self, name: str) -> bool:
         return self._takes_arrays and name.lower().endswith(_ARRAY)

@@ -8,6 +8,7 @@ from i2sb_jax.checkpoint import LATEST, check_name
 from i2sb_jax.config import Config, check_seed
 from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.files import real_path
+from i2sb_jax.restoration.published_blur import dark_border
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling
 
 
@@ -82,8 +83,9 @@ class Options:
         """
         network = config.model.unet_config(in_channels=3)
         return choose_tiling(
-            network, image_size=config.image_size, tile=self.tile, overlap=self.overlap
-        )
+            network, image_size=config.image_size, tile=self.tile, overlap=self.overlap,
+            border=dark_border(config.corruption),
+        )  # fmt: skip
 
     def resolve(self, config: Config) -> "Options":
         """With the run's choices in place of None, and checked against the run.

@@ -99,7 +99,12 @@ class Tiling(NamedTuple):
 
 
 def choose_tiling(
-    network: UNetConfig, *, image_size: int, tile: int | None = None, overlap: int | None = None
+    network: UNetConfig,
+    *,
+    image_size: int,
+    tile: int | None = None,
+    overlap: int | None = None,
+    border: int = 0,
 ) -> Tiling:
     """Returns windows that suit a network, or what a person chose.
 
@@ -108,17 +113,23 @@ def choose_tiling(
     as few as cover the picture. Where it has no normalisation either, neighbours share what matters
     to both of two pixels side by side.
 
+    A corruption that darkens the borders of windows is undone worst there: neighbours share both of
+    theirs, or half a window. As the statistics of a normalisation see how much of a window is
+    border, its windows are of the run's size unless the network has neither.
+
     Args:
         network: of the run.
         image_size: of the run.
         tile: side of the windows; None: by the network.
         overlap: of neighbours; None: by the network.
+        border: pixels at a window's border that its corruption makes unlike the rest.
 
     Raises:
         ValueError: sizes that do not fit; one line.
     """
     unit = math.lcm(network.downsampling_factor, BLOCK)
-    adapts = tile is None and not network.has_attention
+    radius = telling_radius(network)
+    adapts = tile is None and not network.has_attention and (radius is not None or not border)
     if adapts:
         unit = math.lcm(unit, _FEW_SIDES)
         tile = max(LARGEST // unit, 1) * unit
@@ -127,11 +138,13 @@ def choose_tiling(
     if tile < unit or tile % unit:
         right = max(unit, round(tile / unit) * unit)
         raise ValueError(f"tile={tile} must be a multiple of {unit}, e.g. {right}")
-    radius = telling_radius(network)
-    if overlap is None and radius is None:
-        overlap = tile // (8 if adapts else 4) // BLOCK * BLOCK
-    elif overlap is None:
-        overlap = min(-(-(2 * radius + _RAMP) // BLOCK) * BLOCK, tile - BLOCK)
+    if overlap is None:
+        overlap = (
+            tile // (8 if adapts else 4) // BLOCK * BLOCK
+            if radius is None
+            else min(-(-(2 * radius + _RAMP) // BLOCK) * BLOCK, tile - BLOCK)
+        )
+        overlap = max(overlap, min(2 * border, tile // 2) // BLOCK * BLOCK)
     _check_overlap(overlap, tile)
     return Tiling(tile, overlap, adapts, unit, radius or 0)
 

@@ -107,6 +107,30 @@ def test_a_flat_picture_comes_back_flat(model, tmp_path, monkeypatch, capsys, op
     assert len(notes) == 1 and "blur-gauss-exact leaves 0.64 of the light" in notes[0]
 
 
+def test_what_is_wrong_at_the_borders_of_windows_is_not_seen(model, tmp_path, monkeypatch):
+    """A repair that is wrong as a trained one was, by so many levels from the border inwards."""
+    brighten(monkeypatch, "blur-gauss-exact")
+    perfect, levels = Restorer.stream, [18, 16, 7, 7, 6, 6, 4, 4, 3, 2, 2, 2, 2, 2, 1, 1, 1]
+
+    def nearly(self, windows, **options):
+        for result in perfect(self, windows, **options):
+            index = np.arange(len(result.x0))
+            inwards = np.minimum(index, index[::-1])
+            wrong = np.interp(np.minimum.outer(inwards, inwards), range(17), levels)
+            yield samples_of(result.x0 + wrong[..., None].astype(np.float32) / 127.5)
+
+    monkeypatch.setattr(Restorer, "stream", nearly)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.full((150, 200, 3), 120, np.uint8)).save(tmp_path / "in" / "a.png")
+
+    def most_wrong(output, **tiles):
+        restore_folder(model, tmp_path / "in", output, Options(nfe=1, **tiles), quiet=True)
+        return np.abs(np.asarray(Image.open(output / "a.png")).astype(int) - 120).max()
+
+    assert most_wrong(tmp_path / "default", tile=64) <= 2
+    assert most_wrong(tmp_path / "little", tile=64, overlap=16) > 2
+
+
 def test_clean_pictures_are_degraded_as_ever(model, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     Image.fromarray(photo(16, 16)).save(tmp_path / "in" / "a.png")

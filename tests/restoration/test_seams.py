@@ -104,6 +104,22 @@ def test_tiles_follow_from_the_network():
     assert (chosen.side, chosen.overlap, chosen.adapts) == (64, 48, False)
 
 
+def test_windows_with_dark_borders_share_them():
+    def chosen(side, border=16, tile=None, overlap=None, **changes):
+        return choose_tiling(
+            network(**changes), image_size=side, tile=tile, overlap=overlap, border=border
+        )
+
+    attends = {"middle_attention": True}
+    assert chosen(64, **attends) == Tiling(64, 32, False, 16, 0)
+    assert chosen(256, **attends) == chosen(256, border=0, **attends)  # they share 64 anyway
+    assert chosen(32, **attends).overlap == 16  # half of a window is the most
+    assert chosen(64, overlap=16, **attends).overlap == 16  # a person's choice
+    assert chosen(64, norm="group") == Tiling(64, 32, False, 16, 0)
+    assert chosen(64, norm="group", tile=128).side == 128
+    assert chosen(64) == chosen(64, border=0) and chosen(64).adapts
+
+
 @pytest.mark.parametrize(
     ("size", "most"), [((816, 1216), 1.5), ((300, 200), 2.2), ((60, 60), 2.7), ((3000, 40), 8)]
 )
