@@ -86,6 +86,8 @@ def _data() -> ml_collections.ConfigDict:
     data.scaling = "dtype"  # what becomes -1 and 1: dtype (its range) | fixed | percentiles
     data.source_range = (0.0, 1.0)  # fixed: values of the files that become -1 and 1
     data.target_range = (0.0, 1.0)  # the same for the targets
+    data.source_nodata = ()  # values that are no data, beside NaN and what GDAL_NODATA names
+    data.target_nodata = ()  # the same of the targets
     data.percentiles = (0.1, 99.9)  # percent, of each channel over the training side
     data.group_pattern = ""  # regex on a name: its group 1 (a patient, …) is never split; "": name
     data.cond_x1 = False  # the network sees X_t and, beside it, the whole source

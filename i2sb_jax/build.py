@@ -205,13 +205,15 @@ def make_generate_fn(
 ) -> Callable[[Params, PRNGKey, Batch], Array]:
     """`make_sample_fn` as training uses it: (params, keys [batch], batch) -> X_0, [batch, h, w, c].
 
-    Known pixels are exactly those of X_1. `given` is what `make_sample_fn` takes.
+    Known pixels, and those without data, are exactly those of X_1. `given` is what
+    `make_sample_fn` takes.
     """
     sample_fn = make_sample_fn(config, gather=gather, **given)
 
     def generate_fn(params: Params, keys: PRNGKey, batch: Batch) -> Array:
-        x0 = sample_fn(keys, params, batch.degraded, batch.mask, batch.cond).x0
-        return x0 if batch.mask is None else jnp.where(batch.mask > 0.5, x0, batch.degraded)
+        mask = batch.to_restore
+        x0 = sample_fn(keys, params, batch.degraded, mask, batch.cond).x0
+        return x0 if mask is None else jnp.where(mask > 0.5, x0, batch.degraded)
 
     return generate_fn
 

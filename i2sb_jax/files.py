@@ -1,5 +1,6 @@
 """Files and folders, local or in a bucket: lists of pictures, and writes all at once."""
 
+import codecs
 import contextlib
 import itertools
 import json
@@ -30,9 +31,20 @@ def read_json(path: epath.PathLike) -> Any:
     if len(raw) > _MAX_JSON:
         raise ValueError(f"it has more than {_MAX_JSON} bytes")
     try:
-        return json.loads(raw.decode(), object_pairs_hook=_unique)
+        return json.loads(decode_text(raw), object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("it nests too deep") from None
+
+
+def decode_text(data: bytes) -> str:
+    """UTF-8, or what a byte-order mark says, without the mark: editors and shells write them.
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

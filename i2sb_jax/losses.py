@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from i2sb_jax.bridge import Bridge, loss_weight, q_sample, regression_target
-from i2sb_jax.types import Batch, PredictFn, PRNGKey
+from i2sb_jax.types import Array, Batch, PredictFn, PRNGKey
 
 
 def bridge_loss(
@@ -22,13 +22,14 @@ def bridge_loss(
     """E ‖ε_θ(X_n, n) - (X_n - X_0)/σ_n‖² with n uniform and X_n ~ q(X_n | X_0, X_1), Eq. (12).
 
     With a mask, prediction and target are multiplied by it and the mean still runs over all
-    pixels, as in the published inpainting models.
+    pixels, as in the published inpainting models. Where a pair has no data there is no loss: the
+    mean of a picture runs over its valid pixels.
 
     Args:
         key: random key, split into one a picture.
         schedule: the bridge.
         predict_fn: (xt, step int32 [batch], cond) -> ε, [batch, ...].
-        batch: clean, degraded, and where the task has them mask and cond.
+        batch: clean, degraded, and where the task has them mask, cond and valid.
         deterministic: OT-ODE: X_n is the mean of Eq. (11).
         prediction: what predict_fn gives, "epsilon" (the paper's), "x0" or "v".
         weighting: of X̂_0's squared error: "epsilon" (the paper's), "x0", "v", "snr", "min_snr" or
@@ -85,10 +86,29 @@ def bridge_losses(
     error = predict_fn(xt, step, batch.cond) - target
     if batch.mask is not None:
         error = error * batch.mask
-    losses = jnp.mean(jnp.square(error), axis=tuple(range(1, error.ndim)))
+    losses = valid_mean(jnp.square(error), batch.valid)
     weights = loss_weight(schedule, prediction=prediction, weighting=weighting)
     losses = losses if weights is None else losses * jnp.asarray(weights, losses.dtype)[step]
-    return jnp.log(losses + log_floor) if log_floor else losses
+    if log_floor:
+        losses = jnp.log(losses + log_floor)
+        if batch.valid is not None:  # a window without data has no error, and is not a perfect one
+            losses = jnp.where(jnp.any(batch.valid > 0.5, axis=(1, 2, 3)), losses, 0.0)
+    return losses
+
+
+def valid_mean(values: Array, valid: Array | None) -> jax.Array:
+    """The mean of each picture's values over its valid pixels, [batch]; 0 where it has none.
+
+    Args:
+        values: [batch, ...].
+        valid: [batch, h, w, 1], 1 = valid; what stands elsewhere does not matter. None: all is.
+    """
+    axes = tuple(range(1, values.ndim))
+    if valid is None:
+        return jnp.mean(values, axis=axes)
+    share = jnp.mean(valid, axis=axes)
+    # of a whole picture, share = 1, to the bits of the plain mean
+    return jnp.mean(jnp.where(valid > 0.5, values, 0.0), axis=axes) / jnp.where(share > 0, share, 1)
 
 
 def inverse_bridge_losses(

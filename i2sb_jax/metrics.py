@@ -1,4 +1,8 @@
-"""Full-reference image quality: PSNR and SSIM, as scikit-image defines them."""
+"""Full-reference image quality: PSNR and SSIM, as scikit-image defines them, of colour and of luma.
+
+Papers on super-resolution measure the luma Y of ITU-R BT.601, as MATLAB's `rgb2ycbcr` gives it,
+without a border as wide as the factor (`psnr_y`, `ssim_y`).
+"""
 
 import jax
 import jax.numpy as jnp
@@ -10,26 +14,41 @@ from i2sb_jax.types import Array
 _WINDOW_STD = 1.5
 _WINDOW_RADIUS = 5
 _K1, _K2 = 0.01, 0.03
+# BT.601 in studio range: Y of black is 16, of white 235
+_LUMA, _LUMA_BLACK = (65.481, 128.553, 24.966), 16.0
+_LUMA_RANGE = 255.0  # the peak that papers divide by, which no Y reaches
 
+MOST_PSNR = 100.0  # dB, of `capped_psnr`
 SSIM_SIDE = 2 * _WINDOW_RADIUS + 1  # of the smallest picture that has one, in pixels
 
 
-def psnr(a: Array, b: Array, *, data_range: float = 2.0) -> jax.Array:
+def psnr(a: Array, b: Array, *, data_range: float = 2.0, valid: Array | None = None) -> jax.Array:
     """Peak signal-to-noise ratio in dB.
 
     Args:
         a: [batch, h, w, c].
         b: same shape.
         data_range: the largest difference that can occur; 2 for pictures in [-1, 1].
+        valid: bool or 0 and 1, [batch, h, w, 1]: the pixels that count; None: all. What stands in
+            the others must be finite.
 
     Returns:
-        [batch]; infinite for equal pictures.
+        [batch]; infinite for equal pictures, NaN where no pixel counts.
     """
-    error = jnp.mean(jnp.square(a - b), axis=tuple(range(1, a.ndim)))
+    squares, axes = jnp.square(a - b), tuple(range(1, a.ndim))
+    where = None if valid is None else jnp.broadcast_to(jnp.asarray(valid) > 0.5, a.shape)
+    error = jnp.mean(squares, axis=axes, where=where)
     return 10.0 * jnp.log10(data_range**2 / error)
 
 
-def ssim(a: Array, b: Array, *, data_range: float = 2.0) -> jax.Array:
+def capped_psnr(
+    a: Array, b: Array, *, data_range: float = 2.0, valid: Array | None = None
+) -> jax.Array:
+    """`psnr` of at most `MOST_PSNR` dB, so that equal pictures count in means of many."""
+    return jnp.minimum(psnr(a, b, data_range=data_range, valid=valid), MOST_PSNR)
+
+
+def ssim(a: Array, b: Array, *, data_range: float = 2.0, valid: Array | None = None) -> jax.Array:
     """Structural similarity (Wang et al. 2004) with the Gaussian window, mean over channels.
 
     The mean runs over the pixels whose whole window lies in the picture, which is what
@@ -40,9 +59,10 @@ def ssim(a: Array, b: Array, *, data_range: float = 2.0) -> jax.Array:
         a: [batch, h, w, c]; h and w at least 11.
         b: same shape.
         data_range: as for `psnr`.
+        valid: as for `psnr`; windows with a pixel that does not count are left out.
 
     Returns:
-        [batch], at most 1.
+        [batch], at most 1; NaN where no window counts.
 
     Raises:
         ValueError: the pictures are smaller than the window.
@@ -58,7 +78,61 @@ def ssim(a: Array, b: Array, *, data_range: float = 2.0) -> jax.Array:
     similarity = ((2 * mean_a * mean_b + c1) * (2 * cov + c2)) / (
         (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
     )
-    return jnp.mean(similarity, axis=(1, 2, 3))
+    where = None
+    if valid is not None:
+        whole = jax.lax.reduce_window(
+            jnp.asarray(valid, jnp.float32), jnp.inf, jax.lax.min,
+            (1, SSIM_SIDE, SSIM_SIDE, 1), (1, 1, 1, 1), "VALID",
+        )  # fmt: skip
+        where = jnp.broadcast_to(whole > 0.5, similarity.shape)
+    return jnp.mean(similarity, axis=(1, 2, 3), where=where)
+
+
+def luma(images: Array) -> jax.Array:
+    """Y of ITU-R BT.601 as MATLAB's `rgb2ycbcr` has it, but not rounded.
+
+    Y = 16 + 65.481 R + 128.553 G + 24.966 B with R, G and B in [0, 1].
+
+    Args:
+        images: RGB in [-1, 1], [..., 3].
+
+    Returns:
+        [..., 1], 16 (black) … 235 (white).
+    """
+    weights = jnp.asarray(_LUMA, jnp.float32)
+    unit = (jnp.asarray(images) + 1) / 2
+    return jnp.sum(unit * weights, axis=-1, keepdims=True) + _LUMA_BLACK
+
+
+def psnr_y(a: Array, b: Array, *, border: int = 0) -> jax.Array:
+    """PSNR of `luma` in dB, with a peak of 255, as papers on super-resolution report it.
+
+    Args:
+        a: RGB in [-1, 1], [batch, h, w, 3].
+        b: same shape.
+        border: pixels left out on each side; in papers the factor of the reduction.
+
+    Returns:
+        [batch]; infinite for equal pictures.
+    """
+    return psnr(*_shaved_luma(a, b, border), data_range=_LUMA_RANGE)
+
+
+def ssim_y(a: Array, b: Array, *, border: int = 0) -> jax.Array:
+    """SSIM of `luma` with a range of 255; arguments as of `psnr_y`.
+
+    Raises:
+        ValueError: without the border the pictures are smaller than the window.
+    """
+    return ssim(*_shaved_luma(a, b, border), data_range=_LUMA_RANGE)
+
+
+def _shaved_luma(a: Array, b: Array, border: int) -> tuple[jax.Array, jax.Array]:
+    height, width = a.shape[1:3]
+    if border < 0 or 2 * border >= min(height, width):
+        raise ValueError(f"border={border} leaves nothing of {height}×{width} pixels")
+    inside = slice(border, height - border), slice(border, width - border)
+    return luma(a[:, *inside]), luma(b[:, *inside])
 
 
 def _window_mean(x: Array) -> jax.Array:

@@ -35,6 +35,9 @@ class Batch(NamedTuple):
         cond: what the network sees beside X_t, [batch, h, w, c]; None without conditioning.
         label: int32 [batch] class, -1 where unknown.
         name: bytes or str [batch], the picture's name (numpy only; never sent to a device).
+        valid: float32 [batch, h, w, 1], 1 = both sides of a pair hold data; where one has none, all
+            are 0 (the middle of the range), no loss is taken and nothing is restored. None: all is
+            data.
     """
 
     clean: Array
@@ -43,3 +46,9 @@ class Batch(NamedTuple):
     cond: Array | None = None
     label: Array | None = None
     name: np.ndarray | None = None
+    valid: Array | None = None
+
+    @property
+    def to_restore(self) -> Array | None:
+        """What a sampler may change, 1, as its mask: holes, or what holds data; None: all."""
+        return self.valid if self.mask is None else self.mask

@@ -85,6 +85,8 @@ PAIRS_OTHER = {
     "data.scaling": "fixed",
     "data.source_range": (0.0, 4095.0),
     "data.target_range": (-1.0, 1.0),
+    "data.source_nodata": (-9999.0,),
+    "data.target_nodata": (0.0, 255.0),
     "data.percentiles": (1.0, 99.0),
     "data.group_pattern": "[a-z]+",
     "data.cond_x1": True,

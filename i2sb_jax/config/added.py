@@ -54,6 +54,8 @@ ADDED_KEYS: dict[str, Any] = {
     "bridge.log_floor": 0.0,
     "data.scales": (1.0,),
     "data.grain": (0.0, 0.0),
+    "data.source_nodata": (),
+    "data.target_nodata": (),
 }
 
 

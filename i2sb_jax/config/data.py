@@ -10,6 +10,7 @@ from i2sb_jax.config.checks import (
     check_within,
     path_field,
 )
+from i2sb_jax.files import real_path
 
 PAIRS = "pairs"  # the source of X_0 and X_1, and of the corruption that is none
 SOURCES = ("photos", "folder", "records", "tfds", "synthetic", PAIRS)
@@ -48,6 +49,8 @@ class DataConfig:
     scaling: str
     source_range: tuple[float, ...]
     target_range: tuple[float, ...]
+    source_nodata: tuple[float, ...]
+    target_nodata: tuple[float, ...]
     percentiles: tuple[float, ...]
     group_pattern: str
     cond_x1: bool
@@ -117,7 +120,7 @@ class DataConfig:
                 "data.eval_fraction=0.0 leaves no picture to evaluate: use e.g. 0.02, or name "
                 "other pictures by data.eval_path"
             )
-        if in_folders and self.eval_path == self.path:
+        if in_folders and _same_folder(self.eval_path, self.path):
             raise ValueError(
                 f"data.eval_path={self.eval_path!r} is data.path: name other pictures, or leave it "
                 "'' to hold some of these out"
@@ -130,7 +133,10 @@ class DataConfig:
             )
 
     def _check_no_pairs(self):
-        for key in ("target_path", "eval_target_path", "group_pattern", "cond_x1"):
+        for key in (
+            *("target_path", "eval_target_path", "group_pattern", "cond_x1"),
+            *("source_nodata", "target_nodata"),
+        ):
             if value := getattr(self, key):
                 raise ValueError(
                     f"data.{key}={value!r} is for data.source='pairs', not {self.source!r}"
@@ -171,11 +177,13 @@ class DataConfig:
             )
 
     def _check_pair_folders(self):
-        if self.target_path == self.path:
-            raise ValueError(
-                f"data.target_path={self.target_path!r} is data.path: name the targets' folder, or "
-                "leave it '' where each picture holds both side by side"
-            )
+        for prefix in ("", "eval_"):
+            path, target = (getattr(self, prefix + key) for key in ("path", "target_path"))
+            if path and _same_folder(target, path):
+                raise ValueError(
+                    f"data.{prefix}target_path={target!r} is data.{prefix}path: name the targets' "
+                    "folder, or leave it '' where each picture holds both side by side"
+                )
         needed = bool(self.target_path and self.eval_path)
         if needed != bool(self.eval_target_path):
             raise ValueError(
@@ -185,3 +193,10 @@ class DataConfig:
                 else f"data.eval_target_path={self.eval_target_path!r} needs data.eval_path and "
                 "data.target_path"
             )
+
+
+def _same_folder(one: str, other: str) -> bool:
+    """Whether two paths are one folder, however it is written and by whatever link."""
+    if not (one and other):
+        return False
+    return real_path(one).rstrip("/") == real_path(other).rstrip("/")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from etils import epath
 
 from i2sb_jax.data.record import Record, Source
+from i2sb_jax.files import decode_text
 
 _LINE = re.compile(r"(?P<name>.*?)(?:\s+(?P<label>-?\d+))?")
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}$")  # .JPEG and .jp2, but not the end of "patch.12"
@@ -57,12 +58,14 @@ class ListedSource:
 def read_name_list(path: epath.PathLike) -> list[Entry]:
     """Reads a list: a name a line, then, if there is one, white space and an integer label.
 
+    Of UTF-8, or of UTF-16 with a byte-order mark.
+
     Raises:
         ValueError: the file is missing, is no text, or names nothing.
     """
     file = epath.Path(path).expanduser()
     try:
-        lines = [line.strip() for line in file.read_text().splitlines()]
+        lines = [line.strip() for line in decode_text(file.read_bytes()).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise ValueError(f"data.eval_list={str(path)!r} cannot be read: {reason}") from None

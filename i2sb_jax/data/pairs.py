@@ -4,9 +4,12 @@ Before training starts the folders are matched, some hundred files are looked at
 values become is fixed. All of that lies in the run's folder from then on.
 """
 
+import concurrent.futures
 import dataclasses
 import hashlib
+import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -19,18 +22,22 @@ from i2sb_jax.data.matching import Matching, match_names, split_pairs
 from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.record import MissingPicture, Record, Source
 from i2sb_jax.data.scaling import ValueRanges
-from i2sb_jax.files import list_images, real_path, require_apart, write_atomically
-from i2sb_jax.finite import is_finite
-from i2sb_jax.pictures import (
-    ARRAY_SUFFIXES,
-    ArrayHeader,
-    UnreadableImage,
-    array_header,
-    decode_array,
+from i2sb_jax.data.side import (
+    file_nodata,
+    mask_nodata,
+    read_side,
+    side_header,
+    valid_pixels,
 )
+from i2sb_jax.files import is_remote, list_images, real_path, require_apart, write_atomically
+from i2sb_jax.finite import is_finite
+from i2sb_jax.pictures import ARRAY_SUFFIXES, ArrayHeader, UnreadableImage
 
 # So many pairs, evenly chosen, are looked at before training, and give the percentiles.
 SAMPLE = 256
+# Of so many local ones the headers are, lest training stop at a file unlike the others.
+_MOST_HEADERS = 2**14
+_READERS = 8  # threads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,12 +49,16 @@ class PairFiles:
         target_folder: of the targets; None where each picture holds both sides.
         pairs: names of the source's and the target's file.
         source_side: "left" or "right", of pictures that hold both.
+        channels: of the source and of the target.
+        nodata: values of the source and of the target that are no data.
     """
 
     folder: epath.Path
     target_folder: epath.Path | None
     pairs: Sequence[tuple[str, str]]
     source_side: str
+    channels: tuple[int, int]
+    nodata: tuple[Sequence[float], Sequence[float]] = ((), ())
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -59,16 +70,29 @@ class PairFiles:
             return (self.folder / source,)
         return self.folder / source, self.target_folder / target
 
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """(source, target), native arrays [h, w, c] of equal height and width.
+    def load(self, index: int) -> tuple[np.ma.MaskedArray, np.ma.MaskedArray]:
+        """(source, target), native arrays [h, w, c] of equal height and width, see `read_side`.
 
         Raises:
             MissingPicture: a side cannot be read, or they differ in size.
         """
         try:
-            sides = [decode_array(p.read_bytes(), suffix=p.suffix) for p in self.paths(index)]
-            if len(sides) == 1:
-                sides = halves(sides[0], self.source_side)
+            paths = self.paths(index)
+            if len(paths) == 1:
+                both = read_side(paths[0], channels=self.channels[0])
+                sides = [
+                    mask_nodata(half, values)
+                    for half, values in zip(
+                        halves(both, self.source_side), self.nodata, strict=True
+                    )
+                ]
+            else:
+                sides = [
+                    read_side(path, channels=channels, nodata=values)
+                    for path, channels, values in zip(
+                        paths, self.channels, self.nodata, strict=True
+                    )
+                ]
             sizes = [f"{side.shape[1]}×{side.shape[0]}" for side in sides]
             if sizes[0] != sizes[1]:
                 raise UnreadableImage(f"the source has {sizes[0]} pixels, the target {sizes[1]}")
@@ -103,12 +127,18 @@ class PairsSource:
         for range_, array in sides:
             if misfit := range_.misfit(array):
                 raise MissingPicture(name, ValueError(misfit))
-        units = [range_.to_unit(array) for range_, array in sides]
+        valid = valid_pixels(source, target)
+        if not valid.any():
+            raise MissingPicture(name, ValueError("no pixel of it has data in source and target"))
+        units = [range_.to_unit(array.data) for range_, array in sides]
         for (range_, array), unit in zip(sides, units, strict=True):
-            if not is_finite(unit):
-                most = f"{np.abs(array).max():.4g} is too far from {range_.low} to {range_.high}"
-                raise MissingPicture(name, ValueError(most))
-        return Record(name=name, image=np.concatenate(units, axis=-1))
+            if not is_finite(unit[valid]):
+                most = f"{np.abs(array.data[valid]).max():.4g}"
+                far = f"{most} is too far from {range_.low} to {range_.high}"
+                raise MissingPicture(name, ValueError(far))
+        image = np.concatenate(units, axis=-1)
+        image[~valid] = np.nan
+        return Record(name=name, image=image)
 
 
 def make_pairs(
@@ -142,7 +172,8 @@ def make_pairs(
         _pair_files(config, matching, pairs)
         for matching, pairs in zip((matchings[0], matchings[-1]), sides, strict=True)
     )
-    ranges = _value_ranges(config, workdir, train, held_out)
+    speak = report if process_index == 0 else lambda line: None
+    ranges = _value_ranges(config, workdir, train, held_out, speak)
     for_eval = PairsSource(files=held_out, ranges=ranges)
     if wanted is not None:
         for_eval = listed(for_eval, wanted, origin=config.eval_list)
@@ -179,6 +210,8 @@ def _pair_files(config: DataConfig, matching: Matching, pairs) -> PairFiles:
         target_folder=target,
         pairs=pairs,
         source_side=config.source_side,
+        channels=(config.source_channels, config.target_channels),
+        nodata=(config.source_nodata, config.target_nodata),
     )
 
 
@@ -210,7 +243,11 @@ def _matched(sources: list[str], path: str, target_path: str) -> Matching:
 
 
 def _value_ranges(
-    config: DataConfig, workdir: epath.PathLike, train: PairFiles, held_out: PairFiles
+    config: DataConfig,
+    workdir: epath.PathLike,
+    train: PairFiles,
+    held_out: PairFiles,
+    report: Callable[[str], None],
 ) -> ValueRanges:
     """Those of the run, else new ones, fitted on the training side alone."""
     file = epath.Path(workdir) / scaling.FILE
@@ -223,56 +260,119 @@ def _value_ranges(
                 "or choose another workdir"
             )
         return ranges
-    dtypes: dict[str, tuple[np.dtype, epath.Path]] = {}
-    for files in (train, held_out):
-        for index in _sample(files):
-            _check_headers(config, files.paths(index), dtypes)
+    _check_headers(config, train, held_out, report)
     suffixes = [path.suffix.lower() for path in train.paths(0)]
-    return scaling.fit_value_ranges(
-        _readable(train), config, count=len(_sample(train)), suffixes=(suffixes[0], suffixes[-1])
+    sampled, tagged = _sample(train), _tagged(train)
+    nodata = tuple(
+        tuple(dict.fromkeys([*configured, *found]))
+        for configured, found in zip(train.nodata, tagged, strict=True)
     )
+    readable = _readable(train, sampled)
+    if config.scaling == "dtype":  # integers, none of which can lie outside
+        readable = itertools.islice(readable, 1)
+    surveys = scaling.survey_pairs(readable, count=len(sampled), nodata=nodata)
+    ranges = scaling.fit_value_ranges(surveys, config, suffixes=(suffixes[0], suffixes[-1]))
+    for line in scaling.check_values(surveys, ranges):
+        report(line)
+    return ranges
+
+
+def _tagged(files: PairFiles) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What the first pair's files themselves name as no data: results name it, too."""
+    if files.target_folder is None:  # a picture of two sides is no map
+        return (), ()
+    found = []
+    for path, channels in zip(files.paths(0), files.channels, strict=True):
+        try:
+            side_header(path, channels=channels)
+            values = file_nodata(path.read_bytes(), suffix=path.suffix)
+        except (UnreadableImage, OSError):
+            values = ()
+        found.append(tuple(value for value in values if math.isfinite(value)))
+    return found[0], found[1]
 
 
 def _check_headers(
+    config: DataConfig, train: PairFiles, held_out: PairFiles, report: Callable[[str], None]
+) -> None:
+    """Raises ValueError where files are not as the configuration says; tells of broken ones."""
+    paths = []
+    for files in (train, held_out):
+        most = SAMPLE if is_remote(files.folder) else _MOST_HEADERS
+        paths += [files.paths(index) for index in _evenly(len(files), most)]
+    channels = train.channels
+
+    def header(number: int) -> list[ArrayHeader | Exception]:
+        found = []
+        for path, wanted in zip(paths[number], channels, strict=False):
+            try:
+                found.append(side_header(path, channels=wanted))
+            except (UnreadableImage, OSError) as error:
+                found.append(error)
+        return found
+
+    broken: dict[str, str] = {}
+    dtypes: dict[str, tuple[np.dtype, epath.Path]] = {}
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        for both, headers in zip(paths, pool.map(header, range(len(paths))), strict=True):
+            for side, path, found in zip(("source", "target"), both, headers, strict=False):
+                if isinstance(found, Exception):
+                    reason = getattr(found, "strerror", None) or " ".join(str(found).split())
+                    broken[str(path)] = reason
+                else:
+                    _check_header(config, side, path, found, dtypes)
+    if broken and len(broken) < len(paths):  # with no pair at all, `_readable` says so
+        first, reason = next(iter(broken.items()))
+        line = (
+            f"{len(broken)} files of the {len(paths)} pairs that were looked at cannot be read: "
+            f"{first} ({reason})" + (", …" if len(broken) > 1 else "")
+        )
+        if len(broken) > config.max_unreadable:
+            raise ValueError(f"{line}, and data.max_unreadable={config.max_unreadable}")
+        report(line)
+
+
+def _check_header(
     config: DataConfig,
-    paths: tuple[epath.Path, ...],
+    side: str,
+    path: epath.Path,
+    header: ArrayHeader,
     dtypes: dict[str, tuple[np.dtype, epath.Path]],
 ) -> None:
-    """Raises ValueError where a pair's files are not as they should be; skips broken ones.
-
-    `dtypes` remembers the type of each side, and one file that has it.
-    """
-    wanted = {"source": config.source_channels, "target": config.target_channels}
-    for (side, channels), path in zip(wanted.items(), paths, strict=False):
-        try:
-            header = array_header(path)
-        except (UnreadableImage, OSError):
-            continue  # counted when training meets it
-        if header.channels != channels:
-            raise ValueError(
-                f"{path} has {header.channels} channels, and data.{side}_channels={channels}"
-            )
-        dtype, other = dtypes.setdefault(side, (header.dtype, path))
-        if header.dtype != dtype:
-            raise ValueError(f"{path} holds {header.dtype}, and {other} {dtype}: make them alike")
+    """`dtypes` remembers the type of each side, and one file that has it."""
+    channels = getattr(config, f"{side}_channels")
+    if header.channels != channels:
+        raise ValueError(
+            f"{path} has {header.channels} channels, and data.{side}_channels={channels}"
+        )
+    dtype, other = dtypes.setdefault(side, (header.dtype, path))
+    if header.dtype != dtype:
+        raise ValueError(f"{path} holds {header.dtype}, and {other} {dtype}: make them alike")
 
 
 def _sample(files: PairFiles) -> list[int]:
-    """Numbers of the pairs that are looked at before training."""
-    return np.unique(np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)).tolist()
+    """Numbers of the pairs whose values are looked at before training."""
+    return _evenly(len(files), SAMPLE)
 
 
-def _readable(files: PairFiles) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The sampled pairs but for broken ones, which training will count."""
+def _evenly(count: int, most: int) -> list[int]:
+    """So many numbers of 0 … count - 1, evenly chosen."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int)).tolist()
+
+
+def _readable(
+    files: PairFiles, indices: Sequence[int]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(name, source, target) of pairs but for broken ones, which training will count."""
     found, reason = False, ""
-    for index in _sample(files):
+    for index in indices:
         try:
             pair = files.load(index)
         except MissingPicture as error:
             reason = f"{error.name}: {error}"
             continue
         found = True
-        yield pair
+        yield files.pairs[index][0], *pair
     if not found:
         raise ValueError(f"no pair of {files.folder} can be read; the last of them {reason}")
 

@@ -89,7 +89,8 @@ def train_batches(
 
     Returns:
         A stream of batches with static shapes: clean and degraded float32 [b, image_size,
-        image_size, 3 or the target's channels] in [-1, 1], label int32 [b], name bytes [b]. Its
+        image_size, 3 or the target's channels] in [-1, 1], label int32 [b], name bytes [b], and of
+        pairs valid float32 [b, image_size, image_size, 1]. Its
         `next` raises `TooManyUnreadable` when the limit is exceeded.
 
     Raises:
@@ -324,8 +325,8 @@ def _stream(
 
     @tf.autograph.experimental.do_not_convert
     def finish(image, label, name, failed, seeds, position):
-        clean, (degraded, mask, cond) = corrupt(seeds, image, position)
-        optional = {"mask": mask, "cond": cond}
+        clean, (degraded, mask, cond), valid = corrupt(seeds, image, position)
+        optional = {"mask": mask, "cond": cond, "valid": valid}
         present = {key: value for key, value in optional.items() if value is not None}
         told = {"label": label, "name": name, "failed": tf.reduce_any(failed)}
         return {"clean": clean, "degraded": degraded, **told, **present}
@@ -343,16 +344,17 @@ def _channels(corruption: Corruption | PairedDegradation) -> int | None:
 
 
 def _corrupting(corruption: Corruption | PairedDegradation, corrupt: Callable) -> Callable:
-    """(seeds, squares, numbers) -> clean, (degraded, mask, cond)."""
+    """(seeds, squares, numbers) -> clean, (degraded, mask, cond), valid."""
 
     def picture(seeds, image, index):
         clean = tf.cast(image, tf.float32) / 127.5 - 1.0
-        return corrupt(seeds, clean, index)
+        return *corrupt(seeds, clean, index), None
 
     def pair(seeds, both, index):
-        clean, source = corruption.split(both)
+        valid = tf.reduce_all(tf.math.is_finite(both), axis=-1, keepdims=True)
+        clean, source = corruption.split(tf.where(valid, both, 0.0))
         degraded, cond = corruption.inputs(source)
-        return clean, (degraded, None, cond)
+        return clean, (degraded, None, cond), tf.cast(valid, tf.float32)
 
     return pair if isinstance(corruption, PairedDegradation) else picture
 

@@ -29,7 +29,8 @@ def prepare(
     """Decodes a picture and scales it as far as no randomness is involved.
 
     Args:
-        image: an encoded file, or uint8 [h, w, 1 or 3]; of a pair float32 [h, w, channels].
+        image: an encoded file, or uint8 [h, w, 1 or 3]; of a pair float32 [h, w, channels]; what is
+            scaled of its NaN, which are no data, is NaN.
         image_size: side of the squares that will be cut.
         crop: "resize" (the paper: short side to `image_size`, antialiased bilinear; central square)
             or "window" (native resolution; only pictures smaller than a window are enlarged).

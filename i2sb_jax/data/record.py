@@ -15,7 +15,7 @@ class Record:
     Attributes:
         name: what the source calls it; unique within the source.
         image: an encoded file, or uint8 [h, w, 3]; of a pair both sides, float32 in [-1, 1]
-            [h, w, target and source channels].
+            [h, w, target and source channels], NaN in all of them where either has no data.
         label: class, -1 where unknown.
     """
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+LEAST_PICTURES = 10  # that an interval is made of: resamples of fewer say little
 MEAN_RESAMPLES, SET_RESAMPLES = 1000, 50
 _CHUNK = 2**22  # draws held at once
 _NORMAL_95 = 1.959964
@@ -15,7 +16,7 @@ class Figure(NamedTuple):
 
     Attributes:
         value: of all pictures; None where there is none.
-        low: None where an interval makes no sense.
+        low: None where an interval makes no sense: of fewer than `LEAST_PICTURES`.
         high: as low.
         pictures: that it is of.
     """
@@ -38,8 +39,10 @@ def mean_figure(values: np.ndarray, *, seed: int) -> Figure:
     """
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return Figure(float(values[0]), None, None, 1) if len(values) else NO_FIGURE
+    if not len(values):
+        return NO_FIGURE
+    if len(values) < LEAST_PICTURES:
+        return Figure(float(values.mean()), None, None, len(values))
     means = np.concatenate([values[drawn].mean(axis=1) for drawn in _draws(len(values), seed)])
     low, high = np.percentile(means, (2.5, 97.5))
     return Figure(float(values.mean()), float(low), float(high), len(values))
@@ -65,7 +68,7 @@ def set_figure(
         seed: of the resampling.
         least: what the figure can be; an interval ends there.
     """
-    if count < 2:
+    if count < LEAST_PICTURES:
         return Figure(value, None, None, count)
     generator = np.random.default_rng(seed)
     counts = generator.multinomial(count, np.full(count, 1 / count), size=SET_RESAMPLES)

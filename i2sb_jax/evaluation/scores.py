@@ -16,19 +16,37 @@ from i2sb_jax.evaluation.lpips import lpips_from_params
 from i2sb_jax.evaluation.networks import INCEPTION, LPIPS, RESNET50, Network
 from i2sb_jax.types import Array
 
-_EXACT = 100.0  # dB, so that perfect pictures count
+PSNR_Y, SSIM_Y = "psnr_y", "ssim_y"
 _LPIPS_SIDE = 64  # below, its deepest layers see next to nothing
 
 
-def score_arrays(networks: Mapping[str, Network], *, side: int, channels: int) -> dict[str, str]:
+def score_arrays(
+    networks: Mapping[str, Network],
+    *,
+    side: int,
+    channels: int,
+    border: int = 0,
+    is_colour: bool = True,
+) -> dict[str, str]:
     """Which scores there are of pictures of a size: name -> name of its array in a store.
 
     Those of a network have its weights' version in the array's name, so that scores by other
     weights are never taken for them.
+
+    Args:
+        networks: by name.
+        side: of the pictures, pixels.
+        channels: of the pictures.
+        border: pixels that are left out on each side where luma is measured.
+        is_colour: whether three channels are RGB, which luma is made of.
     """
     arrays = {"psnr": "psnr"}
     if side >= metrics.SSIM_SIDE:
         arrays["ssim"] = "ssim"
+    if channels == 3 and is_colour and side > 2 * border:
+        arrays[PSNR_Y] = f"{PSNR_Y}-{border}"
+        if side - 2 * border >= metrics.SSIM_SIDE:
+            arrays[SSIM_Y] = f"{SSIM_Y}-{border}"
     for name, network in networks.items():
         if channels == 3 and (name != LPIPS or side >= _LPIPS_SIDE):
             arrays[name] = f"{name}-{network.version}"
@@ -36,25 +54,31 @@ def score_arrays(networks: Mapping[str, Network], *, side: int, channels: int) -
 
 
 def make_score_fn(
-    networks: Mapping[str, Network], arrays: Mapping[str, str]
+    networks: Mapping[str, Network], arrays: Mapping[str, str], *, border: int = 0
 ) -> Callable[[Mapping[str, Any], Array, Array], dict[str, jax.Array]]:
     """A pure, un-jitted (parameters by network, restored, clean) -> scores.
 
     Args:
         networks: by name.
         arrays: from `score_arrays`.
+        border: as there.
 
     Returns:
         The function of pictures [batch, h, w, c], uint8 or float32 in [-1, 1]. It gives
-        float32 [batch] for psnr (dB, at most 100), ssim and lpips; for inception the features
-        [batch, 2048]; for resnet50 the classes int32 [batch]; under the names in `arrays`.
+        float32 [batch] for psnr and psnr_y (dB, at most 100), ssim, ssim_y and lpips; for inception
+        the features [batch, 2048]; for resnet50 the classes int32 [batch]; by their arrays' names.
     """
 
     def score(params, restored, clean):
         x, y = _unit(restored), _unit(clean)
-        found = {"psnr": jnp.minimum(metrics.psnr(y, x), _EXACT)}
+        found = {"psnr": metrics.capped_psnr(y, x)}
         if "ssim" in arrays:
             found["ssim"] = metrics.ssim(y, x)
+        if PSNR_Y in arrays:
+            y_psnr = metrics.psnr_y(y, x, border=border)
+            found[PSNR_Y] = jnp.minimum(y_psnr, metrics.MOST_PSNR)
+        if SSIM_Y in arrays:
+            found[SSIM_Y] = metrics.ssim_y(y, x, border=border)
         if LPIPS in arrays:
             found[LPIPS] = lpips_from_params(params[LPIPS], x, y)
         if INCEPTION in arrays:

@@ -39,7 +39,9 @@ class ArrayHeader(NamedTuple):
     dtype: np.dtype
 
 
-def decode_array(data: bytes, *, suffix: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_array(
+    data: bytes, *, suffix: str, max_pixels: int = MAX_PIXELS, finite: bool = True
+) -> np.ndarray:
     """Decodes an array [h, w, c] in the type the file holds.
 
     PNG: 8 or 16 bits; fewer are spread over 0...255; palettes become RGB; a transparent colour
@@ -51,6 +53,7 @@ def decode_array(data: bytes, *, suffix: str, max_pixels: int = MAX_PIXELS) -> n
         data: a whole file.
         suffix: one of ARRAY_SUFFIXES, in upper or lower case.
         max_pixels: refuse larger arrays, and ones of more than 4 · max_pixels values.
+        finite: whether NaN and infinity are refused.
 
     Returns:
         [h, w, c] of uint8...64, int8...64 or float16...64, native byte order, contiguous.
@@ -59,7 +62,7 @@ def decode_array(data: bytes, *, suffix: str, max_pixels: int = MAX_PIXELS) -> n
         UnreadableImage: broken, truncated, too large, not of that family, axes that have no clear
             meaning, or values that are not finite; in one line.
     """
-    return _decode(data, _format(suffix), max_pixels)
+    return _decode(data, _format(suffix), max_pixels, finite=finite)
 
 
 def array_header(source: bytes | epath.PathLike, *, suffix: str = "") -> ArrayHeader:
@@ -107,7 +110,7 @@ class _Format(NamedTuple):
     encode: Callable[[np.ndarray], bytes]
 
 
-def _decode(data: bytes, format_: _Format, max_pixels: int) -> np.ndarray:
+def _decode(data: bytes, format_: _Format, max_pixels: int, *, finite: bool = True) -> np.ndarray:
     if not data:
         raise UnreadableImage("the file is empty")
     with refused_in_one_line():
@@ -116,7 +119,7 @@ def _decode(data: bytes, format_: _Format, max_pixels: int) -> np.ndarray:
         array = format_.decode(data)
         if (*array.shape, array.dtype) != header:
             raise UnreadableImage(f"pixels {array.shape} {array.dtype} differ from the header's")
-        if array.dtype.kind == "f" and (lost := array.size - np.isfinite(array).sum()):
+        if finite and array.dtype.kind == "f" and (lost := array.size - np.isfinite(array).sum()):
             raise UnreadableImage(f"{lost} of its {array.size} values are NaN or infinite")
         return np.ascontiguousarray(array)
 

@@ -148,7 +148,7 @@ class Gallery:
         for title, image in columns.items():
             pair = from_uint8(image)[None], subject.clean[None]
             self._scores[title].append(
-                (float(metrics.psnr(*pair)[0]), float(metrics.ssim(*pair)[0]))
+                (float(metrics.capped_psnr(*pair)[0]), float(metrics.ssim(*pair)[0]))
             )
         if subject.name in self._rows:
             self._rows[subject.name] = columns | {"clean": to_uint8(subject.clean)}

@@ -51,6 +51,8 @@ class Subject:
         lead: rows and columns of the grid that lie above and left of the picture.
         cut_learnt: as `cut`, what the bridge has learnt to see in its place; None: the same.
         told: numbers [n] that the network sees at every pixel; None: it is told nothing.
+        valid: bool [h, w], where the picture holds data; None: everywhere.
+        nodata: what its file has elsewhere.
     """
 
     name: str
@@ -63,6 +65,15 @@ class Subject:
     lead: tuple[int, int] = (0, 0)
     cut_learnt: Callable[[int, int, int], np.ndarray] | None = None
     told: np.ndarray | None = None
+    valid: np.ndarray | None = None
+    nodata: float = 0.0
+
+    def with_nodata(self, array: np.ndarray, value: float | None = None) -> np.ndarray:
+        """A whole result with `nodata`, or another value, where the picture holds no data."""
+        if self.valid is None:
+            return array
+        value = self.nodata if value is None else value
+        return np.where(self.valid[..., None], array, array.dtype.type(value))
 
     def is_known(self, origin: tuple[int, int], side: int) -> bool:
         """Whether a window of a picture with holes has none, so that nothing is to be restored."""

@@ -1,6 +1,7 @@
 """What becomes of restored windows: pixels, statistics of several samples, a strip of states."""
 
 import io
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -126,8 +127,8 @@ class Job:
     def restored(self) -> np.ndarray:
         """The result (the mean of several samples) in the type of its file."""
         if isinstance(self._result, Pixels):
-            return self._result.array
-        return self._trim(self.subject.from_unit(self._result.mean))
+            return self.subject.with_nodata(self._result.array)
+        return self.subject.with_nodata(self._trim(self.subject.from_unit(self._result.mean)))
 
     def _trim(self, array: np.ndarray) -> np.ndarray:
         rows, columns = self.subject.lead
@@ -142,7 +143,7 @@ class Job:
         if isinstance(self._result, Moments):
             buffer = io.BytesIO()
             std = self._trim(self._result.std()) * self.subject.unit
-            np.save(buffer, std.astype(np.float32))
+            np.save(buffer, self.subject.with_nodata(std.astype(np.float32), math.nan))
             files[std_file(target)] = [buffer.getvalue()]
         if self._states:
             states = [state.array for state in self._states]

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import sys
+from collections.abc import Callable
 
 import numpy as np
 from etils import epath
@@ -11,8 +12,9 @@ from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.config import Config
 from i2sb_jax.data.pairs import half_header, halves
 from i2sb_jax.data.scaling import ValueRanges, load_value_ranges
+from i2sb_jax.data.side import mask_nodata, read_side, side_header, valid_pixels
 from i2sb_jax.data.windows import window_at
-from i2sb_jax.pictures import ArrayHeader, UnreadableImage, array_header, decode_array, encode_array
+from i2sb_jax.pictures import ArrayHeader, UnreadableImage, encode_array
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.restorer import Restorer, Window
@@ -21,7 +23,13 @@ from i2sb_jax.restoration.tiles import Grid
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairSubject(Subject):
-    """The source of a pair; `cut` has the source's channels."""
+    """The source of a pair; `cut` has the source's channels, 0 where it holds no data.
+
+    Attributes:
+        cut_valid: as `cut`, where it holds data, bool [side, side, 1]; None: everywhere.
+    """
+
+    cut_valid: Callable[[int, int, int], np.ndarray] | None
 
     def shown(self, restorer: Restorer, origin: tuple[int, int], side: int) -> np.ndarray:
         """X_1, which has the target's channels."""
@@ -41,7 +49,10 @@ class PairSubject(Subject):
         x1, cond = restorer.corruption.inputs(self.cut(*origin, side)[None])
         key = picture_key(seed, self.name, sample=sample)
         cond = cond if cond is None else cond[0]
-        return Window(key, x1[0], None, cond, np.asarray(origin, np.int32))
+        mask = None
+        if self.cut_valid is not None:
+            mask = self.cut_valid(*origin, side).astype(np.float32)
+        return Window(key, x1[0], mask, cond, np.asarray(origin, np.int32))
 
 
 class PairSources:
@@ -60,7 +71,9 @@ class PairSources:
         if options.member is not None:
             raise ValueError(f"--member {options.member}: pairs are no mixture")
         self._folder, self._options, self._ranges = folder, options, ranges
+        self._channels, self._nodata = config.data.source_channels, config.data.source_nodata
         self._source_side = config.data.source_side
+        self._told_nodata = False
         self._suspects = not config.data.target_path and not options.side_by_side
         self._tiling = options.tiling(config)
 
@@ -75,7 +88,7 @@ class PairSources:
         Raises:
             UnreadableImage: it is none, too large, or unlike what the run was trained on.
         """
-        header = array_header(self._folder / name)
+        header = side_header(self._folder / name, channels=self._channels)
         if self._options.side_by_side:
             header = half_header(header)
         self._suspect(name, header)
@@ -89,15 +102,28 @@ class PairSources:
         Raises:
             UnreadableImage: it cannot be decoded.
         """
-        path = self._folder / name
-        array = decode_array(path.read_bytes(), suffix=path.suffix)
-        if self._options.side_by_side:
-            array, _ = halves(array, self._source_side)
+        path, nodata = self._folder / name, self._nodata
+        side_by_side = self._options.side_by_side  # what is no data may differ between the sides
+        array = read_side(path, channels=self._channels, nodata=() if side_by_side else nodata)
+        if side_by_side:
+            array = mask_nodata(halves(array, self._source_side)[0], nodata)
         self._check(array)
         source, target, lead = self._ranges.source, self._ranges.target, self._tiling.lead
+        valid = valid_pixels(array)
+        if not valid.any():
+            raise UnreadableImage("no pixel of it holds data")
+        is_whole, values = bool(valid.all()), array.data
+        elsewhere = target.nodata_value(otherwise=(*nodata, *source.nodata))
+        if not is_whole:
+            self._tell_nodata(name, elsewhere)
 
         def cut(row: int, column: int, side: int) -> np.ndarray:
-            return source.to_unit(window_at(array, row - lead, column - lead, image_size=side))
+            window = window_at(values, row - lead, column - lead, image_size=side)
+            unit = source.to_unit(window)
+            return unit if is_whole else np.where(cut_valid(row, column, side), unit, 0)
+
+        def cut_valid(row: int, column: int, side: int) -> np.ndarray:
+            return window_at(valid[..., None], row - lead, column - lead, image_size=side)
 
         return PairSubject(
             name=name,
@@ -108,6 +134,21 @@ class PairSources:
             unit=(np.asarray(target.high) - np.asarray(target.low)) / 2,
             encode=functools.partial(encode_array, suffix=self.suffix(name)),
             lead=(lead, lead),
+            valid=None if is_whole else valid,
+            nodata=elsewhere,
+            cut_valid=None if is_whole else cut_valid,
+        )
+
+    def _tell_nodata(self, name: str, value: float) -> None:
+        """Says once what results hold where nobody may expect it: a value that is none's own."""
+        target = self._ranges.target
+        if self._told_nodata or np.dtype(target.dtype).kind == "f" or value in target.nodata:
+            return
+        self._told_nodata = True
+        print(
+            f"note: {name} has pixels without data, which are {value:g} in the result: "
+            f"{target.dtype} has no NaN, and the targets named no value",
+            file=sys.stderr,
         )
 
     def _suspect(self, name: str, header: ArrayHeader) -> None:

@@ -154,7 +154,8 @@ class Restorer:
 
         Args:
             images: [batch, h, w, 3], any size: floats in [-1, 1], or uint8 or uint16 pixels; of
-                paired data the source, floats with as many channels as it has.
+                paired data the source, floats with as many channels as it has, NaN where it holds
+                no data.
             nfe: network evaluations, 1 … num_steps - 1; the run's choice if None.
             sampler: one of `bridge.SAMPLERS`; the run's choice if None.
             spacing: of its steps, one of `bridge.SPACINGS`; the run's choice if None.
@@ -170,7 +171,8 @@ class Restorer:
 
         Returns:
             float32 [batch, h, w, c] in [-1, 1], whatever the type of `images`, outside of holes
-            exactly `images`; with `record`, Samples as the sampler leaves them, unclipped.
+            exactly `images`, NaN where a source has no data; with `record`, Samples as the sampler
+            leaves them, unclipped.
 
         Raises:
             ValueError: shapes, types or values that do not fit, a missing or needless mask or
@@ -187,13 +189,16 @@ class Restorer:
             raise ValueError(f"{self.config.corruption} is told nothing of files: leave told None")
         if mask is not None:
             mask = hole_mask(mask, shape)
-        known = None if mask is None else mask <= 0.5
+        valid = self._valid(images)
+        known = valid if mask is None else mask <= 0.5
         images = from_array(images, bound=facts and facts.bound, known=known)
         x1, cond = images, None
         names = _names(names, len(images))
         if mask is not None:
             x1 = np.where(mask > 0.5, self._noise(images, seed, names), images)
         if facts is None:
+            if valid is not None:
+                images, mask = np.where(valid, images, 0), valid.astype(np.float32)
             x1, cond = self.corruption.inputs(images)
         elif facts.is_told:
             cond = everywhere(told_settings(facts, None) if told is None else told, shape)
@@ -204,13 +209,15 @@ class Restorer:
             x1 = as_published(task, self._pad(images))  # the window is what has borders
         samples = self.from_x1(
             x1, nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, seed=seed,
-            mask=mask if self.corruption.has_mask else None,
+            mask=mask if self.corruption.has_mask or valid is not None else None,
             cond=cond, names=names, clip=clip, record=record,
         )  # fmt: skip
         samples = bridge.Samples(*(x[..., : shape[1], : shape[2], :] for x in samples))
         if record:
             return samples
         restored = np.clip(samples.x0, -1, 1)
+        if valid is not None:
+            return np.where(valid, restored, np.float32(np.nan))
         return restored if mask is None else np.where(mask > 0.5, restored, images)
 
     def from_x1(
@@ -352,6 +359,14 @@ class Restorer:
         sides = [(0, -side % unit) for side in x.shape[1:3]]
         return np.pad(x, ((0, 0), *sides, (0, 0)), mode="symmetric")
 
+    def _valid(self, images: Array) -> np.ndarray | None:
+        """Where sources hold data, bool [batch, h, w, 1]; None: everywhere, or they are none."""
+        images = np.asarray(images)
+        if not self.config.has_pairs or images.dtype.kind != "f":
+            return None
+        valid = ~np.isnan(images).any(axis=-1, keepdims=True)
+        return None if valid.all() else valid
+
     @property
     def side_unit(self) -> int:
         """Sides of windows must be multiples of this many pixels."""
@@ -371,10 +386,10 @@ def _window_noise(key_data: Array, origin: Array, *, shape: tuple[int, int, int]
 def _batches(
     windows: Iterable[Window | None], size: Callable[[int, int], int]
 ) -> Iterator[list[Window]]:
-    """Windows of one shape that follow each other, `size(height, width)` of them at most."""
+    """Windows of the same shapes that follow each other, `size(height, width)` of them at most."""
     batch: list[Window] = []
     for window in windows:
-        if batch and (window is None or window.x1.shape != batch[0].x1.shape):
+        if batch and (window is None or _shapes(window) != _shapes(batch[0])):
             yield batch
             batch = []
         if window is not None:

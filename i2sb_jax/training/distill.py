@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from i2sb_jax.bridge import Bridge
-from i2sb_jax.losses import bridge_losses, inverse_bridge_losses
+from i2sb_jax.losses import bridge_losses, inverse_bridge_losses, valid_mean
 from i2sb_jax.training.state import TrainState, apply_gradients, create_state
 from i2sb_jax.training.step import accumulate
 from i2sb_jax.types import Array, Batch, Params, PRNGKey
@@ -187,7 +187,8 @@ def make_regression_step(
     def loss_fn(student, teacher, batch, keys, key) -> jax.Array:
         del key
         target = jax.lax.stop_gradient(target_fn(teacher, keys, batch))
-        return jnp.mean(jnp.square(generate_fn(student, keys, batch) - target))
+        squares = jnp.square(generate_fn(student, keys, batch) - target)
+        return jnp.mean(valid_mean(squares, batch.valid))
 
     def regression_step(state: TrainState, teacher: Params, batch: Batch, key: PRNGKey):
         batch = batch._replace(name=None, label=None)

@@ -69,6 +69,7 @@ def _batch(config: Config) -> Batch:
         mask=pictures(1) if corruption.has_mask else None,
         cond=pictures(config.cond_channels) if config.cond_channels else None,
         label=jax.ShapeDtypeStruct((config.training.batch_size,), jnp.int32),
+        valid=pictures(1) if config.has_pairs else None,
     )
 
 

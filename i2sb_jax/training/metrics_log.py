@@ -13,8 +13,8 @@ _FILE = "metrics.jsonl"
 class MetricsLog:
     """Appends scalars to `workdir`/metrics.jsonl.
 
-    Each line holds `step`, the metrics, and `loss_hex`, the loss to its last bit, so that two runs
-    can be compared exactly.
+    Each line holds `step`, the metrics, and `loss_hex`, the last step's loss to its last bit, so
+    that two runs can be compared exactly.
     """
 
     def __init__(self, workdir: epath.PathLike, *, start_step: int):
@@ -31,8 +31,8 @@ class MetricsLog:
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Appends one line."""
         line = {"step": step, **metrics}
-        if "loss" in metrics:
-            line["loss_hex"] = float(metrics["loss"]).hex()
+        if "loss_last" in metrics:
+            line["loss_hex"] = float(metrics["loss_last"]).hex()
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 

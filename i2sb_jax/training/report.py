@@ -86,21 +86,27 @@ class Report:
     def scalars(self, step: int, values: list[dict[str, float]], *, data_wait: float) -> None:
         """Logs the metrics of a step.
 
+        Losses are means over all steps since the line before, or since the run went on, and
+        `loss_steps` says of how many; `loss_last` is the last step's, as all else is, but for how
+        many of the updates were skipped.
+
         Args:
             step: updates made.
-            values: metrics of the steps since the last call; the last are logged, and how many of
-                the updates were skipped.
+            values: metrics of the steps since the last call.
             data_wait: the share of the time since then that was spent waiting for data.
         """
         if self._log is None:
             return
         logged = values[-1] | {"data_wait": data_wait}
+        for name in (name for name in logged if name.endswith("loss")):
+            logged[name] = sum(value[name] for value in values) / len(values)
+        logged |= {"loss_steps": len(values), "loss_last": values[-1]["loss"]}
         if "skipped" in logged:
             logged["skipped"] = sum(value["skipped"] for value in values)
         rate = self._progress.rate()
         self._log.write(step, logged)
         self._writer.write_scalars(step, logged | ({"steps_per_s": rate} if rate else {}))
-        line = f"loss {sum(value['loss'] for value in values) / len(values):.4f}"
+        line = f"loss {logged['loss']:.4f}"
         if data_wait > _SLOW_DATA:
             line += f"  waiting for data {data_wait:.0%} of the time"
         self._progress.say(line)
@@ -139,7 +145,7 @@ class Report:
 
 def _quality(clean: Array, pictures: Array) -> dict[str, jax.Array]:
     """Means over a batch in [-1, 1]: PSNR in dB and, where its window fits, SSIM."""
-    measures = {"psnr": metrics.psnr}
+    measures = {"psnr": metrics.capped_psnr}
     if min(clean.shape[1:3]) >= metrics.SSIM_SIDE:
         measures["ssim"] = metrics.ssim
     return {name: jnp.mean(measure(clean, pictures)) for name, measure in measures.items()}

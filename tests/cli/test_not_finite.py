@@ -101,12 +101,13 @@ def test_a_value_that_is_none_of_a_picture_is_told_with_the_pair_and_its_side(ca
         array[...] = 1e30 if name == "p3.npy" else array  # as some programs mark missing values
 
     pairs(tmp_path, spoil)
-    status, (line,) = call(train, *training(*PAIRS, "--config.training.batch_size=8"))
+    status, (told, line) = call(train, *training(*PAIRS, "--config.training.batch_size=8"))
+    assert told.startswith("warning: p3.npy: 1e+30 in channel 0 of the source lies far from")
     assert status == 3 and "as large as 2e+30 in the source of p3.npy" in line, line
     assert "learning_rate" not in line
 
 
-@pytest.mark.parametrize("value, words", [(np.nan, "are NaN"), (-3.4e38, "too far from")])
+@pytest.mark.parametrize("value, words", [(np.inf, "are infinite"), (-3.4e38, "too far from")])
 def test_a_pair_that_is_not_finite_is_left_out_by_name(call, tmp_path, value, words):
     def spoil(name, array):
         if name == "p3.npy":
@@ -117,3 +118,5 @@ def test_a_pair_that_is_not_finite_is_left_out_by_name(call, tmp_path, value, wo
     status, lines = call(train, *training(*given))
     assert status == 2 and "p3.npy" in lines[-1] and words in lines[-1], lines
     assert "learning_rate" not in lines[-1]
+    if value < 0:  # of values, not of files that cannot be read, the start tells more
+        assert "p3.npy: -3.4e+38 in channel 0" in lines[0] and "data.source_nodata" in lines[0]

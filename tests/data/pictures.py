@@ -35,6 +35,8 @@ def data_config(**changes):
         "scaling": "dtype",
         "source_range": (0.0, 1.0),
         "target_range": (0.0, 1.0),
+        "source_nodata": (),
+        "target_nodata": (),
         "percentiles": (0.1, 99.9),
         "group_pattern": "",
         "cond_x1": False,

@@ -217,9 +217,9 @@ def test_broken_pairs_are_left_to_training_and_none_at_all_is_an_error(tmp_path)
 def test_a_file_that_changes_its_kind_later_is_unreadable(tmp_path):
     train, _ = sources(pairs_config(**write_noise(tmp_path, 4)), tmp_path / "run")
     (tmp_path / "path" / train.names[0]).write_bytes(
-        encode_array(noise(0)[:8, :8, :1], suffix=".png")
+        encode_array(noise(0, dtype=np.uint16)[:8, :8], suffix=".png")
     )
-    with pytest.raises(MissingPicture, match="it has 1 channels, the others 3"):
+    with pytest.raises(MissingPicture, match="it is uint16, the others uint8"):
         train.read(0)
 
 
