@@ -296,40 +296,40 @@ def _check_headers(
     config: DataConfig, train: PairFiles, held_out: PairFiles, report: Callable[[str], None]
 ) -> None:
     """Raises ValueError where files are not as the configuration says; tells of broken ones."""
-    paths = []
+    paths, trained = [], 0
     for files in (train, held_out):
         most = SAMPLE if is_remote(files.folder) else _MOST_HEADERS
         paths += [files.paths(index) for index in _evenly(len(files), most)]
-    channels = train.channels
+        trained = trained or len(paths)
 
     def header(number: int) -> list[ArrayHeader | Exception]:
         found = []
-        for path, wanted in zip(paths[number], channels, strict=False):
+        for path, wanted in zip(paths[number], train.channels, strict=False):
             try:
                 found.append(side_header(path, channels=wanted))
             except (UnreadableImage, OSError) as error:
                 found.append(error)
         return found
 
-    broken: dict[str, str] = {}
+    broken: dict[int, str] = {}  # number of the pair -> file and reason
     dtypes: dict[str, tuple[np.dtype, epath.Path]] = {}
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-        for both, headers in zip(paths, pool.map(header, range(len(paths))), strict=True):
-            for side, path, found in zip(("source", "target"), both, headers, strict=False):
+        for number, headers in enumerate(pool.map(header, range(len(paths)))):
+            sides = zip(("source", "target"), paths[number], headers, strict=False)
+            for side, path, found in sides:
                 if isinstance(found, Exception):
                     reason = getattr(found, "strerror", None) or " ".join(str(found).split())
-                    broken[str(path)] = reason
+                    broken[number] = f"{path} ({reason})"
                 else:
                     _check_header(config, side, path, found, dtypes)
-    if broken and len(broken) < len(paths):  # with no pair at all, `_readable` says so
-        first, reason = next(iter(broken.items()))
-        line = (
-            f"{len(broken)} files of the {len(paths)} pairs that were looked at cannot be read: "
-            f"{first} ({reason})" + (", …" if len(broken) > 1 else "")
-        )
-        if len(broken) > config.max_unreadable:
-            raise ValueError(f"{line}, and data.max_unreadable={config.max_unreadable}")
-        report(line)
+    if not broken or len(broken) == len(paths):  # with no pair at all, `_readable` says so
+        return
+    more = ", …" if len(broken) > 1 else ""
+    told = next(iter(broken.values()))
+    line = f"{len(broken)} of the {len(paths)} pairs cannot be read: {told}{more}"
+    if sum(number < trained for number in broken) > config.max_unreadable:
+        raise ValueError(f"{line}; data.max_unreadable={config.max_unreadable}")
+    report(line)
 
 
 def _check_header(

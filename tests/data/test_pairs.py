@@ -193,11 +193,13 @@ def test_files_of_one_side_are_of_one_type(tmp_path):
         sources(pairs_config(**folders), tmp_path / "run")
 
 
-def test_broken_pairs_are_left_to_training_and_none_at_all_is_an_error(tmp_path):
+def test_broken_pairs_are_told_and_left_to_training_and_none_at_all_is_an_error(tmp_path):
     folders = write_noise(tmp_path, 4)
     (tmp_path / "path" / "p00.png").write_bytes(b"broken")
     write_arrays(tmp_path / "target_path", {"p01.png": noise(0, height=9, width=7)})
-    train, held_out = sources(pairs_config(**folders), tmp_path / "run")
+    told, config = [], pairs_config(**folders, max_unreadable=2)
+    train, held_out = sources(config, tmp_path / "run", told)
+    assert told == [f"1 of the 4 pairs cannot be read: {tmp_path}/path/p00.png (not a PNG)"]
     reasons = {}
     for source in (train, held_out):
         for index, name in enumerate(source.names):
@@ -208,10 +210,14 @@ def test_broken_pairs_are_left_to_training_and_none_at_all_is_an_error(tmp_path)
                 assert error.name == name
     assert set(reasons) == {"p00.png", "p01.png"}
     assert reasons["p01.png"] == "the source has 8×8 pixels, the target 7×9"
+    for name in train.names[:3]:
+        (tmp_path / "path" / name).write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"of the 4 pairs cannot be read: .*max_unreadable=2"):
+        sources(config, tmp_path / "third")
     for path in (tmp_path / "path").iterdir():
         path.write_bytes(b"broken")
     with pytest.raises(ValueError, match=r"no pair of .*path can be read; the last of them p0"):
-        sources(pairs_config(**folders), tmp_path / "other")
+        sources(config, tmp_path / "other")
 
 
 def test_a_file_that_changes_its_kind_later_is_unreadable(tmp_path):
