@@ -99,40 +99,47 @@ def luma(images: Array) -> jax.Array:
     Returns:
         [..., 1], 16 (black) … 235 (white).
     """
-    weights = jnp.asarray(_LUMA, jnp.float32)
     unit = (jnp.asarray(images) + 1) / 2
-    return jnp.sum(unit * weights, axis=-1, keepdims=True) + _LUMA_BLACK
+    parts = (weight * unit[..., i : i + 1] for i, weight in enumerate(_LUMA))
+    return sum(parts, _LUMA_BLACK)
 
 
-def psnr_y(a: Array, b: Array, *, border: int = 0) -> jax.Array:
+def psnr_y(a: Array, b: Array, *, border: int = 0, valid: Array | None = None) -> jax.Array:
     """PSNR of `luma` in dB, with a peak of 255, as papers on super-resolution report it.
 
     Args:
         a: RGB in [-1, 1], [batch, h, w, 3].
         b: same shape.
         border: pixels left out on each side; in papers the factor of the reduction.
+        valid: as for `psnr`.
 
     Returns:
         [batch]; infinite for equal pictures.
+
+    Raises:
+        ValueError: the border leaves nothing.
     """
-    return psnr(*_shaved_luma(a, b, border), data_range=_LUMA_RANGE)
+    a, b, valid = (_shaved(x, border) for x in (a, b, valid))
+    return psnr(luma(a), luma(b), data_range=_LUMA_RANGE, valid=valid)
 
 
-def ssim_y(a: Array, b: Array, *, border: int = 0) -> jax.Array:
+def ssim_y(a: Array, b: Array, *, border: int = 0, valid: Array | None = None) -> jax.Array:
     """SSIM of `luma` with a range of 255; arguments as of `psnr_y`.
 
     Raises:
         ValueError: without the border the pictures are smaller than the window.
     """
-    return ssim(*_shaved_luma(a, b, border), data_range=_LUMA_RANGE)
+    a, b, valid = (_shaved(x, border) for x in (a, b, valid))
+    return ssim(luma(a), luma(b), data_range=_LUMA_RANGE, valid=valid)
 
 
-def _shaved_luma(a: Array, b: Array, border: int) -> tuple[jax.Array, jax.Array]:
-    height, width = a.shape[1:3]
+def _shaved(x: Array | None, border: int) -> Array | None:
+    if x is None:
+        return None
+    height, width = x.shape[1:3]
     if border < 0 or 2 * border >= min(height, width):
         raise ValueError(f"border={border} leaves nothing of {height}×{width} pixels")
-    inside = slice(border, height - border), slice(border, width - border)
-    return luma(a[:, *inside]), luma(b[:, *inside])
+    return x[:, border : height - border, border : width - border]
 
 
 def _window_mean(x: Array) -> jax.Array:

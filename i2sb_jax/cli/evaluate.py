@@ -1,6 +1,6 @@
 """i2sb-evaluate: measures a trained run, and shows what it does.
 
-    i2sb-evaluate --model RUN [--nfe 1,2,5,10] [--data CLEAN] [--output DIR] …
+    i2sb-evaluate --model RUN [--nfe 1,2,5,10] [--data CLEAN | --eval-data MOVED] [--output DIR] …
     i2sb-evaluate --make-stats PICTURES OUT.npz --inception FILE
 
 Writes results.json, pictures.csv and report.html. The same command goes on where it was stopped.
@@ -38,10 +38,10 @@ def _main(arguments: list[str]) -> None:
     config = with_flags(config_lib.load(folder), given)
     options = chosen_options(given)
     options.resolve(config)  # before anything is read
-    if given.output is None and str(given.model).startswith("hf://"):
-        raise ValueError(f"--output is missing: {given.model} is no place for results")
+    if given.output is None and interop.is_model_folder(folder):
+        raise ValueError(f"--output is missing: {given.model} is no run, and no place for results")
     output = epath.Path(given.output or epath.Path(given.model) / "evaluation")
-    for pictures in filter(None, (given.data, given.targets)):
+    for pictures in filter(None, (given.data, given.eval_data, given.targets)):
         require_apart(pictures, output, what="--output")
     processes.join(config.distributed)
     startup.prepare_jax()

@@ -2,19 +2,17 @@
 
 import argparse
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 
-import jax
 from etils import epath
 
 from i2sb_jax import build, data
-from i2sb_jax.config import Config
+from i2sb_jax.config import Config, DataConfig
 from i2sb_jax.data import scaling
 from i2sb_jax.data.fingerprint import fingerprint, imagenet_labels
 from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.view import degraded_view
-from i2sb_jax.evaluation.results import Data
+from i2sb_jax.evaluation.results import Data, Values
 from i2sb_jax.restoration.baselines import baseline_for
 from i2sb_jax.types import Batch
 
@@ -33,10 +31,7 @@ def open_data(
     Raises:
         ValueError: nothing to evaluate on, or folders that do not match; one line.
     """
-    if given.targets and not (config.has_pairs and given.data):
-        raise ValueError(f"--targets {given.targets}: only of paired data, beside --data SOURCES")
-    if config.has_pairs and config.data.target_path and given.data and not given.targets:
-        raise ValueError(f"--targets is missing: the run has targets beside --data {given.data}")
+    _check_flags(config, given)
     source, name = _source(config, folder, given, warn)
     if given.list:
         source = listed(source, read_name_list(given.list), origin=given.list)
@@ -58,16 +53,58 @@ def open_data(
     elif given.baseline:
         warn(f"--baseline: {config.corruption} has no customary repair")
     digest = fingerprint(source, count=count)
-    return Data(name, len(source), pictures, views, digest, imagenet_labels(source))
+    values = _values(scaling.load_value_ranges(folder).target) if config.has_pairs else Values()
+    labels = imagenet_labels(source)
+    return Data(name, len(source), pictures, views, digest, labels, values)
+
+
+def _check_flags(config: Config, given: argparse.Namespace) -> None:
+    """Raises ValueError for flags of data that do not go together, or with the run."""
+    if given.data and given.eval_data:
+        raise ValueError(
+            f"--eval-data {given.eval_data} is where the run's own data lie, and --data "
+            f"{given.data} other pictures: give one of them"
+        )
+    flag, path = ("--eval-data", given.eval_data) if given.eval_data else ("--data", given.data)
+    if given.eval_data and config.data.source in ("photos", "synthetic"):
+        raise ValueError(
+            f"--eval-data {path}: data.source={config.data.source!r} brings its own pictures; name "
+            "others by --data"
+        )
+    if given.targets and not (config.has_pairs and path):
+        raise ValueError(
+            f"--targets {given.targets}: only of paired data, beside --data or --eval-data SOURCES"
+        )
+    if config.has_pairs and config.data.target_path and path and not given.targets:
+        raise ValueError(f"--targets is missing: the run has targets beside {flag} {path}")
+
+
+def _values(range_: scaling.ValueRange) -> Values:
+    """How pictures of a range are measured; one number where all channels have the same."""
+    ends = (end if len(set(end)) > 1 else end[:1] for end in (range_.low, range_.high))
+    return Values(range_.dtype, *ends, range_.limits)
+
+
+def _moved(config: DataConfig, given: argparse.Namespace) -> DataConfig | None:
+    """The run's data section with the paths where its data lie now; None where they stayed."""
+    if given.eval_data is None:
+        return None
+    side = "eval_" if config.eval_path else ""
+    paths = {f"{side}path": given.eval_data}
+    if given.targets:
+        paths[f"{side}target_path"] = given.targets
+    return dataclasses.replace(config, **paths)
 
 
 def _source(config: Config, folder, given, warn) -> tuple[data.Source, str]:
     """The pictures and what they are called."""
     if given.data is None:
-        report = functools.partial(data.make_sources, config.data, folder, report=warn)
-        kind = config.data.source
-        where = config.data.tfds_name or config.data.eval_path or config.data.path
-        return report(process_index=jax.process_index())[1], f"{kind} {where}".strip()
+        moved = _moved(config.data, given)
+        here = config.data if moved is None else moved
+        # writes nothing: a run may lie where that is forbidden, and a model folder is not for it
+        held_out = data.held_out_source(config.data, folder, moved=moved, report=warn)
+        where = here.tfds_name or here.eval_path or here.path
+        return held_out, f"{here.source} {where}".strip()
     if not config.has_pairs:
         return data.open_source("folder", path=given.data), given.data
     from i2sb_jax.data.pairs import whole_pairs

@@ -5,6 +5,14 @@ batches with tf.data.
 """
 
 from i2sb_jax.data.record import MissingPicture, Record, Source
-from i2sb_jax.data.sources import make_source, make_sources, open_source
+from i2sb_jax.data.sources import held_out_source, make_source, make_sources, open_source
 
-__all__ = ["MissingPicture", "Record", "Source", "make_source", "make_sources", "open_source"]
+__all__ = [
+    "MissingPicture",
+    "Record",
+    "Source",
+    "held_out_source",
+    "make_source",
+    "make_sources",
+    "open_source",
+]

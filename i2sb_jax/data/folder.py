@@ -58,7 +58,11 @@ class FolderSource:
 
 
 def folder_source(
-    path: epath.PathLike, *, index_dir: epath.PathLike | None = None, process_index: int = 0
+    path: epath.PathLike,
+    *,
+    index_dir: epath.PathLike | None = None,
+    process_index: int = 0,
+    read_only: bool = False,
 ) -> FolderSource:
     """All pictures below `path`, sorted by name.
 
@@ -67,6 +71,7 @@ def folder_source(
         index_dir: where the listing is kept, best in the run's folder, which all processes see.
             Without it every call walks the tree.
         process_index: process 0 writes the index, the others wait for it.
+        read_only: where there is no index the tree is walked, and nothing written.
 
     Raises:
         ValueError: the folder is missing or has no pictures, or the index cannot be used.
@@ -76,12 +81,14 @@ def folder_source(
         return FolderSource(folder=folder, names=tuple(list_images(folder)))
     index = epath.Path(index_dir) / index_name(folder)
     if not index.exists():
+        if read_only:
+            return folder_source(folder)
         if process_index == 0:
             listing = {"folder": real_path(folder), "names": list_images(folder)}
             write_atomically(index, json.dumps(listing).encode())
         else:
             wait_for(index)
-    return FolderSource(folder=folder, names=_read_index(index))
+    return FolderSource(folder=folder, names=read_index(index))
 
 
 def index_name(folder: epath.PathLike) -> str:
@@ -90,7 +97,8 @@ def index_name(folder: epath.PathLike) -> str:
     return f"folder-{digest.hexdigest()[:16]}.json"
 
 
-def _read_index(index: epath.Path) -> tuple[str, ...]:
+def read_index(index: epath.Path) -> tuple[str, ...]:
+    """The names in an index; ValueError, in one line, where it is none."""
     try:
         return tuple(json.loads(index.read_text())["names"])
     except (ValueError, KeyError, TypeError):

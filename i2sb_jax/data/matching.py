@@ -96,12 +96,15 @@ def split_pairs(
             f"{train.path} into the group {groups[0]!r}, which cannot be split: change it, or give "
             "data.eval_path"
         )
-    sides = (
-        hold_out(groups, config.eval_fraction, split=split, origin=train.path)
-        for split in ("train", "eval")
-    )
-    train_pairs, eval_pairs = ([train.pairs[index] for index in side] for side in sides)
-    return train_pairs, eval_pairs
+    side = hold_out(groups, config.eval_fraction, split="train", origin=train.path)
+    return [train.pairs[index] for index in side], held_out_of_pairs(config, train)
+
+
+def held_out_of_pairs(config: DataConfig, matching: Matching) -> list[tuple[str, str]]:
+    """Of pairs of one folder those that `split_pairs` holds out; raises as it does."""
+    groups = [_group(source, config) for source, _ in matching.pairs]
+    side = hold_out(groups, config.eval_fraction, split="eval", origin=matching.path)
+    return [matching.pairs[index] for index in side]
 
 
 def _check_disjoint(config: DataConfig, train: Matching, groups: set[str], held_out: Matching):

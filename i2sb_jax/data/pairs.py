@@ -18,7 +18,7 @@ from etils import epath
 from i2sb_jax.config import DataConfig
 from i2sb_jax.data import scaling
 from i2sb_jax.data.folder import wait_for
-from i2sb_jax.data.matching import Matching, match_names, split_pairs
+from i2sb_jax.data.matching import Matching, held_out_of_pairs, match_names, split_pairs
 from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.record import MissingPicture, Record, Source
 from i2sb_jax.data.scaling import ValueRanges
@@ -188,6 +188,43 @@ def make_pairs(
     return PairsSource(files=train, ranges=ranges), for_eval
 
 
+def held_out_pairs(
+    config: DataConfig,
+    workdir: epath.PathLike,
+    *,
+    moved: DataConfig,
+    report: Callable[[str], None],
+) -> Source:
+    """As `sources.held_out_source`, of pairs."""
+    ranges = scaling.load_value_ranges(workdir)
+    folders = config.path, config.target_path
+    if config.eval_path:
+        folders = config.eval_path, config.eval_target_path
+    here = moved.path, moved.target_path
+    if config.eval_path:
+        here = moved.eval_path, moved.eval_target_path
+    index = _index(workdir, *folders)
+    is_moved = here != folders
+    listed_pairs = _matching(index, *folders) if index.exists() else None
+    matching = listed_pairs if listed_pairs and not is_moved else _matching(index, *here, new=True)
+    for line in matching.unmatched():
+        report(line)
+    pairs = matching.pairs
+    if not config.eval_path:
+        known = matching if listed_pairs is None else listed_pairs
+        held_out = {source for source, _ in held_out_of_pairs(config, known)}
+        pairs = [pair for pair in pairs if pair[0] in held_out]
+        if not pairs:
+            raise ValueError(
+                f"none of the {len(held_out)} pairs that the run held out, such as "
+                f"{min(held_out)}, lies in {here[0]}"
+            )
+    found = PairsSource(files=_pair_files(config, matching, pairs), ranges=ranges)
+    if not moved.eval_list:
+        return found
+    return listed(found, read_name_list(moved.eval_list), origin=moved.eval_list)
+
+
 def whole_pairs(
     config: DataConfig, ranges: ValueRanges, *, report: Callable[[str], None]
 ) -> PairsSource:
@@ -222,9 +259,9 @@ def _index(workdir: epath.PathLike, path: str, target_path: str) -> epath.Path:
     return epath.Path(workdir) / "index" / f"pairs-{digest}.json"
 
 
-def _matching(index: epath.Path, path: str, target_path: str) -> Matching:
-    """The matching of an index that is there, else of the folders themselves."""
-    if index.exists():
+def _matching(index: epath.Path, path: str, target_path: str, *, new: bool = False) -> Matching:
+    """The matching of an index that is there, else (or of `new` ones) of the folders themselves."""
+    if not new and index.exists():
         try:
             values = json.loads(index.read_text())
             values["pairs"] = [(source, target) for source, target in values["pairs"]]

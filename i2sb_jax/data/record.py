@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -110,6 +110,22 @@ def hold_out(names: Sequence[str], fraction: float, *, split: str, origin: str) 
             f"data.eval_fraction={fraction}: change it, add pictures, or give data.eval_path"
         )
     return side
+
+
+def held_out_of(source: Source, names: Collection[str], *, origin: str) -> Subset:
+    """Those pictures of a source that a run held out, which it knows by their names.
+
+    Raises:
+        ValueError: there is none.
+    """
+    indices = [index for index, name in enumerate(source.names) if name in names]
+    if not indices:
+        shown = min(names, default="none")
+        raise ValueError(
+            f"none of the {len(names)} pictures that the run held out, such as {shown}, lies in "
+            f"{origin}"
+        )
+    return Subset(source=source, indices=indices)
 
 
 def _unit_hash(name: str) -> float:

@@ -74,6 +74,15 @@ class ValueRange:
         limits = np.iinfo(dtype)
         return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
+    @property
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """The ends of what files can hold by `to_unit`, [channels]; of floats they are infinite."""
+        if np.dtype(self.dtype).kind == "f":
+            return np.full(self.channels, -np.inf), np.full(self.channels, np.inf)
+        ends = np.iinfo(self.dtype)
+        low, high = (self.to_unit(np.full(self.channels, end)) for end in (ends.min, ends.max))
+        return low, high
+
     def nodata_value(self, *, otherwise: Sequence[float] = ()) -> float:
         """What is written where there are no data.
 

@@ -10,10 +10,10 @@ from etils import epath
 
 from i2sb_jax import files
 from i2sb_jax.config import PAIRS, DataConfig
-from i2sb_jax.data.folder import folder_source
+from i2sb_jax.data.folder import folder_source, index_name, read_index
 from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.photos import photos_source
-from i2sb_jax.data.record import Source, Subset, hold_out
+from i2sb_jax.data.record import Source, Subset, held_out_of, hold_out
 from i2sb_jax.data.synthetic import synthetic_source
 
 
@@ -50,12 +50,51 @@ def make_sources(
     return train, held_out
 
 
+def held_out_source(
+    config: DataConfig,
+    workdir: epath.PathLike,
+    *,
+    moved: DataConfig | None = None,
+    report: Callable[[str], None],
+) -> Source:
+    """Opens a run's pictures for evaluation alone; nothing is written.
+
+    Args:
+        config: the run's data section.
+        workdir: the run's folder, or a model folder: a listing that is there counts.
+        moved: the same with the paths where these data lie now; training pictures may be missing
+            there. What is held out is told by names, as the run did.
+        report: as for `make_sources`.
+
+    Raises:
+        ValueError: something is missing or empty, or pairs without the run's value ranges; one
+            line that names it.
+    """
+    here = config if moved is None else moved
+    if config.source == PAIRS:
+        from i2sb_jax.data.pairs import held_out_pairs
+
+        return held_out_pairs(config, workdir, moved=here, report=report)
+    index = epath.Path(workdir) / "index"
+    has_listing = config.source == "folder" and (index / index_name(config.path)).exists()
+    if moved is None or config.eval_path or not has_listing:
+        return make_source(here, split="eval", index_dir=index, read_only=True)
+    # a picture's side may depend on the others, of which some are gone
+    names = read_index(index / index_name(config.path))
+    held_out = hold_out(names, config.eval_fraction, split="eval", origin=config.path)
+    source = held_out_of(folder_source(here.path), {names[i] for i in held_out}, origin=here.path)
+    if not here.eval_list:
+        return source
+    return listed(source, read_name_list(here.eval_list), origin=here.eval_list)
+
+
 def make_source(
     config: DataConfig,
     *,
     split: str,
     index_dir: epath.PathLike | None = None,
     process_index: int = 0,
+    read_only: bool = False,
 ) -> Source:
     """Opens the pictures for training or for evaluation; no picture is in both.
 
@@ -68,6 +107,7 @@ def make_source(
         split: "train" or "eval".
         index_dir: where listings of folders are kept; see `folder_source`.
         process_index: of this process.
+        read_only: see `folder_source`.
 
     Raises:
         ValueError: something is missing or empty; one line that names it.
@@ -94,6 +134,7 @@ def make_source(
         tfds_name=config.tfds_name,
         index_dir=index_dir,
         process_index=process_index,
+        read_only=read_only,
     )
     if holds_out:
         side = hold_out(source.names, config.eval_fraction, split=split, origin=path)
@@ -121,6 +162,7 @@ def open_source(
     tfds_name: str = "",
     index_dir: epath.PathLike | None = None,
     process_index: int = 0,
+    read_only: bool = False,
 ) -> Source:
     """Opens a source whole, with nothing held out.
 
@@ -132,6 +174,7 @@ def open_source(
         tfds_name: the builder.
         index_dir: see `folder_source`.
         process_index: of this process.
+        read_only: see `folder_source`.
 
     Raises:
         ValueError: something is missing, empty or of no use; one line that names it.
@@ -146,7 +189,9 @@ def open_source(
             return photos_source(split=split)
         case "folder":
             _require("path", path, "a folder of pictures")
-            return folder_source(path, index_dir=index_dir, process_index=process_index)
+            return folder_source(
+                path, index_dir=index_dir, process_index=process_index, read_only=read_only
+            )
         case "records":
             _require("path", path, "a directory that i2sb-prepare wrote")
             from i2sb_jax.data.records import records_source

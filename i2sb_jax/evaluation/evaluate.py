@@ -49,7 +49,7 @@ def evaluate(
             -> Samples.
         params: of its network, on the mesh.
         pictures: numbers -> this process's batches of `store.size` pictures a device.
-        store: where pictures go, uint8 by truncation, or float32 where they came as floats.
+        store: where pictures go, uint8 by truncation, or float32 of pairs.
         method: its name there.
         seed: of the sampler's noise.
         mesh: all devices.
@@ -66,7 +66,7 @@ def evaluate(
     for hand in hands:
         batch = next(batches)
         _check_readable(store, hand, batch)
-        inputs = batch.degraded, batch.mask, batch.cond
+        inputs = batch.degraded, batch.to_restore, batch.cond
         hashes = np.array([name_hash(name) for name in _names(batch)], np.uint32)
         x0 = restore(params, np.uint32(seed), *_lay((hashes, *inputs), mesh))
         # the next batch is handed over before the last one is waited for
@@ -113,6 +113,8 @@ def write_views(
                 there[i] = False
                 warn(f"{name} holds values that are not finite: left out")
         told = {"name": np.asarray(batch.name, np.bytes_), "label": batch.label, "there": there}
+        if batch.valid is not None:
+            told["valid"] = np.asarray(batch.valid) > 0.5
         _remove_outdated(store, hand, there, gaps)
         arrays = {clean: told | _saved({"image": batch.clean}, store=store, exact=True)}
         arrays |= {
@@ -129,6 +131,7 @@ def score_pictures(
     *,
     method: str,
     mesh: Mesh,
+    border: int = 0,
 ) -> None:
     """Scores the pictures of a method against the clean ones, where the store has no scores yet.
 
@@ -138,6 +141,7 @@ def score_pictures(
         arrays: which scores, from `score_arrays`.
         method: whose pictures.
         mesh: all devices.
+        border: as for `score_arrays`.
     """
     hands = _deal(store, scores_of(method), mesh, arrays=tuple(arrays.values()))
     if not hands:
@@ -145,12 +149,13 @@ def score_pictures(
     params = {name: network.params for name, network in networks.items() if name in arrays}
     params = sharding.replicate(params, mesh)
     on_batch = sharding.batch_sharding(mesh)
-    score = jax.jit(make_score_fn(networks, arrays), out_shardings=on_batch)
+    score = jax.jit(make_score_fn(networks, arrays, border=border), out_shardings=on_batch)
     running = None
     with jax.default_matmul_precision("highest"):
         for hand in hands:
-            both = [_read(store, kind, hand) for kind in (pictures_of(method), pictures_of(CLEAN))]
-            found = score(params, *_lay(both, mesh))
+            read = [_read(store, kind, hand) for kind in (pictures_of(method), pictures_of(CLEAN))]
+            read.append(_read(store, pictures_of(CLEAN), hand, "valid") if store.floats else None)
+            found = score(params, *_lay(read, mesh))
             if running is not None:
                 _write(store, scores_of(method), *running)
             running = hand, found
@@ -178,7 +183,7 @@ def seconds_per_evaluation(
     hands = _hands([0], mesh)
     batch = next(pictures(_numbers(store, hands)))
     hashes = np.zeros(len(batch.clean), np.uint32)
-    inputs = _lay((hashes, batch.degraded, batch.mask, batch.cond), mesh)
+    inputs = _lay((hashes, batch.degraded, batch.to_restore, batch.cond), mesh)
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -205,7 +210,9 @@ def trace(
     hashes = np.array([name_hash(name) for name in _names(batch)], np.uint32)
     run = jax.jit(_keyed(sample_fn))
     with jax.default_matmul_precision("highest"):
-        arrays = jax.device_put((params, batch.degraded, batch.mask, batch.cond, hashes), device)
+        arrays = jax.device_put(
+            (params, batch.degraded, batch.to_restore, batch.cond, hashes), device
+        )
         params, degraded, mask, cond, hashes = arrays
         samples = run(params, np.uint32(seed), hashes, degraded, mask, cond)
     return np.concatenate([np.asarray(batch.degraded)[None], np.asarray(samples.xt_path)])
@@ -319,11 +326,12 @@ def _saved(
 ) -> dict[str, np.ndarray]:
     """Pictures as they are saved, and whether all their values were finite.
 
-    What came as bytes is given back by rounding (`exact`); the protocol truncates all else.
+    They are clipped to what their files can hold. What came as bytes is given back by rounding
+    (`exact`); the protocol truncates all else.
     """
     image = np.asarray(arrays["image"])
     finite = np.isfinite(image).all(axis=tuple(range(1, image.ndim)))
-    image = np.clip(np.where(finite.reshape(-1, 1, 1, 1), image, 0), -1, 1)
+    image = np.clip(np.where(finite.reshape(-1, 1, 1, 1), image, 0), *store.limits)
     if store.floats:
         image = image.astype(np.float32)
     else:
@@ -342,9 +350,9 @@ def _write(
             store.write(kind, shard, {name: values[part] for name, values in rows.items()})
 
 
-def _read(store: ShardStore, kind: str, hand) -> np.ndarray:
-    """Pictures of this process's shards, each padded by its last one."""
-    shards = [store.read(kind, shard, arrays=("image",))["image"] for shard, _ in hand]
+def _read(store: ShardStore, kind: str, hand, name: str = "image") -> np.ndarray:
+    """An array of this process's shards, each padded by its last row."""
+    shards = [store.read(kind, shard, arrays=(name,))[name] for shard, _ in hand]
     padded = [
         np.concatenate([images, np.repeat(images[-1:], store.size - len(images), axis=0)])
         for images in shards

@@ -15,18 +15,21 @@ from i2sb_jax.evaluation.frechet import (
 )
 from i2sb_jax.evaluation.kernel import kernel_distance, kernel_distances
 from i2sb_jax.evaluation.networks import INCEPTION, LPIPS, RESNET50
+from i2sb_jax.evaluation.scores import PSNR_Y, SSIM_Y
 from i2sb_jax.evaluation.store import ShardStore, pictures_of, scores_of
 
 FID, KID, ACCURACY = "fid", "kid", "accuracy"
 METRICS = {
     "psnr": {"title": "PSNR", "unit": "dB", "better": "higher", "digits": 2},
     "ssim": {"title": "SSIM", "unit": "", "better": "higher", "digits": 4},
+    PSNR_Y: {"title": "PSNR of Y", "unit": "dB", "better": "higher", "digits": 2},
+    SSIM_Y: {"title": "SSIM of Y", "unit": "", "better": "higher", "digits": 4},
     LPIPS: {"title": "LPIPS", "unit": "", "better": "lower", "digits": 4},
     FID: {"title": "FID", "unit": "", "better": "lower", "digits": 2},
     KID: {"title": "KID", "unit": "", "better": "lower", "digits": 5},
     ACCURACY: {"title": "ResNet-50 top-1 accuracy", "unit": "%", "better": "higher", "digits": 1},
 }
-_TO_CLEAN = ("psnr", "ssim", LPIPS)  # of clean pictures themselves they say nothing
+_TO_CLEAN = ("psnr", "ssim", PSNR_Y, SSIM_Y, LPIPS)  # of clean pictures themselves they say nothing
 _SET = {FID: "normal", KID: "normal"}  # how intervals are made; of means from percentiles
 
 

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from i2sb_jax import build, sharding
 from i2sb_jax.config import Config
+from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.data.view import degraded_view
 from i2sb_jax.evaluation.evaluate import (
     CLEAN,
@@ -34,7 +35,7 @@ from i2sb_jax.evaluation.results import (
     nfe_of_kind,
     write_results,
 )
-from i2sb_jax.evaluation.scores import score_arrays
+from i2sb_jax.evaluation.scores import PSNR_Y, SSIM_Y, score_arrays
 from i2sb_jax.evaluation.store import PICTURES, ShardStore, pictures_of
 from i2sb_jax.progress import Progress, duration
 
@@ -69,8 +70,9 @@ def evaluate_model(
     config, options = model.config, options.resolve(model.config)
     count = min(options.limit or data.count, data.count)
     store = ShardStore(
-        output, count=count, size=config.sampling.batch_size, floats=config.has_pairs
-    )
+        output, count=count, size=config.sampling.batch_size, floats=config.has_pairs,
+        limits=data.values.limits,
+    )  # fmt: skip
     measures = _measures(config, options, warn)
     settings = _settings(model, data, options, store)
     measured = [sorted(measures.arrays.items()), sorted(measures.left_out)]
@@ -89,7 +91,10 @@ def evaluate_model(
     for method in methods:
         if not quiet:
             print(f"measuring: {method}", file=sys.stderr, flush=True)
-        score_pictures(store, measures.networks, measures.arrays, method=method, mesh=mesh)
+        score_pictures(
+            store, measures.networks, measures.arrays, method=method, mesh=mesh,
+            border=measures.border,
+        )  # fmt: skip
     sharding.barrier("an evaluation is measured")
     results: dict[str, Any] = {}
     if jax.process_index() == 0:
@@ -118,7 +123,11 @@ def _measures(config: Config, options: Options, warn: Callable[[str], None]) -> 
         except (ValueError, OSError) as error:  # other metrics need none of it
             left_out[metrics["inception"]] = str(error)
             del networks["inception"]
-    arrays = score_arrays(networks, side=config.image_size, channels=config.image_channels)
+    border = _border(config)
+    arrays = score_arrays(
+        networks, side=config.image_size, channels=config.image_channels, border=border,
+        is_colour=not config.has_pairs or config.data.scaling == "dtype",
+    )  # fmt: skip
     for name in networks:
         if name not in arrays:
             left_out[metrics[name]] = (
@@ -127,9 +136,20 @@ def _measures(config: Config, options: Options, warn: Callable[[str], None]) -> 
             )
     if "ssim" not in arrays:
         left_out["SSIM"] = f"pictures of {config.image_size} pixels are smaller than its window"
+    elif PSNR_Y in arrays and SSIM_Y not in arrays:
+        inside = config.image_size - 2 * border
+        left_out["SSIM of Y"] = (
+            f"pictures of {inside} pixels without their border are smaller than its window"
+        )
     for name, reason in left_out.items():
         warn(f"{name} left out: {reason}")
-    return Measures(networks, arrays, given, sha256, left_out)
+    return Measures(networks, arrays, given, sha256, left_out, border)
+
+
+def _border(config: Config) -> int:
+    """The factor of a reduction, which papers on super-resolution leave out; 0 of other tasks."""
+    factor = 1 if config.has_pairs else corruption_facts(config.corruption).enlargement
+    return factor if factor > 1 else 0
 
 
 def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> None:
@@ -188,5 +208,7 @@ def _settings(model: Model, data: Data, options: Options, store: ShardStore) -> 
         "pictures": store.count,
         "data": data.digest or data.name,
         "batch_size": store.size,
+        # other settings told nothing of them
+        **({"values": data.values.as_json()} if config.has_pairs else {}),
         **options.settings(),
     }

@@ -16,11 +16,13 @@ from i2sb_jax import build
 from i2sb_jax import config as config_lib
 from i2sb_jax.config import Config
 from i2sb_jax.evaluation import figures as figures_lib
+from i2sb_jax.evaluation.bootstrap import LEAST_PICTURES, Figure
 from i2sb_jax.evaluation.evaluate import CLEAN, View, trace
 from i2sb_jax.evaluation.frechet import Statistics
 from i2sb_jax.evaluation.networks import RESNET50, Network
 from i2sb_jax.evaluation.options import Options
 from i2sb_jax.evaluation.report import Shown, write_report
+from i2sb_jax.evaluation.scores import PSNR_Y
 from i2sb_jax.evaluation.store import ShardStore, pictures_of
 from i2sb_jax.files import write_atomically
 from i2sb_jax.pictures import to_rgb, to_uint8, write_png
@@ -49,6 +51,36 @@ class Model(NamedTuple):
     digest: str
 
 
+class Values(NamedTuple):
+    """What the numbers of pictures mean, and how they are measured.
+
+    Attributes:
+        dtype: of the pictures' files.
+        low: values of the file that are -1, one for all channels or one each.
+        high: values that are 1.
+        limits: what -1 … 1 is clipped to before it is measured, one for all channels or one each:
+            what the files can hold; infinite: nothing.
+    """
+
+    dtype: str = "uint8"
+    low: tuple[float, ...] = (0.0,)
+    high: tuple[float, ...] = (255.0,)
+    limits: tuple[Any, Any] = (-1.0, 1.0)
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in results.json; PSNR and SSIM take the data range."""
+        limits = [np.ravel(end).tolist() for end in self.limits]
+        clipped = limits if np.isfinite(limits).all() else None
+        ends = {"minus_one": list(self.low), "one": list(self.high)}
+        return {"data_range": 2.0, "dtype": self.dtype, **ends, "clipped_to": clipped}
+
+    def __str__(self) -> str:
+        ends = (", ".join(f"{end:g}" for end in each) for each in (self.low, self.high))
+        told = "-1 … 1 is {} … {} of {}".format(*ends, self.dtype)
+        clipped = self.as_json()["clipped_to"] is not None
+        return f"{told}, {'clipped to what files hold' if clipped else 'unclipped'}"
+
+
 class Data(NamedTuple):
     """What it is evaluated on.
 
@@ -61,6 +93,7 @@ class Data(NamedTuple):
         digest: what tells these pictures from others: their names and files, as far as they have
             any.
         labels: in place of those that the pictures come with, -1 where unknown; None: those.
+        values: what their numbers mean.
     """
 
     name: str
@@ -69,6 +102,7 @@ class Data(NamedTuple):
     views: Mapping[str, View]
     digest: str
     labels: Sequence[int] | None = None
+    values: Values = Values()
 
 
 class Measures(NamedTuple):
@@ -80,6 +114,7 @@ class Measures(NamedTuple):
         given: the reference set's statistics; None: the clean pictures are the reference.
         sha256: of the file of statistics, "" without one.
         left_out: metric -> reason, one line.
+        border: pixels that are left out on each side where luma is measured.
     """
 
     networks: Mapping[str, Network]
@@ -87,6 +122,7 @@ class Measures(NamedTuple):
     given: Statistics | None
     sha256: str
     left_out: dict[str, str]
+    border: int = 0
 
 
 def write_results(
@@ -132,7 +168,12 @@ def write_results(
             "a list of names and labels (--list)"
         )
         warn(f"{_ACCURACY} left out: {left_out[_ACCURACY]}")
+    if any(_is_of_few(figure) for each, _ in found.values() for figure in each.values()):
+        left_out["95 % intervals"] = f"they need {LEAST_PICTURES} pictures at least"
+        warn(f"95 % intervals left out: {left_out['95 % intervals']}")
     facts = _facts(model, data, store, options, pictures)
+    if PSNR_Y in measures.arrays:
+        facts["border without luma"] = f"{measures.border} pixels"
     if reference is not None:
         facts |= {f"{name.upper()} against": told for name, told in reference.names.items()}
     figures = {method: figures_lib.as_json(each) for method, (each, _) in found.items() if each}
@@ -144,6 +185,7 @@ def write_results(
         "metrics": {name: each for name, each in figures_lib.METRICS.items() if name in present},
         "figures": figures,
         "left_out": left_out,
+        "values": data.values.as_json(),
         "weights": _hashes(measures),
         "versions": _versions(),
         "config": config_lib.to_dict(model.config),
@@ -159,6 +201,10 @@ def write_results(
         store.folder / REPORT, results=results, scores=scores, names=pictures.names, pictures=shown
     )
     return json.loads(text)
+
+
+def _is_of_few(figure: Figure) -> bool:
+    return figure.value is not None and figure.low is None
 
 
 def check_finite(results: Mapping[str, Any]) -> None:
@@ -211,6 +257,7 @@ def _facts(model, data, store, options, pictures) -> dict[str, Any]:
         "matmul precision": "highest",
         "devices": f"{jax.device_count()} × {jax.devices()[0].device_kind}",
         "pictures at once": f"{store.size} a device",
+        "values": str(data.values),
     }
 
 

@@ -5,7 +5,6 @@ All of it is of pictures as they are saved: in 8 bits, truncated, as the paper's
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,8 +54,8 @@ def score_arrays(
 
 def make_score_fn(
     networks: Mapping[str, Network], arrays: Mapping[str, str], *, border: int = 0
-) -> Callable[[Mapping[str, Any], Array, Array], dict[str, jax.Array]]:
-    """A pure, un-jitted (parameters by network, restored, clean) -> scores.
+) -> Callable[..., dict[str, jax.Array]]:
+    """A pure, un-jitted (parameters by network, restored, clean, valid=None) -> scores.
 
     Args:
         networks: by name.
@@ -64,21 +63,24 @@ def make_score_fn(
         border: as there.
 
     Returns:
-        The function of pictures [batch, h, w, c], uint8 or float32 in [-1, 1]. It gives
+        The function of pictures [batch, h, w, c], uint8 or float32 in [-1, 1], and of pairs what
+        of them is data, bool [batch, h, w, 1]: where it is none, pictures count as equal. It gives
         float32 [batch] for psnr and psnr_y (dB, at most 100), ssim, ssim_y and lpips; for inception
         the features [batch, 2048]; for resnet50 the classes int32 [batch]; by their arrays' names.
     """
 
-    def score(params, restored, clean):
+    def score(params, restored, clean, valid=None):
+        if valid is not None:
+            restored = jnp.where(valid, restored, clean)
         x, y = _unit(restored), _unit(clean)
-        found = {"psnr": metrics.capped_psnr(y, x)}
+        found = {"psnr": metrics.capped_psnr(y, x, valid=valid)}
         if "ssim" in arrays:
-            found["ssim"] = metrics.ssim(y, x)
+            found["ssim"] = metrics.ssim(y, x, valid=valid)
         if PSNR_Y in arrays:
-            y_psnr = metrics.psnr_y(y, x, border=border)
-            found[PSNR_Y] = jnp.minimum(y_psnr, metrics.MOST_PSNR)
+            luma_psnr = metrics.psnr_y(y, x, border=border, valid=valid)
+            found[PSNR_Y] = jnp.minimum(luma_psnr, metrics.MOST_PSNR)
         if SSIM_Y in arrays:
-            found[SSIM_Y] = metrics.ssim_y(y, x, border=border)
+            found[SSIM_Y] = metrics.ssim_y(y, x, border=border, valid=valid)
         if LPIPS in arrays:
             found[LPIPS] = lpips_from_params(params[LPIPS], x, y)
         if INCEPTION in arrays:

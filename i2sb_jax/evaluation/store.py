@@ -31,12 +31,21 @@ class ShardStore:
         folder: local or gs://; it need not exist.
         count: of all pictures.
         size: pictures in a shard; the last may have fewer.
-        floats: whether pictures are kept as float32 and not in 8 bits.
+        floats: whether pictures are kept as float32 and not in 8 bits, with their valid pixels.
+        limits: that values are clipped to, scalars or one a channel.
     """
 
-    def __init__(self, folder: epath.PathLike, *, count: int, size: int, floats: bool = False):
+    def __init__(
+        self,
+        folder: epath.PathLike,
+        *,
+        count: int,
+        size: int,
+        floats: bool = False,
+        limits: tuple[Any, Any] = (-1.0, 1.0),
+    ):
         self.folder, self.count, self.size = epath.Path(folder).expanduser(), count, size
-        self.floats = floats
+        self.floats, self.limits = floats, limits
 
     def __len__(self) -> int:
         return -(-self.count // self.size)

@@ -111,6 +111,11 @@ def read_model_folder(
     return config, weights
 
 
+def is_model_folder(path: epath.PathLike) -> bool:
+    """Whether a local folder holds weights to be handed on, and is no run's."""
+    return _weights_file(path) is not None
+
+
 def find_checkpoint(source: epath.PathLike, checkpoint: str | int) -> int | None:
     """The step of a run's checkpoint, as `load_weights` takes it; None for weights of no run.
 

@@ -56,6 +56,7 @@ class Report:
         )
         self._folder = epath.Path(workdir) / "images"
         self._batch = eval_batch
+        self._is_bounded = not config.has_pairs or config.data.scaling == "dtype"
         # a stream of its own, next to that of the initial weights: steps fold 0, 1, 2, … into the
         # root, and splitting the root itself would give their keys again
         everywhere = sharding.replicated(mesh)
@@ -64,7 +65,7 @@ class Report:
             key = jax.random.fold_in(jax.random.key(config.seed), 2**31 + 1)
             return jax.random.split(key, eval_batch.clean.shape[0])
 
-        pictures = eval_batch.degraded, eval_batch.mask, eval_batch.cond
+        pictures = eval_batch.degraded, eval_batch.to_restore, eval_batch.cond
         keys = jax.jit(preview_keys, out_shardings=everywhere)()
         self._inputs = keys, *sharding.replicate(pictures, mesh)
         self._sample = jax.jit(
@@ -124,9 +125,12 @@ class Report:
         keys, x1, mask, cond = self._inputs
         x0 = self._sample(keys, ema_params, x1, mask, cond).x0
         clean, shown = np.asarray(self._batch.clean), degraded_view(self._batch)
-        restored = np.clip(jax.device_get(x0), -1, 1)
+        restored = jax.device_get(x0)
+        if self._is_bounded:  # of others nothing is clipped in files, and -1 … 1 is no bound
+            restored = np.clip(restored, -1, 1)
+        valid = self._batch.valid
         before, after = (
-            {name: float(value) for name, value in self._quality(clean, pictures).items()}
+            {name: float(value) for name, value in self._quality(clean, pictures, valid).items()}
             for pictures in (shown, restored)
         )
         if self._primary:
@@ -143,9 +147,12 @@ class Report:
         return {name: sharding.agreed(value) for name, value in after.items()}
 
 
-def _quality(clean: Array, pictures: Array) -> dict[str, jax.Array]:
-    """Means over a batch in [-1, 1]: PSNR in dB and, where its window fits, SSIM."""
+def _quality(clean: Array, pictures: Array, valid: Array | None) -> dict[str, jax.Array]:
+    """Means over a batch: PSNR in dB and, where its window fits, SSIM; of what is data."""
     measures = {"psnr": metrics.capped_psnr}
     if min(clean.shape[1:3]) >= metrics.SSIM_SIDE:
         measures["ssim"] = metrics.ssim
-    return {name: jnp.mean(measure(clean, pictures)) for name, measure in measures.items()}
+    return {
+        name: jnp.nanmean(measure(clean, pictures, valid=valid))
+        for name, measure in measures.items()
+    }

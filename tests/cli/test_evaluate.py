@@ -104,13 +104,16 @@ def test_weights_that_will_not_do_leave_out_their_metric_alone(tool, root, tmp_p
                             "--resnet50", tmp_path / "none.pth")  # fmt: skip
     lines = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert status == 0 and "PSNR" in out and "FID" not in out
-    fid, accuracy, lpips = lines
+    fid, accuracy, lpips, luma, intervals = lines
     assert "FID and KID left out" in fid and "not 6726825d… of pt_inception-2015-12-05" in fid
     assert "classifier accuracy left out" in accuracy and "none.pth' is not there" in accuracy
     assert "torchvision's ResNet50_Weights.IMAGENET1K_V1" in accuracy
     assert "LPIPS left out: evaluation.lpips_backbone names no file: alexnet" in lpips
     results = json.loads((tmp_path / "a" / "results.json").read_text())
-    assert set(results["left_out"]) == {"FID and KID", "classifier accuracy", "LPIPS"}
+    assert "SSIM of Y left out" in luma and "95 % intervals left out" in intervals
+    assert set(results["left_out"]) == {
+        *("FID and KID", "classifier accuracy", "LPIPS", "SSIM of Y", "95 % intervals")
+    }
     assert results["weights"] == {}
     # other shapes, where other hashes are allowed; and what is no file of weights at all
     _, _, err = tool(*common, "--output", tmp_path / "a", "--any-weights", "--inception", wrong,

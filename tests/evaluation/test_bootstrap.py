@@ -1,6 +1,7 @@
 """Intervals cover what they should, as often as they should."""
 
 import numpy as np
+import pytest
 
 from i2sb_jax.evaluation.bootstrap import mean_figure, set_figure
 
@@ -20,7 +21,8 @@ def test_the_interval_of_a_mean_covers_it_in_about_95_percent():
 def test_means_leave_out_what_is_not_finite():
     figure = mean_figure(np.array([1.0, np.nan, 3.0, np.inf]), seed=0)
     assert (figure.value, figure.pictures) == (2.0, 2)
-    assert 1.0 <= figure.low <= figure.high <= 3.0
+    many = mean_figure(np.tile([1.0, np.nan, 3.0, np.inf], 9), seed=0)
+    assert (many.value, many.pictures) == (2.0, 18) and 1.0 < many.low < many.high < 3.0
     assert mean_figure(np.array([np.nan]), seed=0).value is None
 
 
@@ -42,3 +44,13 @@ def test_the_interval_of_a_set_is_centred_on_it():
     assert 0.7 < (figure.high - 0.5) / (1.96 * values.std() / 20) < 1.3
     assert set_figure(0.01, spread, 400, seed=0, least=0.0).low == 0.0
     assert set_figure(0.5, spread, 1, seed=0).low is None
+
+
+@pytest.mark.parametrize("count, has_interval", [(2, False), (9, False), (10, True), (400, True)])
+def test_fewer_than_ten_pictures_have_no_interval(count, has_interval):
+    values = np.random.default_rng(3).standard_normal(count)
+    of_mean = mean_figure(values, seed=0)
+    of_set = set_figure(0.5, lambda counts: counts @ values / count, count, seed=0)
+    for figure in (of_mean, of_set):
+        assert figure.pictures == count and figure.value is not None
+        assert (figure.low is not None, figure.high is not None) == (has_interval,) * 2

@@ -91,7 +91,16 @@ def test_what_it_writes(whole):
     assert results["facts"]["seed"] == 0 and results["config"]["image_size"] == 16
     assert results["weights"] == {"evaluation.inception": "ab12"}
     assert set(results["versions"]) >= {"i2sb_jax", "jax", "flax", "python"}
-    assert results["left_out"] == {"LPIPS": "no file"} and told == ["LPIPS left out: no file"]
+    assert results["left_out"] == {
+        "LPIPS": "no file",
+        "SSIM of Y": "pictures of 8 pixels without their border are smaller than its window",
+        "95 % intervals": "they need 10 pictures at least",
+    }
+    assert told == [f"{name} left out: {why}" for name, why in results["left_out"].items()]
+    assert results["values"] == {
+        **{"data_range": 2.0, "dtype": "uint8", "minus_one": [0.0], "one": [255.0]},
+        "clipped_to": [[-1.0], [1.0]],
+    }
     rows = list(csv.DictReader((folder / "pictures.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == [f"p{n}.png" for n in range(7)]
     values = [float(row["nfe 3: psnr"]) for row in rows]
@@ -209,7 +218,7 @@ def test_labels_may_come_later(model, tmp_path, monkeypatch):
         return results["figures"]["nfe 1"].get("accuracy"), told
 
     found, told = accuracy(data)
-    assert found is None and "classifier accuracy left out: no picture has a label" in told[-1]
+    assert found is None and "classifier accuracy left out: no picture has a label" in told[-2]
     store = ShardStore(tmp_path / "e", count=7, size=2)
     right = store.whole("pictures/nfe-1")["image"][:, 0, 0, 0] % 2
     found, _ = accuracy(data._replace(labels=list(classes)))
