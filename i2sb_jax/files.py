@@ -126,6 +126,30 @@ def require_new_folder(folder: epath.PathLike) -> epath.Path:
     return path
 
 
+def require_writable(folder: epath.PathLike) -> None:
+    """Raises ValueError, in one line, where nothing can be written into a local folder.
+
+    It is tried, and nothing stays; of a folder that is not there yet, into the nearest above it.
+    """
+    path = epath.Path(folder)
+    if is_remote(path):
+        return
+    path = path.expanduser().absolute()
+    while not path.exists():
+        path = path.parent
+    if not path.is_dir():
+        raise ValueError(f"{path} is a file, and no folder")
+    probe = path / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    try:
+        probe.write_bytes(b"0")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"{path} cannot be written into: {reason}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
 def require_apart(folder: epath.PathLike, other: epath.PathLike, *, what: str) -> None:
     """Raises ValueError, in one line that begins with `what`, where a folder lies in another."""
     real = [real_path(path) for path in (folder, other)]

@@ -13,6 +13,7 @@ from i2sb_jax import build, sharding
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.config import Config
+from i2sb_jax.files import require_writable
 from i2sb_jax.finite import check_finite
 from i2sb_jax.interop import (
     check_weights,
@@ -28,6 +29,8 @@ from i2sb_jax.training.report import Report, Writer
 from i2sb_jax.training.teacher import check_teacher, load_teacher, note_teacher
 from i2sb_jax.types import Batch, NonFiniteError, Params
 
+# folders of a run that are written into as it goes; some may be links to other disks
+_WRITTEN = ("checkpoints", "images", "index", "tensorboard")
 _warn = functools.partial(print, "warning:", file=sys.stderr, flush=True)
 
 
@@ -119,18 +122,20 @@ def _note_origin(config: Config, workdir: epath.PathLike) -> None:
 
 
 def check_start(config: Config, workdir: epath.PathLike) -> None:
-    """Finds what would keep `train` from starting; writes nothing and reads no weights.
+    """Finds what would keep `train` from starting, or from saving; it reads no weights.
 
     Raises:
         ValueError: mesh or batch do not fit the devices, `workdir` holds another run, or the
             checkpoint or initial weights are missing or have other shapes, or the teacher is none
-            for this student.
+            for this student, or a folder of the run cannot be written into.
     """
     mesh, options = setup.make_mesh(config), config.training
     sharding.check_batch_size(
         options.batch_size, mesh, accumulation_steps=options.accumulation_steps
     )
     config_lib.check_same_run(workdir, config)
+    for folder in (workdir, *(epath.Path(workdir) / name for name in _WRITTEN)):
+        require_writable(folder)  # hours later is too late
     weights = setup.abstract_weights(config, mesh)
     if config.teacher:
         check_teacher(config, workdir, weights)

@@ -34,6 +34,14 @@ def test_lines_have_labels_or_none(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-8"])
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path, encoding):
+    """As Windows' editors and shells write lists."""
+    mark = "\ufeff" if encoding.endswith("e") else ""
+    (tmp_path / "list.txt").write_bytes((mark + "Bäume 1.png 3\r\nb.png\r\n").encode(encoding))
+    assert read_name_list(tmp_path / "list.txt") == [Entry("Bäume 1.png", 3), Entry("b.png", None)]
+
+
 @pytest.mark.parametrize("source", [VAL, FLAT])
 @pytest.mark.parametrize(
     "names",

@@ -8,6 +8,7 @@ import pytest
 from i2sb_jax.data import scaling
 from i2sb_jax.data.scaling import (
     ValueRange,
+    check_values,
     fit_value_ranges,
     load_value_ranges,
     save_value_ranges,
@@ -159,3 +160,76 @@ def test_ranges_that_are_none(tmp_path, spoil):
     with pytest.raises(ValueError, match=r"value_ranges\.json holds no value ranges") as error:
         load_value_ranges(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def told_of(pairs, **changes):
+    """Lines about values that training had better not meet."""
+    surveys = survey(pairs)
+    ranges = fit_value_ranges(surveys, pairs_config(**changes), suffixes=(".tif", ".png"))
+    return check_values(surveys, ranges)
+
+
+def floats(*, size=20, offset=0.0, spoil=()):
+    """[size, size, 1] in [0, 1] and an offset, with some values in place of the first ones."""
+    array = np.random.default_rng(0).random((size, size, 1)).astype(np.float32) + np.float32(offset)
+    array.reshape(-1)[: len(spoil)] = spoil
+    return array
+
+
+def test_one_value_that_takes_the_range_is_an_error():
+    """-9999 in 400 pixels maps all others to nearly 1."""
+    fine, spoilt = floats(), floats(spoil=(-9999.0,))
+    assert told_of([(fine, fine)], scaling="percentiles") == []
+    for value in (-9999.0, 32767.0, -3.4e38, 1e5):
+        with pytest.raises(ValueError) as error:
+            told_of([(fine, fine), (floats(spoil=(value,)), fine)], scaling="percentiles")
+        (line,) = str(error.value).splitlines()
+        assert line.startswith("1.tif: ") and "in channel 0 of the source" in line
+        assert "all but vanish" in line and "data.source_nodata=(" in line
+    # and a mask makes good
+    masked = np.ma.masked_equal(spoilt, -9999)
+    assert told_of([(masked, fine)], scaling="percentiles") == []
+
+
+@pytest.mark.parametrize("value", [-9999.0, 1e6, -3.4e38])
+def test_values_far_outside_of_a_fixed_range_are_told(value):
+    fine = floats()
+    (line,) = told_of([(fine, floats(spoil=(value,)))], scaling="fixed")
+    assert line.startswith("0.tif: ") and "channel 0 of the target" in line
+    assert "data.target_nodata=(" in line
+    assert told_of([(fine, fine)], scaling="fixed") == []
+
+
+def test_customary_values_are_told_where_they_are_near():
+    terrain = np.random.default_rng(0).integers(0, 3000, (30, 30, 1)).astype(np.int16)
+    holes = terrain.copy()
+    holes[:3] = -9999
+    (line,) = told_of([(terrain, holes)], scaling="fixed", source_range=(0.0, 3000.0),
+                      target_range=(0.0, 3000.0))  # fmt: skip
+    assert "-9999" in line and "customary for no data" in line
+
+
+PLACES = np.arange(900).reshape(30, 30, 1)
+
+
+@pytest.mark.parametrize(
+    "side",
+    [np.where(PLACES < 3, 65535, 100 + PLACES), PLACES % 7 == 0, PLACES**2 // 20],
+    ids=["hot pixels", "two values", "a long tail"],
+)
+def test_data_as_they_come_are_no_error(side):
+    """Hot pixels are told and cut off by the percentiles, as they always were."""
+    side = side.astype(np.uint16)
+    told = told_of([(side, side)] * 2, scaling="percentiles", percentiles=(0.5, 99.5))
+    assert len(told) <= 2 and all("65535" in line for line in told)
+
+
+def test_no_data_is_written_as_the_target_has_it():
+    own = make_range("float32", (0.0,), (1.0,))
+    assert np.isnan(own.nodata_value(otherwise=(-9999.0,)))
+    whole = make_range("uint16", (0.0,), (1.0,))
+    assert whole.nodata_value(otherwise=(-9999.0, 7.0)) == 7 and whole.nodata_value() == 0
+    named = ValueRange(
+        channels=1, dtype="int16", low=(0.0,), high=(1.0,), suffix=".tif", nodata=(-5.0,)
+    )
+    assert named.nodata_value(otherwise=(-9999.0,)) == -5
