@@ -7,9 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from i2sb_jax.array_io import encode_array
 from i2sb_jax.data.side import file_nodata, mask_nodata, read_side, side_header, valid_pixels
-from i2sb_jax.image_io import UnreadableImage, decode_rgb
+from i2sb_jax.pictures import UnreadableImage, decode_rgb, encode_array
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 9, 3), np.uint8)
 ALPHA = np.random.default_rng(1).integers(0, 256, (12, 9), np.uint8)
