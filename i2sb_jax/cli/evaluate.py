@@ -7,6 +7,7 @@ Writes results.json, pictures.csv and report.html. The same command goes on wher
 """
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -38,9 +39,9 @@ def _main(arguments: list[str]) -> None:
     config = with_flags(config_lib.load(folder), given)
     options = chosen_options(given)
     options.resolve(config)  # before anything is read
-    if given.output is None and str(given.model).startswith("hf://"):
+    if given.output is None and os.fspath(folder) != os.path.expanduser(given.model):
         raise ValueError(f"--output is missing: {given.model} is no place for results")
-    output = epath.Path(given.output or epath.Path(given.model) / "evaluation")
+    output = epath.Path(given.output or epath.Path(folder) / "evaluation")
     for pictures in filter(None, (given.data, given.targets)):
         require_apart(pictures, output, what="--output")
     processes.join(config.distributed)

@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
-from i2sb_jax import bridge, build, interop, sharding
+from i2sb_jax import bridge, build, interop, sharding, zoo
 from i2sb_jax.bridge.noise import START, picture_key
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config, check_seed
@@ -93,7 +93,7 @@ class Restorer:
         """Loads a run's (or a model folder's) configuration and averaged weights.
 
         Args:
-            path: local, gs:// or hf://OWNER/NAME[@REVISION].
+            path: local or gs://, a shipped model's name, or hf://OWNER/NAME[@REVISION].
             checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a
                 step.
             dtype: as above.
@@ -105,6 +105,29 @@ class Restorer:
         config, params = interop.load_model_folder(path, checkpoint=checkpoint)
         restorer = cls(config, params, dtype=dtype, on_evaluation=on_evaluation)
         restorer.source = f"{path}" if checkpoint == LATEST else f"{path} ({checkpoint})"
+        return restorer
+
+    @classmethod
+    def shipped(
+        cls,
+        name: str,
+        *,
+        dtype: str | None = None,
+        on_evaluation: Callable[[Any], None] | None = None,
+    ) -> "Restorer":
+        """Loads a model that comes with the package.
+
+        Args:
+            name: one of `zoo.MODELS`: "jpeg", "deblur", "denoise", "sr4x".
+            dtype: as above.
+            on_evaluation: as above.
+
+        Raises:
+            ValueError: there is no such model; names those that there are.
+        """
+        folder = zoo.shipped_folder(name)
+        restorer = cls.from_workdir(folder, dtype=dtype, on_evaluation=on_evaluation)
+        restorer.source = name
         return restorer
 
     def weights_digest(self) -> str:
