@@ -1,4 +1,4 @@
-"""The cards of the shipped models, from their facts, their configurations, logs and measurements."""
+"""The cards of the shipped models, from facts, configurations, logs and measurements."""
 
 import json
 import pathlib
