@@ -17,7 +17,28 @@ MEASURED = HERE / "measured.json"
 LOGS = HERE / "logs"
 
 _DEVICE = "one NVIDIA H200 shared by the four trainings, four processor cores each"
-_INPUTS = {"sr4x": "SMALL.png"}
+_INPUTS = {"jpeg": "PHOTO.jpg", "sr4x": "SMALL.png"}
+_MADE = {
+    "jpeg": "Pillow's encoder, chroma 4:2:0",
+    "deblur": "Gaussians of σ pixels, then noise of 2 levels and 8-bit rounding",
+    "denoise": "white noise of so many levels, clipped and rounded to 8 bits",
+    "sr4x": "reduced by Pillow's bicubic filter",
+}
+_IMAGES = """\
+from i2sb_jax.restoration import Restorer
+
+restored = Restorer.shipped({name})(images)  # float32 [batch, h, w, 3] in [-1, 1]"""
+_PYTHON = {
+    "jpeg": """\
+from i2sb_jax.restoration.folder import restore_folder
+
+restore_folder("jpeg", "PHOTO.jpg", "RESTORED.png")  # the file tells how it was compressed""",
+    "sr4x": """\
+from i2sb_jax.corruptions import enlarge_smoothly
+from i2sb_jax.restoration import Restorer
+
+restored = Restorer.shipped("sr4x")(enlarge_smoothly(small, 4))  # small [batch, h, w, 3]""",
+}
 _LIMITS = {
     "jpeg": (
         "It repairs what the encoder did, and leaves grain and blur as they are.",
@@ -26,10 +47,12 @@ _LIMITS = {
         "Files of a quality below 5 are taken for 5. Above 95 there is hardly anything to gain.",
     ),
     "deblur": (
-        "Gaussian and disc-shaped blurs of up to 2.5 pixels; a hand that shook is no such blur.",
-        "Where more than some 3 levels of noise are in the picture it is sharpened less, and noise "
-        "may become visible: take `denoise` for those.",
-        "On a picture that is sharp already it is not neutral: see the figure below.",
+        "It learnt Gaussians, round and elongated, and discs, of up to 2.5 pixels; a hand that "
+        "shook far is no such blur.",
+        "It learnt with noise of up to 4 levels: noisier pictures are for `denoise`.",
+        "A picture that is sharp already is changed a little: see the figure above.",
+        "A classical repair that is told a width of 1 pixel is 0.5 dB better there; the network is "
+        "told nothing.",
     ),
     "denoise": (
         "White noise, the same in all three colours and everywhere. Cameras' own noise has "
@@ -41,7 +64,7 @@ _LIMITS = {
         "It is trained for the least mean error, so it is smoother than networks that invent "
         "texture, and more faithful.",
         "For pictures reduced by box, bilinear, bicubic or Lanczos filters, some of them JPEG "
-        "files of quality 30 to 95 by then; a large photograph that is soft at 100 % is none.",
+        "files of quality 60 to 95 by then; a large photograph that is soft at 100 % is none.",
     ),
 }  # fmt: skip
 
@@ -49,7 +72,8 @@ _LIMITS = {
 def card(name: str) -> str:
     """The card of a shipped model: Markdown, with the hub's header."""
     model, config = zoo.MODELS[name], config_lib.load(zoo.shipped_folder(name))
-    source = _INPUTS.get(name, "PHOTO.jpg" if name == "jpeg" else "PHOTO.png")
+    source = _INPUTS.get(name, "PHOTO.png")
+    python = _PYTHON.get(name, _IMAGES.format(name=json.dumps(name)))
     limits = "\n".join(f"- {each}" for each in _LIMITS[name])
     return f"""\
 ---
@@ -70,9 +94,7 @@ i2sb-restore --model {name} --input {source} --output RESTORED.png
 ```
 
 ```python
-from i2sb_jax.restoration import Restorer
-
-restored = Restorer.shipped({json.dumps(name)})(images)  # float32 [batch, h, w, 3] in [-1, 1]
+{python}
 ```
 
 `i2sb-train --config configs/zoo.py:{name} --config.training.init_from={name}
@@ -83,7 +105,7 @@ restored = Restorer.shipped({json.dumps(name)})(images)  # float32 [batch, h, w,
 {gain_table(name, json.loads(MEASURED.read_text()))}
 
 Means over the four photographs of scikit-image that training never saw (astronaut, chelsea, coffee
-and rocket), whole and through 8-bit files, at one evaluation:
+and rocket), whole and from files ({_MADE[name]}), at one evaluation:
 `python -m experiments.models.measure --output DIR --tasks {name}`.
 The classical repair is the best that was found for each level and tuned on other photographs
 (`experiments/classical/`); it is told the level, the network is not.

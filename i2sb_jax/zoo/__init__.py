@@ -67,7 +67,7 @@ MODELS: Mapping[str, ShippedModel] = types.MappingProxyType(
         "deblur": ShippedModel(
             task="sharpens pictures that are slightly out of focus, noise of some levels included",
             corruption="blur-photo-0-2.5",
-            picture="a photograph blurred by up to 2.5 pixels, told at 100 %",
+            picture="a photograph that is soft at 100 %, by up to 2.5 pixels",
             level="σ",
             gains=_gains({1: 2.79, 1.5: 2.79, 2: 2.73}),
             clean=39.2,
