@@ -25,11 +25,10 @@ from PIL import Image
 from experiments.classical import problems, tuning
 from experiments.models.measure import LEVELS, degraded, psnr
 from experiments.quickstart import held_out
-from i2sb_jax import image_io
 from i2sb_jax.corruptions import enlarge_smoothly
 from i2sb_jax.corruptions.classical import non_local_means
 from i2sb_jax.corruptions.jpeg_file import file_settings
-from i2sb_jax.jpeg_header import read_jpeg_info
+from i2sb_jax.pictures import decode_rgb, from_uint8, read_jpeg_info, to_pixels
 from i2sb_jax.restoration import Restorer
 
 TASKS = ("denoise", "jpeg", "sr4x")
@@ -44,10 +43,17 @@ NON_LOCAL_MEANS: Mapping[str, Mapping[int, Mapping[str, float]]] = {
         25: {"strength": 31.9, "chroma_strength": 74.2, "noise": 13.2},
         50: {"strength": 55.8, "chroma_strength": 123.0, "noise": 28.8},
     },
-    "jpeg": {},
+    "jpeg": {
+        10: {"strength": 25.6, "chroma_strength": 57.1},
+        20: {"strength": 17.6, "chroma_strength": 39.8},
+        30: {"strength": 12.7, "chroma_strength": 30.3},
+        50: {"strength": 8.16, "chroma_strength": 25.6},
+        75: {"strength": 3.33, "chroma_strength": 13.0},
+        90: {"strength": 1.75, "chroma_strength": 2.23},
+    },
 }
 # and the deviation that BM3D is told of a JPEG file of each quality, levels.
-BM3D_OF_JPEG: Mapping[int, float] = {}
+BM3D_OF_JPEG: Mapping[int, float] = {10: 22.5, 20: 15.75, 30: 10.5, 50: 9.0, 75: 6.3, 90: 2.52}
 
 Repair = Callable[[np.ndarray], np.ndarray]
 """uint8 [h, w, 3] -> uint8."""
@@ -71,15 +77,15 @@ def methods(task: str, level: int, file: bytes, restorer: Restorer) -> dict[str,
     return found
 
 
-def measure(task: str, side: int) -> Iterator[dict[str, float | str]]:
+def measure(task: str, side: int, levels: Sequence[float]) -> Iterator[dict[str, float | str]]:
     """A row a photograph, level and method: its PSNR and its seconds a megapixel of result."""
     restorer = Restorer.shipped(task)
     warm = True
-    for level in LEVELS[task]:
+    for level in levels:
         for name, whole in held_out.photographs("eval"):
             clean = _middle(whole, side)
             file = degraded(task, name, clean, level)
-            seen = image_io.decode_rgb(file.data)
+            seen = decode_rgb(file.data)
             row = {"task": task, "picture": name, "level": level}
             if seen.shape == clean.shape:
                 row["file"] = psnr(seen, clean)
@@ -106,13 +112,13 @@ def tune(task: str) -> None:
         if task == "jpeg":
             errors = 4.5 * (50 / level if level < 50 else 2 - level / 50)
             start = {"strength": 1.2 * errors, "chroma_strength": 1.5 * errors}
-        pairs = [tuple(map(image_io.from_uint8, case)) for case in cases]
+        pairs = [tuple(map(from_uint8, case)) for case in cases]
         print(task, level, "non-local means",
               tuning.tune(non_local_means, start, pairs, evaluations=24), flush=True)  # fmt: skip
         if task == "jpeg" and _is_installed("bm3d"):
             some = _cases(task, [pictures[name] for name in _BM3D_PICTURES], level)
             gains = {}
-            for sigma in (errors * np.array([0.5, 0.7, 1.0, 1.4])).round(2):
+            for sigma in (errors * np.array([1.0, 1.4, 2.0, 2.8])).round(2):
                 gains[float(sigma)] = np.mean(
                     [psnr(_bm3d(case.degraded, sigma=sigma), case.clean) for case in some]
                 )
@@ -128,7 +134,7 @@ def _cases(task: str, pictures: list[np.ndarray], level: int) -> list[problems.P
 
 def _restored(restorer: Restorer, file: bytes, seen: np.ndarray) -> np.ndarray:
     options = {}
-    images = image_io.from_uint8(seen)[None]
+    images = from_uint8(seen)[None]
     if restorer.corruption.facts.is_told:
         info = read_jpeg_info(file)
         options["told"] = file_settings(info.luma_table, info.chroma_table, info.subsampling)
@@ -138,7 +144,7 @@ def _restored(restorer: Restorer, file: bytes, seen: np.ndarray) -> np.ndarray:
 
 
 def _in_floats(repair: Callable[[np.ndarray], np.ndarray]) -> Repair:
-    return lambda seen: _pixels(repair(image_io.from_uint8(seen)))
+    return lambda seen: _pixels(repair(from_uint8(seen)))
 
 
 def _bm3d(seen: np.ndarray, *, sigma: float) -> np.ndarray:
@@ -178,7 +184,7 @@ def _waifu2x(seen: np.ndarray) -> np.ndarray:
 
 
 def _pixels(picture: np.ndarray) -> np.ndarray:
-    return image_io.to_pixels(picture, np.dtype(np.uint8))
+    return to_pixels(picture, np.dtype(np.uint8))
 
 
 def _middle(picture: np.ndarray, side: int) -> np.ndarray:
@@ -200,7 +206,7 @@ def report(rows: Sequence[dict[str, float | str]]) -> str:
         columns = ["classical", *names] if task != "sr4x" else names
         lines += [f"| {task} | before | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
         base = "file" if task != "sr4x" else "bicubic"
-        for level in LEVELS[task]:
+        for level in dict.fromkeys(row["level"] for row in those):
             at = [row for row in those if row["level"] == level]
             cells = [f"{level:g}", f"{np.mean([row[base] for row in at]):.2f}"]
             for name in columns:
@@ -217,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=pathlib.Path, help="file for the rows")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--levels", type=int, nargs="+", help="of the tasks; all by default")
     parser.add_argument("--side", type=int, default=256, help="pixels of the middles (256)")
     parser.add_argument("--tune", action="store_true", help="print settings, and stop")
     given = parser.parse_args(arguments)
@@ -224,7 +231,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for task in given.tasks:
             tune(task)
         return
-    rows = [row for task in given.tasks for row in measure(task, given.side)]
+    rows = [
+        row
+        for task in given.tasks
+        for row in measure(task, given.side, given.levels or LEVELS[task])
+    ]
     if given.output is not None:
         given.output.write_text(json.dumps(rows, indent=1))
     print(report(rows))

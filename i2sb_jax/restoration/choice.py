@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from i2sb_jax import files, image_io
+from i2sb_jax import files
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.corruptions.classical import layers_of
-from i2sb_jax.image_io import Picture, UnreadableImage
+from i2sb_jax.pictures import Picture, UnreadableImage, from_pixels, read_picture
 from i2sb_jax.restoration.options import Options
 
 _NOISY = 3.0  # levels: clean photographs have 1.3 at most, those with noise of 5 levels 4.5
@@ -52,11 +52,11 @@ def choose_model(picture: Picture) -> Choice:
     Grey pictures tell no noise, for nothing tells it from texture; none is enlarged unasked.
 
     Args:
-        picture: from `image_io.read_picture`.
+        picture: from `pictures.read_picture`.
     """
     top, left = (max(0, side - _SIDE) // 2 for side in picture.pixels.shape[:2])
     middle = picture.pixels[top : top + _SIDE, left : left + _SIDE]
-    layers = [_LEVELS * layer for layer in layers_of(image_io.from_pixels(middle))]
+    layers = [_LEVELS * layer for layer in layers_of(from_pixels(middle))]
     noise = white_noise(layers)
     if noise >= _NOISY:
         return Choice("denoise", f"noise of about {noise:.0f} levels")
@@ -153,7 +153,7 @@ def _choices(source: epath.PathLike) -> dict[str, Choice]:
     chosen, failures = {}, []
     for name in names:
         try:
-            chosen[name] = choose_model(image_io.read_picture((folder / name).read_bytes()))
+            chosen[name] = choose_model(read_picture((folder / name).read_bytes()))
         except (UnreadableImage, OSError) as error:  # of several, told where it is left out
             failures.append(f"{name} cannot be read: {error}")
     if not chosen:

@@ -81,8 +81,8 @@ def test_training_starts_from_a_name_and_the_licence_follows(tmp_path):
     check_start(config, tmp_path / "run")
     origin = interop.inherited_provenance("jpeg")
     assert origin.trained and "Apache-2.0" in origin.licence
-    with pytest.raises(ValueError, match=r"^jgep is neither .* did you mean 'jpeg'"):
-        check_start(fine_tuning(training={"init_from": "jgep"}), tmp_path / "run")
+    with pytest.raises(ValueError, match=r"^jpge is neither .* did you mean 'jpeg'"):
+        check_start(fine_tuning(training={"init_from": "jpge"}), tmp_path / "run")
     with pytest.raises(ValueError, match="denoise"):  # another network: it is told nothing
         check_start(fine_tuning(training={"init_from": "denoise"}), tmp_path / "run")
 

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from experiments.quickstart import held_out
-from i2sb_jax import image_io
+from i2sb_jax.pictures import read_picture
 from i2sb_jax.restoration.choice import choose_for, choose_model
 from i2sb_jax.restoration.options import Options
 
@@ -32,7 +32,7 @@ def jpeg(pixels, **options):
 
 
 def chosen(data):
-    return choose_model(image_io.read_picture(data)).model
+    return choose_model(read_picture(data)).model
 
 
 def test_sharp_clean_photographs_are_left_alone(photographs):

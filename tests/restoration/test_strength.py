@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build, image_io, interop
+from i2sb_jax import build, interop
 from i2sb_jax.corruptions import enlarge_smoothly
+from i2sb_jax.pictures import from_uint8, to_pixels
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
@@ -97,13 +98,13 @@ def test_of_a_reduction_the_enlarged_picture_is_the_input(tmp_path):
     Image.fromarray(photo(20, 24)).save(tmp_path / "in" / "a.png")
     model = changing(tmp_path / "model", "sr4x-photo")
     made = restored(model, tmp_path / "in", tmp_path / "out", strength=0)["a.png"]
-    smooth = enlarge_smoothly(image_io.from_uint8(photo(20, 24))[None], 4)[0]
-    np.testing.assert_array_equal(made, image_io.to_pixels(smooth, np.dtype(np.uint8)))
+    smooth = enlarge_smoothly(from_uint8(photo(20, 24))[None], 4)[0]
+    np.testing.assert_array_equal(made, to_pixels(smooth, np.dtype(np.uint8)))
 
 
 def test_arrays(model):
     restorer, images = Restorer.from_workdir(model), photo(40, 57)[None]
-    values, whole = image_io.from_uint8(images), restorer(images)
+    values, whole = from_uint8(images), restorer(images)
     np.testing.assert_array_equal(restorer(images, strength=1), whole)
     np.testing.assert_array_equal(restorer(images, strength=0), values)
     half = restorer(images, strength=0.5)
