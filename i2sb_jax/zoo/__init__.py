@@ -12,6 +12,8 @@ from etils import epath
 
 from i2sb_jax.config.checks import nearest
 
+__all__ = ["MODELS", "ShippedModel", "listing", "shipped_folder"]
+
 _HERE = epath.Path(__file__).parent
 
 
@@ -93,6 +95,7 @@ MODELS: Mapping[str, ShippedModel] = types.MappingProxyType(
         ),
     }
 )
+"""Name -> what is known of the model."""
 
 
 def shipped_folder(name: str) -> epath.Path:
