@@ -14,7 +14,7 @@ FLOORS = {
     1: ("bridge", "models", "corruptions", "pictures"),
     2: (
         *("config", "build", "losses", "metrics", "checkpoint", "sharding", "processes"),
-        *("program", "finite", "data", "interop"),
+        *("program", "finite", "data", "interop", "zoo"),
     ),
     3: ("training", "restoration", "evaluation"),
     4: ("cli",),

@@ -5,11 +5,13 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
 
 import i2sb_jax
+from i2sb_jax import zoo
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -41,12 +43,22 @@ def test_the_wheel_carries_configs_and_types_and_no_tests(tmp_path):
         shutil.copytree(ROOT / folder, source / folder)
     for file in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source / file)
-    build = f"from setuptools.build_meta import build_wheel; build_wheel({str(tmp_path)!r})"
+    make = f"build_wheel({str(tmp_path)!r}); build_sdist({str(tmp_path)!r})"
+    build = f"from setuptools.build_meta import build_sdist, build_wheel; {make}"
     subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {"configs/base.py", "configs/imagenet256/jpeg5.py", "i2sb_jax/py.typed"} <= names
+    models = {
+        f"i2sb_jax/zoo/{name}/{file}"
+        for name in zoo.MODELS
+        for file in ("model.safetensors", "config.json", "provenance.json", "README.md")
+    }
+    assert models <= names
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        assert models <= {name.partition("/")[2] for name in archive.getnames()}
     assert not [name for name in names if name.startswith(("tests", "experiments"))]
 
 

@@ -1,11 +1,11 @@
 """What each model gains on whole photographs from files, beside the classical repair.
 
-    python -m experiments.models.measure --models DIR --output DIR [--tasks jpeg …]
+    python -m experiments.models.measure --output DIR [--models DIR] [--tasks jpeg …]
 
-DIR of the models holds a folder a task. The photographs are those that no model has seen; with
-`--split validation` the ones on which something may be chosen. Classical repairs are the best that
-were found, tuned on other photographs: of JPEG files and noise told the level, of blurs told the
-width, of reductions Pillow's bicubic enlargement.
+DIR of the models holds a folder a task; without it the shipped ones are measured. The photographs
+are those that no model has seen; with `--split validation` the ones on which something may be
+chosen. Classical repairs are the best that were found, tuned on other photographs: of JPEG files
+and noise told the level, of blurs told the width, of reductions Pillow's bicubic enlargement.
 """
 
 import argparse
@@ -20,9 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from configs import zoo
 from experiments.quickstart import held_out
-from i2sb_jax import metrics
+from i2sb_jax import metrics, zoo
 from i2sb_jax.corruptions.classical import enlarge
 from i2sb_jax.corruptions.classical_settings import best_repair
 from i2sb_jax.pictures import decode_rgb, encode_png, from_uint8, to_pixels
@@ -152,15 +151,16 @@ def report(rows: Sequence[dict[str, float | str]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints the table; rows go to OUTPUT/rows.json."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", type=pathlib.Path, required=True)
+    parser.add_argument("--models", type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--tasks", nargs="+", choices=zoo.TASKS, default=list(zoo.TASKS))
+    parser.add_argument("--tasks", nargs="+", choices=zoo.MODELS, default=list(zoo.MODELS))
     parser.add_argument("--split", choices=held_out.SPLITS, default="eval")
     parser.add_argument("--nfe", type=int)
     given = parser.parse_args(arguments)
     rows = []
     for task in given.tasks:
-        rows += measure(task, given.models / task, given.split, given.output / task, given.nfe)
+        model = zoo.shipped_folder(task) if given.models is None else given.models / task
+        rows += measure(task, model, given.split, given.output / task, given.nfe)
     given.output.mkdir(parents=True, exist_ok=True)
     (given.output / "rows.json").write_text(json.dumps(rows, indent=1))
     print(report(rows))

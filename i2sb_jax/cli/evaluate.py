@@ -40,7 +40,7 @@ def _main(arguments: list[str]) -> None:
     options.resolve(config)  # before anything is read
     if given.output is None and interop.is_model_folder(folder):
         raise ValueError(f"--output is missing: {given.model} is no run, and no place for results")
-    output = epath.Path(given.output or epath.Path(given.model) / "evaluation")
+    output = epath.Path(given.output or epath.Path(folder) / "evaluation")
     for pictures in filter(None, (given.data, given.eval_data, given.targets)):
         require_apart(pictures, output, what="--output")
     processes.join(config.distributed)

@@ -15,7 +15,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     path, switch = os.path.expanduser, {"action": "store_true"}
     made = startup.Parser(prog="i2sb-evaluate", description=description.partition("\n")[0])
     add = made.add_argument
-    add("--model", "--workdir", help="the run's folder, or a model folder")
+    add("--model", "--workdir", help="a run, a model folder, or a shipped model's name")
     add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
     add("--data", type=path, help="folder of clean pictures; default: the run's held-out ones")
     add("--eval-data", type=path, help="where the run's data lie now: of these the held-out ones")

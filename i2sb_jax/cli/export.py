@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     path = os.path.expanduser
     parser = startup.Parser(prog="i2sb-export", description=__doc__)
     add = parser.add_argument
-    add("--workdir", required=True, type=path, help="the run's folder, or a model folder")
+    add("--workdir", "--model", required=True, type=path, help="a run, a model folder or name")
     add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
     add("--output", type=path, help="a new folder; with --push it may be left out")
     add(

@@ -1,6 +1,6 @@
-"""i2sb-restore: restores pictures of any size and kind with a trained run.
+"""i2sb-restore: restores pictures of any size and kind with a shipped model or a trained run.
 
-i2sb-restore --workdir RUN --input PICTURES --output OUT [--nfe K] [--preview] …
+i2sb-restore [--model NAME|RUN] --input PICTURES --output OUT [--nfe K] [--preview] …
 """
 
 import argparse
@@ -9,6 +9,8 @@ import os
 
 from i2sb_jax.bridge import SAMPLERS, SPACINGS
 from i2sb_jax.cli import startup
+from i2sb_jax.cli.shipped import ListModels
+from i2sb_jax.restoration.choice import choose_for
 from i2sb_jax.restoration.folder import Outcome, restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_file import names_file
@@ -22,18 +24,18 @@ def main() -> None:
 def _main(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
     options = Options(**{f.name: getattr(given, f.name) for f in dataclasses.fields(Options)})
+    model = given.workdir or choose_for(given.input, options)
     startup.prepare_jax()
-    outcome = restore_folder(given.workdir, given.input, given.output, options)
+    outcome = restore_folder(model, given.input, given.output, options)
     _report(outcome, given.output)
     return 1 if outcome.unreadable else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = startup.Parser(
-        prog="i2sb-restore", description="Restores pictures of any size and kind."
-    )
+    parser = startup.Parser(prog="i2sb-restore", description=__doc__.partition("\n")[0])
     add, switch = parser.add_argument, {"action": "store_true"}
-    add("--workdir", "--model", required=True, help="the run's folder, or a model folder")
+    add("--workdir", "--model", help="a shipped model, a run or a model folder; default: what fits")
+    add("--list-models", action=ListModels, help="say which models are shipped, and stop")
     add("--input", required=True, help="folder of pictures, or one picture")
     add("--output", required=True, help="folder for results, or of one picture a file, x.png")
     add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
@@ -48,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--overlap", type=int, help="pixels that tiles share; default: by the network, as --tile")
     add("--masks", help="a mask picture (white = hole), a folder of them, or the paper's .npz")
     add("--member", help="of a run on a mixture: the corruption that the pictures suffered from")
+    add("--strength", type=float, default=1.0, help="0 to 1: how much of the change to take")
     add("--samples", type=int, default=1, help="restore so often; write mean and deviation")
     add("--trajectory", **switch, help="write the states on the way as a strip too")
     add("--preview", **switch, help="restore one crop of the first picture, and stop")

@@ -1,29 +1,59 @@
-"""Model folders on the Hugging Face hub: hf://OWNER/NAME[@REVISION]; needs the extra `hub`."""
+"""Models by name: shipped ones, and the Hugging Face hub's hf://OWNER/NAME[@REVISION].
 
+The hub needs the extra `hub`.
+"""
+
+import functools
 import importlib
 import os
 import re
+import sys
 from types import ModuleType
 
 from etils import epath
 
+from i2sb_jax import zoo
+from i2sb_jax.config.checks import nearest
+
 # a model folder and no more: nothing else of a repository is downloaded
 _FILES = ("config.json", "model.safetensors", "provenance.json", "value_ranges.json")
+_OF_MODELS = _FILES[:2]  # either makes of a folder a run or a model
 _NAME = r"[\w.-]+/[\w.-]+"
 # one slash is left of two where a path was made of it
 _ADDRESS = re.compile(rf"hf://?({_NAME})(?:@([^\s@]+))?")
 
 
 def local_folder(path: epath.PathLike) -> epath.PathLike:
-    """`path` itself, ~ expanded, or the hub's cache of hf://OWNER/NAME[@REVISION].
+    """Where a model lies: `path` itself, ~ expanded, of a shipped model or of the hub's its folder.
+
+    A run or model folder called as a shipped model is goes first, which a line says once: commands
+    on it mean what they meant before there was one of that name. Other folders, of pictures such
+    as jpeg/, do not stand in the way.
+
+    Args:
+        path: of a run, a model folder or a file of weights, local or gs://; the name of a shipped
+            model; or hf://OWNER/NAME[@REVISION].
 
     Raises:
-        ValueError: the address is malformed, the extra is missing, or the hub refuses.
+        ValueError: a plain name that is neither, or of the hub: the address is malformed, the extra
+            is missing, or the hub refuses.
     """
     text = os.fspath(path)
     if text.startswith("~"):
         return os.path.expanduser(text)
+    if text in zoo.MODELS:
+        if not any((epath.Path(text) / name).exists() for name in _OF_MODELS):
+            return zoo.shipped_folder(text)
+        _tell_local(text)
+        return path
     if not text.startswith("hf:/"):
+        # a path that a program made is no name that somebody typed
+        is_name = isinstance(path, str) and re.fullmatch(r"[\w-]+", text)
+        if is_name and not epath.Path(text).exists():
+            raise ValueError(
+                f"{text} is neither a folder nor a shipped model: "
+                f"{nearest(text, tuple(zoo.MODELS))}"
+            )
         return path
     address = _ADDRESS.fullmatch(text)
     if address is None:
@@ -35,6 +65,11 @@ def local_folder(path: epath.PathLike) -> epath.PathLike:
         )
     except Exception as error:  # of requests or httpx, by the hub's version
         raise ValueError(f"cannot download {text}: {_first_line(error)}") from error
+
+
+@functools.lru_cache
+def _tell_local(name: str) -> None:
+    print(f"note: {name} is the folder of that name, not the shipped model", file=sys.stderr)
 
 
 def check_can_push(name: str) -> None:

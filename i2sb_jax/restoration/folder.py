@@ -248,6 +248,7 @@ class _Work:
                 for lead, at, n in zip(subject.lead, origin, grid[:2], strict=True)
             )
             panels = subject.shown(self._restorer, origin, side), samples.x0
+            panels = panels[0], subject.mixed(panels[1], origin, options.strength)
             panels = panels[0], subject.keep_known(panels[1], origin)
             panels = [subject.from_unit(subject.merge(panel[inside])) for panel in panels]
             files.write_atomically(self._results.preview, strip(panels))
@@ -297,7 +298,8 @@ class _Work:
     def _job(self, name: str) -> Job:
         states = len(self._sampling["record"])
         subject, grid = self._pictures.open(name), self.grids[name]
-        return Job(subject, grid, samples=self._options.samples, states=states)
+        options = self._options
+        return Job(subject, grid, samples=options.samples, states=states, strength=options.strength)
 
     def _write(self, job: Job) -> None:
         target = self._results.targets[job.subject.name]

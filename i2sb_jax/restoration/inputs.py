@@ -89,6 +89,13 @@ class Subject:
         window = *origin, len(x0)
         return np.where(self.cut_hole(*window), x0, self.cut(*window))
 
+    def mixed(self, x0: np.ndarray, origin: tuple[int, int], strength: float) -> np.ndarray:
+        """A restored window of which only a part of the change is taken; 1 is all of it."""
+        if strength == 1:
+            return x0
+        seen = self.cut(*origin, len(x0))
+        return seen + np.float32(strength) * (np.clip(x0, -1, 1) - seen)
+
     def shown(self, restorer: Restorer, origin: tuple[int, int], side: int) -> np.ndarray:
         """The window before restoring, with the result's channels, for looking at."""
         del restorer

@@ -6,10 +6,36 @@ from typing import Any
 from i2sb_jax import build
 from i2sb_jax.checkpoint import LATEST, check_name
 from i2sb_jax.config import Config, check_seed
-from i2sb_jax.corruptions import corruption_facts
+from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.files import real_path
 from i2sb_jax.restoration.published_blur import dark_border
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling
+
+
+def check_strength(strength: float) -> None:
+    """Raises ValueError unless `strength` lies in 0 … 1."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength={strength} must lie in 0 … 1")
+
+
+def unmixable(facts: CorruptionFacts, *, degrade: bool = False) -> str:
+    """Why results cannot be mixed with what they were made of, a phrase; "" where they can.
+
+    Of smooth reductions they can: with the picture enlarged smoothly.
+
+    Args:
+        facts: of the task.
+        degrade: whether inputs are what the corruption makes, of published blurs dark.
+    """
+    if facts.has_mask:
+        return "fills holes, in which there is none"
+    if facts.adds_noise:
+        return "colours grey pictures"
+    if facts.enlarged_by == "blocks":
+        return "enlarges it"
+    if degrade and not facts.keeps_light:
+        return "darkens it"
+    return ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +55,8 @@ class Options:
             what the network halves; a picture no larger is restored whole. None: what suits the
             network, the run's size where it has attention, else up to 512 (`tiles.choose_tiling`).
         overlap: pixels that neighbouring tiles share at least; None: what suits the network.
+        strength: 0 … 1, how much of the change is taken: input + strength · (restored - input),
+            before rounding. 1 is the restored picture.
         samples: restorations of each picture; above 1 their mean and standard deviation are
             written.
         trajectory: write the states on the way from X_1 to X_0 too.
@@ -53,6 +81,7 @@ class Options:
     dtype: str | None = None
     tile: int | None = None
     overlap: int | None = None
+    strength: float = 1.0
     samples: int = 1
     trajectory: bool = False
     masks: str | None = None
@@ -65,6 +94,7 @@ class Options:
     def __post_init__(self):
         check_name(self.checkpoint)
         check_seed("seed", self.seed)
+        check_strength(self.strength)
         if self.samples < 1:
             raise ValueError(f"samples={self.samples} must be at least 1")
         if self.samples > 1 and self.trajectory:
@@ -108,6 +138,8 @@ class Options:
             tile=None if tiling.adapts else tiling.side,
             overlap=tiling.overlap,
         )
+        if self.strength != 1:
+            self._check_mixable(config)
         if self.degrade:
             self._check_degrade()
         if self.side_by_side and (not config.has_pairs or config.data.target_path):
@@ -128,6 +160,17 @@ class Options:
                 "all samples of a picture would be the same"
             )
         return resolved
+
+    def _check_mixable(self, config: Config) -> None:
+        """Raises ValueError where result and input are not the same picture at the same size."""
+        told = f"strength={self.strength}"
+        if config.has_pairs:
+            raise ValueError(f"{told} needs a result of the input's kind: leave it 1 for pairs")
+        members = corruption_facts(config.corruption).members
+        tasks = [self.member] if self.member else members or [config.corruption]
+        for task in tasks:
+            if reason := unmixable(corruption_facts(task), degrade=self.degrade):
+                raise ValueError(f"{told} mixes a result with its input, and {task} {reason}")
 
     def _check_degrade(self) -> None:
         for name in ("tile", "overlap", "member"):

@@ -83,7 +83,9 @@ class Job:
         to_restore: origins of those that `add` is given, of every sample.
     """
 
-    def __init__(self, subject: Subject, grid: Grid, *, samples: int, states: int):
+    def __init__(
+        self, subject: Subject, grid: Grid, *, samples: int, states: int, strength: float = 1.0
+    ):
         """Begins a picture.
 
         Args:
@@ -91,8 +93,9 @@ class Job:
             grid: its windows.
             samples: restorations of it; their statistics are kept if more than one.
             states: recorded states a window, for the strip.
+            strength: how much of the change is taken.
         """
-        self.subject, self.grid = subject, grid
+        self.subject, self.grid, self._strength = subject, grid, strength
         self._result = (Pixels if samples == 1 else Moments)(subject, grid.height)
         self._states = [Pixels(subject, grid.height) for _ in range(states)]
         origins = list(grid.origins())
@@ -107,7 +110,9 @@ class Job:
 
     def add(self, samples: Samples) -> bool:
         """Adds the next restored window; True when the last sample is complete."""
-        self._put([self.subject.keep_known(samples.x0, self._places[0]), *samples.xt_path])
+        origin = self._places[0]
+        window = self.subject.mixed(samples.x0, origin, self._strength)
+        self._put([self.subject.keep_known(window, origin), *samples.xt_path])
         self._fill_in()
         return not self._places
 

@@ -9,13 +9,15 @@ import numpy as np
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
-from i2sb_jax import bridge, build, interop, sharding
+from i2sb_jax import bridge, build, interop, sharding, zoo
 from i2sb_jax.bridge.noise import START, picture_key
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config, check_seed
+from i2sb_jax.corruptions import CorruptionFacts
 from i2sb_jax.program import compile_options
 from i2sb_jax.restoration.arrays import from_array, hole_mask, require_finite
 from i2sb_jax.restoration.members import chosen_task
+from i2sb_jax.restoration.options import check_strength, unmixable
 from i2sb_jax.restoration.published_blur import as_published, tell_once
 from i2sb_jax.restoration.told import everywhere, told_settings
 from i2sb_jax.types import Array, Params
@@ -93,7 +95,7 @@ class Restorer:
         """Loads a run's (or a model folder's) configuration and averaged weights.
 
         Args:
-            path: local, gs:// or hf://OWNER/NAME[@REVISION].
+            path: local or gs://, a shipped model's name, or hf://OWNER/NAME[@REVISION].
             checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a
                 step.
             dtype: as above.
@@ -105,6 +107,29 @@ class Restorer:
         config, params = interop.load_model_folder(path, checkpoint=checkpoint)
         restorer = cls(config, params, dtype=dtype, on_evaluation=on_evaluation)
         restorer.source = f"{path}" if checkpoint == LATEST else f"{path} ({checkpoint})"
+        return restorer
+
+    @classmethod
+    def shipped(
+        cls,
+        name: str,
+        *,
+        dtype: str | None = None,
+        on_evaluation: Callable[[Any], None] | None = None,
+    ) -> "Restorer":
+        """Loads a model that comes with the package.
+
+        Args:
+            name: one of `zoo.MODELS`: "jpeg", "deblur", "denoise", "sr4x".
+            dtype: as above.
+            on_evaluation: as above.
+
+        Raises:
+            ValueError: there is no such model; names those that there are.
+        """
+        folder = zoo.shipped_folder(name)
+        restorer = cls.from_workdir(folder, dtype=dtype, on_evaluation=on_evaluation)
+        restorer.source = name
         return restorer
 
     def weights_digest(self) -> str:
@@ -144,6 +169,7 @@ class Restorer:
         told: Array | None = None,
         names: Sequence[str] | None = None,
         clip: bool | None = None,
+        strength: float = 1.0,
         record: tuple[int, ...] = (),
     ) -> np.ndarray | bridge.Samples:
         """Restores degraded pictures, given as a person sees them, each as a whole.
@@ -167,6 +193,8 @@ class Restorer:
                 `corruptions.jpeg_file.file_settings` says it; the best that they know if None.
             names: one a picture; its number in the batch if None. Names decide the noise.
             clip: clip X̂_0 to [-1, 1] at each step; the run's choice if None.
+            strength: how much of the change is taken, 0 … 1: images + strength · (restored -
+                images). 1 for holes, colouring, pairs and reductions in blocks, and with `record`.
             record: grid positions whose states are wanted too.
 
         Returns:
@@ -180,11 +208,14 @@ class Restorer:
             NonFiniteError: the network gave NaN or infinity.
         """
         check_seed("seed", seed)
+        check_strength(strength)
         shape = np.shape(images)
         channels = self.config.data.source_channels if self.config.has_pairs else 3
         if len(shape) != 4 or shape[-1] != channels:
             raise ValueError(f"images have shape {shape}, must be [batch, h, w, {channels}]")
         task, facts = chosen_task(self.config.corruption, member, has_mask=mask is not None)
+        if strength != 1 and (reason := _unmixable(facts, record)):
+            raise ValueError(f"strength={strength} mixes results with images: {reason}")
         if told is not None and (facts is None or not facts.is_told):
             raise ValueError(f"{self.config.corruption} is told nothing of files: leave told None")
         if mask is not None:
@@ -216,6 +247,8 @@ class Restorer:
         if record:
             return samples
         restored = np.clip(samples.x0, -1, 1)
+        if strength != 1:
+            restored = np.clip(images + np.float32(strength) * (restored - images), -1, 1)
         if valid is not None:
             return np.where(valid, restored, np.float32(np.nan))
         return restored if mask is None else np.where(mask > 0.5, restored, images)
@@ -399,6 +432,16 @@ def _batches(
                 batch = []
     if batch:
         yield batch
+
+
+def _unmixable(facts: CorruptionFacts | None, record: tuple[int, ...]) -> str:
+    """Why results of a call cannot be mixed with its images; "" where they can."""
+    if record:
+        return "leave out record, whose states are the sampler's"
+    if facts is None:
+        return "of pairs they are of another kind"
+    reason = unmixable(facts)
+    return reason and f"the task {reason}"
 
 
 def _names(names: Sequence[str] | None, count: int) -> list[str]:

@@ -33,7 +33,7 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts
 REFERENCE = sorted((DOCS / "reference").glob("*.rst"))
 PACKAGES = (
     *("bridge", "models", "corruptions", "data", "training", "restoration", "evaluation"),
-    *("interop", "config"),
+    *("interop", "config", "zoo"),
 )
 NEEDS = {"your-own-corruption": ("tensorflow",), "your-own-paired-data": ("tensorflow", "clu")}
 DIRECTIVES = {"{toctree}"}  # what fences hold that is no code
