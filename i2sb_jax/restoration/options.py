@@ -114,7 +114,7 @@ class Options:
         network = config.model.unet_config(in_channels=3)
         return choose_tiling(
             network, image_size=config.image_size, tile=self.tile, overlap=self.overlap,
-            border=dark_border(config.corruption),
+            border=0 if config.has_pairs else dark_border(config.corruption),
         )  # fmt: skip
 
     def resolve(self, config: Config) -> "Options":
