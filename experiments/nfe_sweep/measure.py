@@ -131,7 +131,8 @@ class Bench:
         config = dataclasses.replace(config, matmul_precision="highest")
         self.pictures, self._features, self._seed = pictures, features, seed
         self._restorer = Restorer(config, params)
-        self._arrays = score_arrays({}, side=config.image_size, channels=config.image_channels)
+        arrays = score_arrays({}, side=config.image_size, channels=config.image_channels)
+        self._arrays = {name: arrays[name] for name in ("psnr", "ssim")}
         self._score = jax.jit(make_score_fn({}, self._arrays))
         clean = features.extract(pictures.views["clean"])
         self._scale = standardiser(clean) if features.standardised else lambda found: found

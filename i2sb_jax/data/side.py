@@ -89,7 +89,8 @@ def mask_nodata(array: np.ndarray, nodata: Sequence[float]) -> np.ma.MaskedArray
         mask |= np.isnan(array)
     for value in nodata:
         if fits(value, array.dtype):
-            mask |= array == array.dtype.type(value)
+            with np.errstate(over="ignore"):  # as the type has it: 1e39 is infinite in float32
+                mask |= array == np.asarray(value).astype(array.dtype)
     if is_float and (lost := int((np.isinf(array) & ~mask).sum())):
         raise UnreadableImage(f"{lost} of its {array.size} values are infinite")
     return np.ma.MaskedArray(array, mask if mask.any() else np.ma.nomask)

@@ -16,7 +16,7 @@ from experiments.distill import report
 from i2sb_jax.cli import startup
 from tests.cli import evaluations
 
-COUNT = 4
+COUNT = 10
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.cli import evaluations
 from tests.golden.synthetic import photo
 from tests.restoration.models import identity_model
 
-COUNT = 5
+COUNT = 10
 
 
 def pixels(count, *, size=32, seed=3):
