@@ -149,6 +149,30 @@ def test_eager_is_jit():
     np.testing.assert_allclose(loss_of(KEY, SCHEDULE, constant, batch), eager, rtol=1e-6)
 
 
+@pytest.mark.parametrize("log_floor", [0.0, 1e-3])
+def test_pixels_without_data_have_no_loss(log_floor):
+    """A picture's mean is of its valid pixels; one without any is 0 and moves nothing."""
+    batch, keys = make_batch(), jax.random.split(KEY, BATCH_SIZE)
+    valid = (np.random.default_rng(2).random((BATCH_SIZE, 8, 8, 1)) < 0.5).astype(np.float32)
+    valid[0], valid[1] = 0, 1
+    spoilt = batch._replace(clean=np.where(valid > 0.5, batch.clean, np.float32(1e9)), valid=valid)
+
+    def losses(batch, predict_fn=constant):
+        return bridge_losses(keys, SCHEDULE, predict_fn, batch, log_floor=log_floor)
+
+    found, whole = losses(spoilt), losses(batch)
+    assert found[0] == 0 and found[1] == whole[1]
+
+    def outside(xt, step, cond):  # right where data are, to the bits of the clean batch
+        target = regression_target(SCHEDULE, step, xt, spoilt.clean)
+        return jnp.where(valid > 0.5, target, 1e6)
+
+    least = np.log(log_floor) if log_floor else 0.0
+    np.testing.assert_allclose(losses(spoilt, outside)[1:], least, atol=ROUNDING)
+    np.testing.assert_allclose(losses(batch._replace(valid=valid)), found, rtol=1e-6)
+    assert not np.allclose(found[2:], whole[2:], rtol=1e-3)
+
+
 def test_steps_are_uniform_and_what_the_network_is_told():
     seen = []
 
