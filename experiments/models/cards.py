@@ -57,12 +57,16 @@ _LIMITS = {
     "denoise": (
         "White noise, the same in all three colours and everywhere. Cameras' own noise has "
         "passed their smoothing and a JPEG encoder, and is neither: then less of it goes.",
-        "Below some 10 levels a classical repair that is told the level is better: at 5 levels "
-        "thresholded cosines gain 1.3 dB more. The network has to guess it.",
+        "Below 20 levels classical repairs that are told the level are as good or better, while "
+        "the network has to guess it: at 5 levels thresholded cosines gain 1.3 dB more, BM3D (on "
+        "the middles of the photographs) 1.4 at 5 and 0.7 at 15, in fifteen times the time. At 50 "
+        "both are behind.",
     ),
     "sr4x": (
         "It is trained for the least mean error, so it is smoother than networks that invent "
         "texture, and more faithful.",
+        "waifu2x's photo model, twice, gains 0.3 dB more on pictures reduced by the bicubic filter "
+        "(on the middles of the photographs).",
         "For pictures reduced by box, bilinear, bicubic or Lanczos filters, some of them JPEG "
         "files of quality 60 to 95 by then; a large photograph that is soft at 100 % is none.",
     ),

@@ -78,7 +78,7 @@ MODELS: Mapping[str, ShippedModel] = types.MappingProxyType(
         "denoise": ShippedModel(
             task="removes noise and grain",
             corruption="noise-0-60",
-            picture="a photograph with white noise of 10 to 60 levels",
+            picture="a photograph with white noise of 15 to 60 levels",
             level="noise",
             gains=_gains({5: 4.24, 15: 8.88, 25: 11.03, 50: 13.77}),
             clean=39.4,

@@ -1,6 +1,7 @@
 """The models that ship: their log, tables and the study of peers, on made-up figures."""
 
 import json
+import pathlib
 
 import numpy as np
 
@@ -50,3 +51,11 @@ def test_degraded_files_are_the_same_each_time():
     for task, level in (("jpeg", 50), ("deblur", 1.0), ("denoise", 15), ("sr4x", 4)):
         first, again = (measure.degraded(task, "a", clean, level) for _ in range(2))
         assert first.data == again.data and first.classical.shape == clean.shape
+
+
+def test_the_page_has_the_tables_of_the_results():
+    folder = pathlib.Path(measure.__file__).parent
+    text = (folder / "README.md").read_text()
+    for name, report in (("measured", measure.report), ("peers", peers.report)):
+        rows = json.loads((folder / f"{name}.json").read_text())
+        assert report(rows).strip() in text, name
