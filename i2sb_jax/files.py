@@ -1,6 +1,7 @@
 """Files and folders, local or in a bucket: lists of pictures, and writes all at once."""
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -56,8 +57,8 @@ def open_atomically(path: epath.PathLike) -> Iterator[BinaryIO]:
     """As `write_atomically`, for what is written in parts: renames where the block ends well."""
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # in containers every run is process 1
-    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    # In containers every run is process 1. The name is short: that of `path` may be the longest.
+    temporary = path.parent / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("wb") as file:
             yield file
@@ -120,6 +121,25 @@ def require_apart(folder: epath.PathLike, other: epath.PathLike, *, what: str) -
     for one, two in (real, real[::-1]):
         if two == one or two.startswith(one.rstrip("/") + "/"):
             raise ValueError(f"{what}: {two} lies in {one}; name folders that share no picture")
+
+
+def is_there(path: epath.PathLike) -> bool:
+    """Whether something is at a path; False of one that is longer than any can be."""
+    try:
+        return epath.Path(path).exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
+def size_and_time(path: epath.PathLike) -> tuple[int, int]:
+    """Bytes of a file, and when it was changed last (nanoseconds; seconds in a bucket)."""
+    if is_remote(path):
+        found = epath.Path(path).stat()
+        return found.length, int(found.mtime)
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
 
 
 def is_remote(path: epath.PathLike) -> bool:

@@ -22,6 +22,7 @@ from i2sb_jax.restoration.inputs import (
     Subject,
     array_subject,
     find_hole,
+    mask_files,
     picture_grid,
     picture_subject,
 )
@@ -91,6 +92,11 @@ class GivenPictures:
         self._compare_quality(name, picture, task)
         self._note_no_jpeg(name, picture, task)
         return picture_subject(self._restorer, name, picture, task=task, hole=hole, lead=lead)
+
+    def made_of(self, name: str) -> list[epath.Path]:
+        """The files that a result is made of: the picture, and its mask if there is one."""
+        mask = [] if self._is_array(name) else mask_files(self._masks, name)
+        return [self._folder / name, *mask]
 
     def suffix(self, name: str) -> str:
         """Of what a picture becomes."""

@@ -312,7 +312,7 @@ def find_hole(masks: epath.Path | None, name: str, picture: Picture) -> np.ndarr
     """
     if masks is None:
         return None
-    path = _mask_file(masks, name) if masks.is_dir() else masks
+    (path,) = mask_files(masks, name)
     try:
         mask = read_picture(path.read_bytes())
     except UnreadableImage as error:
@@ -325,6 +325,13 @@ def find_hole(masks: epath.Path | None, name: str, picture: Picture) -> np.ndarr
         sizes = ["{1}x{0}".format(*x.shape[:2]) for x in (hole, picture.pixels)]
         raise UnreadableImage(f"its mask {path} is {sizes[0]} pixels, the picture {sizes[1]}")
     return hole
+
+
+def mask_files(masks: epath.Path | None, name: str) -> list[epath.Path]:
+    """The file of the mask that belongs to a picture, if there are masks; as `find_hole`."""
+    if masks is None:
+        return []
+    return [_mask_file(masks, name) if masks.is_dir() else masks]
 
 
 def _mask_file(folder: epath.Path, name: str) -> epath.Path:
