@@ -31,7 +31,7 @@ def make_sources(
         workdir: the run's folder, where listings of folders are kept, and of pairs what their
             values become; process 0 writes what is missing.
         process_index: of this process.
-        report: told, on process 0, what of the pairs' folders has no partner.
+        report: told, on process 0, what of the folders is left out, or has no partner.
 
     Raises:
         ValueError: something is missing or empty; one line that names it.
@@ -45,7 +45,7 @@ def make_sources(
     index = epath.Path(workdir) / "index"
     if not index.exists():  # both sides must have pictures before the listing of one is written
         require_pictures(config)
-    where = {"index_dir": index, "process_index": process_index}
+    where = {"index_dir": index, "process_index": process_index, "tell": report}
     train, held_out = (make_source(config, split=split, **where) for split in ("train", "eval"))
     return train, held_out
 
@@ -56,6 +56,7 @@ def make_source(
     split: str,
     index_dir: epath.PathLike | None = None,
     process_index: int = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> Source:
     """Opens the pictures for training or for evaluation; no picture is in both.
 
@@ -68,6 +69,7 @@ def make_source(
         split: "train" or "eval".
         index_dir: where listings of folders are kept; see `folder_source`.
         process_index: of this process.
+        tell: told of files that are left out, when a folder is listed.
 
     Raises:
         ValueError: something is missing or empty; one line that names it.
@@ -94,6 +96,7 @@ def make_source(
         tfds_name=config.tfds_name,
         index_dir=index_dir,
         process_index=process_index,
+        tell=tell,
     )
     if holds_out:
         side = hold_out(source.names, config.eval_fraction, split=split, origin=path)
@@ -121,6 +124,7 @@ def open_source(
     tfds_name: str = "",
     index_dir: epath.PathLike | None = None,
     process_index: int = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> Source:
     """Opens a source whole, with nothing held out.
 
@@ -132,6 +136,7 @@ def open_source(
         tfds_name: the builder.
         index_dir: see `folder_source`.
         process_index: of this process.
+        tell: told of files that are left out, when a folder is listed.
 
     Raises:
         ValueError: something is missing, empty or of no use; one line that names it.
@@ -146,7 +151,7 @@ def open_source(
             return photos_source(split=split)
         case "folder":
             _require("path", path, "a folder of pictures")
-            return folder_source(path, index_dir=index_dir, process_index=process_index)
+            return folder_source(path, index_dir=index_dir, process_index=process_index, tell=tell)
         case "records":
             _require("path", path, "a directory that i2sb-prepare wrote")
             from i2sb_jax.data.records import records_source

@@ -12,10 +12,11 @@ from i2sb_jax.pictures.arrays import (
     decode_array,
     encode_array,
 )
-from i2sb_jax.pictures.header import MAX_PIXELS, UnreadableImage
+from i2sb_jax.pictures.header import MAX_PIXELS, NOT_OF_COLOUR, UnreadableImage
 from i2sb_jax.pictures.jpeg import JpegInfo, read_jpeg_info
 from i2sb_jax.pictures.pixels import (
     center_crop,
+    fill_unseen,
     from_pixels,
     from_uint8,
     resize_short_side,
@@ -24,6 +25,7 @@ from i2sb_jax.pictures.pixels import (
     to_uint8,
 )
 from i2sb_jax.pictures.png import read_text, with_text
+from i2sb_jax.pictures.profiles import grey_in_srgb
 from i2sb_jax.pictures.reader import (
     Picture,
     PictureHeader,
@@ -38,6 +40,7 @@ from i2sb_jax.pictures.writer import encode_picture, encode_picture_rows, encode
 __all__ = [
     "ARRAY_SUFFIXES",
     "MAX_PIXELS",
+    "NOT_OF_COLOUR",
     "ArrayHeader",
     "JpegInfo",
     "Picture",
@@ -52,8 +55,10 @@ __all__ = [
     "encode_picture",
     "encode_picture_rows",
     "encode_png",
+    "fill_unseen",
     "from_pixels",
     "from_uint8",
+    "grey_in_srgb",
     "picture_header",
     "picture_size",
     "read_jpeg_info",

@@ -39,11 +39,6 @@ _MOST_PIXELS = 2**24  # of pictures that wait for their windows, before a batch 
 # errors of the place that results go to, and not of one picture
 _OF_THE_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _STATES = 5  # of a trajectory, beside its end
-# phones, cameras and editors write these: whoever has them expects them to be restored
-_UNREAD = (
-    *(".heic", ".heif", ".avif", ".jxl", ".jfif", ".jpe", ".psd", ".exr", ".hdr"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
-)
 
 
 class Outcome(NamedTuple):
@@ -368,25 +363,11 @@ def _pictures(source: epath.PathLike, suffixes: tuple[str, ...]) -> tuple[epath.
     if path.exists() and not path.is_dir():
         return path.parent, [path.name]
     folder = files.require_folder(path)
-    names = files.list_images(folder, suffixes=suffixes)
-    if left_out := _unread(folder):
-        print(f"note: {left_out[0]} is of a kind that is not read{_others(left_out)}: left out",
-              file=sys.stderr)  # fmt: skip
-    return folder, names
+    return folder, files.list_images(folder, suffixes=suffixes, tell=_note)
 
 
-def _unread(folder: epath.Path) -> list[str]:
-    """Pictures in a local folder that none of our readers knows; a bucket is not listed twice."""
-    if files.is_remote(folder):
-        return []
-    try:
-        return files.list_images(folder, suffixes=_UNREAD)
-    except ValueError:  # none
-        return []
-
-
-def _others(names: list[str]) -> str:
-    return f", as are {len(names) - 1} others" if len(names) > 1 else ""
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
 
 
 def _suffixes(config: config_lib.Config, options: Options) -> tuple[str, ...]:

@@ -15,12 +15,15 @@ from i2sb_jax.corruptions.colorize import GREY_FROM_RGB
 from i2sb_jax.data.windows import window_at
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.pictures import (
+    NOT_OF_COLOUR,
     Picture,
     PictureHeader,
     UnreadableImage,
     encode_array,
     encode_picture_rows,
+    fill_unseen,
     from_pixels,
+    grey_in_srgb,
     read_picture,
     to_pixels,
 )
@@ -150,6 +153,7 @@ def picture_subject(
         raise UnreadableImage(
             "it has no hole: name its mask by --masks (white = hole), or make the holes transparent"
         )
+    picture = _prepared(picture, facts)
     grey = picture.pixels.shape[2] == 1 and not facts.adds_noise
     scale = facts.enlargement
     cut = functools.partial(_cut_picture, picture.pixels, facts, lead)
@@ -163,7 +167,7 @@ def picture_subject(
         encode=functools.partial(
             encode_picture_rows,
             alpha=alpha if alpha is None or scale == 1 else _enlarge_alpha(alpha, scale),
-            icc_profile=picture.icc_profile if grey or picture.pixels.shape[2] == 3 else None,
+            icc_profile=picture.icc_profile,
             exif=picture.exif,
             chunks=picture.chunks,
         ),
@@ -171,6 +175,22 @@ def picture_subject(
         cut_learnt=None if facts.keeps_light else functools.partial(_cut_published, task, cut),
         told=told_settings(facts, picture.jpeg) if facts.is_told else None,
     )
+
+
+def _prepared(picture: Picture, facts: CorruptionFacts) -> Picture:
+    """What a task looks at where that is not the picture as it lies in its file.
+
+    Enlarging would mix colours that nobody sees into the rim of what is cut out, and what is to be
+    coloured is grey in the colour space of its result.
+    """
+    pixels, alpha = picture.pixels, picture.alpha
+    if facts.enlargement > 1 and alpha is not None and not alpha.all() and alpha.any():
+        return picture._replace(pixels=fill_unseen(pixels, alpha))
+    if facts.adds_noise and pixels.shape[2] == 1 and picture.icc_profile is not None:
+        pixels = grey_in_srgb(pixels, picture.icc_profile)
+        chunks = tuple(chunk for chunk in picture.chunks if chunk[0] in NOT_OF_COLOUR)
+        return picture._replace(pixels=pixels, icc_profile=None, chunks=chunks)
+    return picture
 
 
 def array_subject(
