@@ -63,7 +63,7 @@ def encode_picture_rows(
 
 
 def _per_channel(bits: bytes, colours: int, channels: int) -> bytes:
-    """SBIT of a picture that may have been grey, or transparent, when it was read."""
+    """The chunk sBIT of a picture that may have been grey, or transparent, when it was read."""
     of_colours = bits[:1] * 3 if colours == 3 and len(bits) < 3 else bits[:colours]
     of_alpha = bits[-1:] if channels > colours else b""
     return of_colours + of_alpha

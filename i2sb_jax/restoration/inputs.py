@@ -19,8 +19,9 @@ from i2sb_jax.pictures import (
     Picture,
     PictureHeader,
     UnreadableImage,
+    check_fits,
     encode_array,
-    encode_picture_rows,
+    encode_as,
     fill_unseen,
     from_pixels,
     grey_in_srgb,
@@ -123,6 +124,8 @@ def picture_subject(
     task: str | None = None,
     hole: np.ndarray | None = None,
     lead: tuple[int, int] = (0, 0),
+    suffix: str = ".png",
+    quality: int = 95,
 ) -> Subject:
     """A picture as it lies in its file, for one task.
 
@@ -138,9 +141,11 @@ def picture_subject(
         task: the corruption that it suffered: of a mixture's run a member; None: the run's.
         hole: bool [h, w], what is to be filled; all else stays as it is.
         lead: of the grid of windows, as `picture_grid` gives it.
+        suffix: of the result, which tells its format.
+        quality: of a result in JPEG or WebP.
 
     Raises:
-        UnreadableImage: there is no hole where one is needed.
+        UnreadableImage: there is no hole where one is needed, or the format cannot take the result.
     """
     task = restorer.corruption.name if task is None else task
     facts, alpha = corruption_facts(task), picture.alpha
@@ -153,6 +158,7 @@ def picture_subject(
         raise UnreadableImage(
             "it has no hole: name its mask by --masks (white = hole), or make the holes transparent"
         )
+    check_fits(picture._replace(alpha=alpha), suffix, scale=facts.enlargement)
     picture = _prepared(picture, facts)
     grey = picture.pixels.shape[2] == 1 and not facts.adds_noise
     scale = facts.enlargement
@@ -165,7 +171,9 @@ def picture_subject(
         from_unit=functools.partial(to_pixels, dtype=picture.pixels.dtype),
         unit=np.iinfo(picture.pixels.dtype).max / 2,
         encode=functools.partial(
-            encode_picture_rows,
+            encode_as,
+            suffix=suffix,
+            quality=quality,
             alpha=alpha if alpha is None or scale == 1 else _enlarge_alpha(alpha, scale),
             icc_profile=picture.icc_profile,
             exif=picture.exif,

@@ -13,12 +13,10 @@ from typing import Any
 from etils import epath
 
 from i2sb_jax import files
-from i2sb_jax.pictures import ARRAY_SUFFIXES, read_text, with_text
+from i2sb_jax.pictures import ARRAY_SUFFIXES, format_of, read_text, with_text
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.outputs import KEYWORD, UNCOMPARED, check_own, files_of
 from i2sb_jax.restoration.results_list import Stamp
-
-_SAME = {".tiff": ".tif"}
 
 
 def names_file(output: epath.PathLike) -> bool:
@@ -66,7 +64,8 @@ class OutputFile:
             ValueError: results are of another kind than the file's suffix says.
         """
         given = file.suffix.lower()
-        if _SAME.get(given, given) != suffix:
+        same = format_of(given) == format_of(suffix) if format_of(given) else given == suffix
+        if not same:
             raise ValueError(
                 f"--output {file}: the result is a {suffix} file, name it "
                 f"{file.with_suffix(suffix).name}, or name a folder"

@@ -197,7 +197,7 @@ class OutputFolder:
 
     def _others(self) -> list[str]:
         """Pictures in the folder that are not this job's."""
-        suffixes = tuple({target.suffix for target in self.targets.values()})
+        suffixes = tuple({target.suffix.lower() for target in self.targets.values()})
         ours = {
             file for target in self.targets.values() for file in files_of(target, self._options)
         }
