@@ -2,19 +2,26 @@
 
 import codecs
 import contextlib
+import errno
+import importlib.util
 import itertools
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from etils import epath
 
 IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"),
-    *(".gif", ".bmp", ".ppm", ".pgm", ".jp2"),
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpf", ".avif", ".jxl"),
 )
+if importlib.util.find_spec("pillow_heif") is not None:
+    IMAGE_SUFFIXES += (".heic", ".heif")
+# Folders that NAS systems, desktops and archives of Macs put copies and thumbnails into.
+_SIDE_FOLDERS = ("@eaDir", ".thumbnails", "__MACOSX")
+_MOST_TOLD = 6  # suffixes
 
 _MAX_JSON = 1 << 22  # bytes: settings of all kinds take some thousand
 
@@ -68,8 +75,8 @@ def open_atomically(path: epath.PathLike) -> Iterator[BinaryIO]:
     """Opens a file that is renamed into place when the block ends well; see `write_atomically`."""
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # in containers every run is process 1
-    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    # In containers every run is process 1. The name is short: that of `path` may be the longest.
+    temporary = path.parent / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("wb") as file:
             yield file
@@ -78,12 +85,19 @@ def open_atomically(path: epath.PathLike) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def list_images(folder: epath.PathLike, *, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
+def list_images(
+    folder: epath.PathLike,
+    *,
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
+    tell: Callable[[str], None] | None = None,
+) -> list[str]:
     """Names of all pictures below a folder, told by their suffix.
 
     Args:
-        folder: local or gs://. Hidden files and folders are skipped, links are followed.
+        folder: local or gs://. Hidden files and folders and those of thumbnails are skipped, links
+            are followed.
         suffixes: in lower case; of either case are found.
+        tell: told in a line of files with other suffixes, if there are any.
 
     Returns:
         Sorted names relative to `folder`, with '/' between parts.
@@ -91,10 +105,27 @@ def list_images(folder: epath.PathLike, *, suffixes: tuple[str, ...] = IMAGE_SUF
     Raises:
         ValueError: the folder is missing or holds no picture; one line that names it.
     """
-    names = sorted(_walk(require_folder(folder), suffixes))
+    names, others = [], []
+    for name in _walk(require_folder(folder)):
+        (names if name.lower().endswith(suffixes) else others).append(name)
+    line = _told_others(others)
     if not names:
-        raise ValueError(f"no pictures in {folder} (suffixes: {' '.join(suffixes)})")
-    return names
+        raise ValueError(
+            f"no pictures in {folder} (suffixes: {' '.join(suffixes)})" + (line and f"; {line}")
+        )
+    if tell is not None and line:
+        tell(line)
+    return sorted(names)
+
+
+def _told_others(names: list[str]) -> str:
+    """That files are left out, with their suffixes; "" where there are none."""
+    suffixes = sorted({os.path.splitext(name)[1].lower() or "none" for name in names})
+    more = " …" if len(suffixes) > _MOST_TOLD else ""
+    told = f"({' '.join(suffixes[:_MOST_TOLD])}{more})"
+    if len(names) == 1:
+        return f"1 file with another suffix {told} is left out"
+    return f"{len(names)} files with other suffixes {told} are left out" if names else ""
 
 
 def require_pictures(folder: epath.PathLike, *, at_least: int = 1) -> None:
@@ -102,7 +133,7 @@ def require_pictures(folder: epath.PathLike, *, at_least: int = 1) -> None:
 
     For those who want to know before they list a tree of a million.
     """
-    names = _walk(require_folder(folder), IMAGE_SUFFIXES)
+    names = (n for n in _walk(require_folder(folder)) if n.lower().endswith(IMAGE_SUFFIXES))
     found = len(list(itertools.islice(names, at_least)))
     if found < at_least:
         what = "no pictures" if not found else f"only {found} of the {at_least} pictures needed"
@@ -158,6 +189,25 @@ def require_apart(folder: epath.PathLike, other: epath.PathLike, *, what: str) -
             raise ValueError(f"{what}: {two} lies in {one}; name folders that share no picture")
 
 
+def is_there(path: epath.PathLike) -> bool:
+    """Whether something is at a path; False of one that is longer than any can be."""
+    try:
+        return epath.Path(path).exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
+def size_and_time(path: epath.PathLike) -> tuple[int, int]:
+    """Bytes of a file, and when it was changed last (nanoseconds; seconds in a bucket)."""
+    if is_remote(path):
+        found = epath.Path(path).stat()
+        return found.length, int(found.mtime)
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
 def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is a bucket's, such as gs://…"""
     return "://" in str(path)
@@ -169,10 +219,13 @@ def real_path(path: epath.PathLike) -> str:
     return str(path) if is_remote(path) else os.path.realpath(path)
 
 
-def _walk(folder: epath.Path, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Names of pictures below a folder, in no order."""
-    files = _walk_remote(folder) if is_remote(folder) else _walk_local(folder)
-    return (name for name in files if name.lower().endswith(suffixes))
+def _walk(folder: epath.Path) -> Iterator[str]:
+    """Names of files below a folder, in no order."""
+    return _walk_remote(folder) if is_remote(folder) else _walk_local(folder)
+
+
+def _is_passed_over(name: str) -> bool:
+    return name.startswith(".") or name in _SIDE_FOLDERS
 
 
 def _walk_local(folder: epath.Path) -> Iterator[str]:
@@ -185,7 +238,7 @@ def _walk_local(folder: epath.Path) -> Iterator[str]:
             continue
         with os.scandir(folder / prefix) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if _is_passed_over(entry.name):
                     continue
                 if entry.is_dir():
                     pending.append((f"{prefix}{entry.name}/", (*above, real)))
@@ -197,5 +250,5 @@ def _walk_remote(folder: epath.Path) -> Iterator[str]:
     for root, _, files in folder.walk():
         for file in files:
             name = (root / file).relative_to(folder).as_posix()
-            if not any(part.startswith(".") for part in name.split("/")):
+            if not any(_is_passed_over(part) for part in name.split("/")):
                 yield name

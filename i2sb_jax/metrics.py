@@ -134,6 +134,7 @@ def ssim_y(a: Array, b: Array, *, border: int = 0, valid: Array | None = None) -
 
 
 def _shaved(x: Array | None, border: int) -> Array | None:
+    """Images without so many pixels on each side; None of None."""
     if x is None:
         return None
     height, width = x.shape[1:3]

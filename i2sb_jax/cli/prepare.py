@@ -23,6 +23,7 @@ def _main(arguments: list[str]) -> None:
         path=options.path,
         split=options.split,
         tfds_name=options.tfds_name,
+        tell=_warn,
     )
     # Imported late: the extra `train` is needed for this alone.
     from i2sb_jax.data.records import write_records
@@ -31,9 +32,13 @@ def _main(arguments: list[str]) -> None:
         source,
         output,
         num_shards=options.shards or -(-len(source) // 1000),
-        report=lambda line: print(f"warning: {line}", file=sys.stderr),
+        report=_warn,
     )
     print(f"{len(source)} pictures in {output}; train with data.source=records, data.path={output}")
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ import os
 from i2sb_jax.bridge import SAMPLERS, SPACINGS
 from i2sb_jax.cli import startup
 from i2sb_jax.cli.shipped import ListModels
+from i2sb_jax.pictures import FORMATS
 from i2sb_jax.restoration.choice import choose_for
 from i2sb_jax.restoration.folder import Outcome, restore_folder
 from i2sb_jax.restoration.options import Options
@@ -53,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--strength", type=float, default=1.0, help="0 to 1: how much of the change to take")
     add("--samples", type=int, default=1, help="restore so often; write mean and deviation")
     add("--trajectory", **switch, help="write the states on the way as a strip too")
+    add("--format", default="png", help=f"of results: {', '.join(FORMATS)} (default png)")
+    add("--quality", type=int, default=95, help="of results in JPEG or WebP (default 95)")
     add("--preview", **switch, help="restore one crop of the first picture, and stop")
     add("--overwrite", **switch, help="restore anew; a stopped job goes on without it")
     add(

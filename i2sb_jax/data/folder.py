@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from etils import epath
 
@@ -63,6 +63,7 @@ def folder_source(
     index_dir: epath.PathLike | None = None,
     process_index: int = 0,
     read_only: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> FolderSource:
     """All pictures below `path`, sorted by name.
 
@@ -72,19 +73,20 @@ def folder_source(
             Without it every call walks the tree.
         process_index: process 0 writes the index, the others wait for it.
         read_only: where there is no index the tree is walked, and nothing written.
+        tell: told of files with other suffixes, by whoever lists the folder.
 
     Raises:
         ValueError: the folder is missing or has no pictures, or the index cannot be used.
     """
     folder = require_folder(path)
     if index_dir is None:
-        return FolderSource(folder=folder, names=tuple(list_images(folder)))
+        return FolderSource(folder=folder, names=tuple(list_images(folder, tell=tell)))
     index = epath.Path(index_dir) / index_name(folder)
     if not index.exists():
         if read_only:
-            return folder_source(folder)
+            return folder_source(folder, tell=tell)
         if process_index == 0:
-            listing = {"folder": real_path(folder), "names": list_images(folder)}
+            listing = {"folder": real_path(folder), "names": list_images(folder, tell=tell)}
             write_atomically(index, json.dumps(listing).encode())
         else:
             wait_for(index)

@@ -31,7 +31,7 @@ def make_sources(
         workdir: the run's folder, where listings of folders are kept, and of pairs what their
             values become; process 0 writes what is missing.
         process_index: of this process.
-        report: told, on process 0, what of the pairs' folders has no partner.
+        report: told, on process 0, what of the folders is left out, or has no partner.
 
     Raises:
         ValueError: something is missing or empty; one line that names it.
@@ -45,7 +45,7 @@ def make_sources(
     index = epath.Path(workdir) / "index"
     if not index.exists():  # both sides must have pictures before the listing of one is written
         require_pictures(config)
-    where = {"index_dir": index, "process_index": process_index}
+    where = {"index_dir": index, "process_index": process_index, "tell": report}
     train, held_out = (make_source(config, split=split, **where) for split in ("train", "eval"))
     return train, held_out
 
@@ -95,6 +95,7 @@ def make_source(
     index_dir: epath.PathLike | None = None,
     process_index: int = 0,
     read_only: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Source:
     """Opens the pictures for training or for evaluation; no picture is in both.
 
@@ -108,6 +109,7 @@ def make_source(
         index_dir: where listings of folders are kept; see `folder_source`.
         process_index: of this process.
         read_only: see `folder_source`.
+        tell: told of files that are left out, when a folder is listed.
 
     Raises:
         ValueError: something is missing or empty; one line that names it.
@@ -135,6 +137,7 @@ def make_source(
         index_dir=index_dir,
         process_index=process_index,
         read_only=read_only,
+        tell=tell,
     )
     if holds_out:
         side = hold_out(source.names, config.eval_fraction, split=split, origin=path)
@@ -163,6 +166,7 @@ def open_source(
     index_dir: epath.PathLike | None = None,
     process_index: int = 0,
     read_only: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Source:
     """Opens a source whole, with nothing held out.
 
@@ -175,6 +179,7 @@ def open_source(
         index_dir: see `folder_source`.
         process_index: of this process.
         read_only: see `folder_source`.
+        tell: told of files that are left out, when a folder is listed.
 
     Raises:
         ValueError: something is missing, empty or of no use; one line that names it.
@@ -190,8 +195,9 @@ def open_source(
         case "folder":
             _require("path", path, "a folder of pictures")
             return folder_source(
-                path, index_dir=index_dir, process_index=process_index, read_only=read_only
-            )
+                path, index_dir=index_dir, process_index=process_index, read_only=read_only,
+                tell=tell,
+            )  # fmt: skip
         case "records":
             _require("path", path, "a directory that i2sb-prepare wrote")
             from i2sb_jax.data.records import records_source

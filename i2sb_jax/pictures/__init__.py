@@ -12,10 +12,19 @@ from i2sb_jax.pictures.arrays import (
     decode_array,
     encode_array,
 )
-from i2sb_jax.pictures.header import MAX_PIXELS, UnreadableImage
+from i2sb_jax.pictures.formats import (
+    FORMATS,
+    check_fits,
+    encode_as,
+    format_of,
+    lost_in,
+    result_suffix,
+)
+from i2sb_jax.pictures.header import MAX_PIXELS, NOT_OF_COLOUR, UnreadableImage
 from i2sb_jax.pictures.jpeg import JpegInfo, read_jpeg_info
 from i2sb_jax.pictures.pixels import (
     center_crop,
+    fill_unseen,
     from_pixels,
     from_uint8,
     resize_short_side,
@@ -24,6 +33,7 @@ from i2sb_jax.pictures.pixels import (
     to_uint8,
 )
 from i2sb_jax.pictures.png import read_text, with_text
+from i2sb_jax.pictures.profiles import grey_in_srgb
 from i2sb_jax.pictures.reader import (
     Picture,
     PictureHeader,
@@ -37,7 +47,9 @@ from i2sb_jax.pictures.writer import encode_picture, encode_picture_rows, encode
 
 __all__ = [
     "ARRAY_SUFFIXES",
+    "FORMATS",
     "MAX_PIXELS",
+    "NOT_OF_COLOUR",
     "ArrayHeader",
     "JpegInfo",
     "Picture",
@@ -45,21 +57,28 @@ __all__ = [
     "UnreadableImage",
     "array_header",
     "center_crop",
+    "check_fits",
     "decode_array",
     "decode_rgb",
     "decode_square",
     "encode_array",
+    "encode_as",
     "encode_picture",
     "encode_picture_rows",
     "encode_png",
+    "fill_unseen",
+    "format_of",
     "from_pixels",
     "from_uint8",
+    "grey_in_srgb",
+    "lost_in",
     "picture_header",
     "picture_size",
     "read_jpeg_info",
     "read_picture",
     "read_text",
     "resize_short_side",
+    "result_suffix",
     "to_pixels",
     "to_rgb",
     "to_uint8",

@@ -24,7 +24,9 @@ _KEPT_INTEROP_TAGS = (0x0001, 0x0002)  # R98 is sRGB, R03 Adobe RGB
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8, 129: 1}
 _WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # types of whole numbers
-_MOST_BYTES = 1 << 24  # of one value
+_MOST_BYTES, _MOST_OF_PROFILE = 1 << 16, 1 << 24  # of one value
+_READ = {*_KEPT_TAGS, *_KEPT_EXIF_TAGS, *_KEPT_INTEROP_TAGS, *_RESOLUTIONS}
+_READ |= {_UNIT, _ORIENTATION, _ICC_TAG, _EXIF_IFD, _INTEROP_IFD}
 _METRE = {2: 1 / 0.0254, 3: 100.0}  # ResolutionUnit: inches or centimetres in a metre
 
 
@@ -107,7 +109,7 @@ def kept_exif(tags: Tags, *, keeps_colours: bool = True) -> bytes | None:
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
     tables = [(camera, _EXIF_IFD), (shot, _INTEROP_IFD), (interop, None)]
     tables = tables[: 3 if interop else 2 if shot else 1]
-    return b"Exif\0\0" + head + _write_ifds(order, tables, len(head))
+    return b"Exif\0\0" + head + write_ifds(order, tables, len(head))
 
 
 def icc_profile_of(tags: Tags) -> bytes | None:
@@ -154,16 +156,20 @@ def _read_ifd(block: bytes, order: str, at: int, is_big: bool) -> dict[int, Entr
     table = {}
     for start in range(at, min(at + size * count, len(block) - size + 1), size):
         tag, type_, number = struct.unpack_from(order + entry, block, start)
+        if tag not in _READ:  # thousands of tags could each claim the whole file
+            continue
         length = _SIZES.get(type_, 0) * number
         place = start + size - room
         if length > room:
             (place,) = struct.unpack_from(order + ("Q" if is_big else "I"), block, place)
-        if 0 < length <= _MOST_BYTES and place + length <= len(block):
+        if 0 < length <= (
+            _MOST_OF_PROFILE if tag == _ICC_TAG else _MOST_BYTES
+        ) and place + length <= len(block):
             table[tag] = Entry(type_, number, bytes(block[place : place + length]))
     return table
 
 
-def _write_ifds(
+def write_ifds(
     order: str, tables: Iterable[tuple[Mapping[int, Entry], int | None]], start: int
 ) -> bytes:
     """Tables behind each other, each but the last with a pointer to the next as a tag of its own.

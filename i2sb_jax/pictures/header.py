@@ -20,6 +20,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MOST_METADATA = 1 << 24  # bytes of a profile or of EXIF
 # What the numbers of a PNG mean as light, and how fine and how large the picture is.
 _KEPT_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"sBIT", b"pHYs")
+NOT_OF_COLOUR = (b"sBIT", b"pHYs")  # of these, what no other colour space changes
 _XMP = b"XML:com.adobe.xmp"
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([1-8])\b")
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # colour type -> samples; a palette holds colours

@@ -1,6 +1,7 @@
 """Pixels as numbers: between a file's integers and [-1, 1], and to other sizes."""
 
 import numpy as np
+import scipy.ndimage
 from PIL import Image
 
 
@@ -39,6 +40,14 @@ def center_crop(image: np.ndarray, size: int) -> np.ndarray:
     """The central [size, size, c] of `image` [h, w, c], offsets rounded as torchvision does."""
     top, left = (round((side - size) / 2) for side in image.shape[:2])
     return image[top : top + size, left : left + size]
+
+
+def fill_unseen(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Pixels [h, w, c] with the nearest visible colour wherever alpha [h, w] is 0."""
+    nearest = scipy.ndimage.distance_transform_edt(
+        alpha == 0, return_distances=False, return_indices=True
+    )
+    return pixels[tuple(nearest)]
 
 
 def to_uint8(x: np.ndarray) -> np.ndarray:

@@ -57,6 +57,8 @@ _BLOCK = 16  # pixels: a JPEG's 8, chroma halved
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
 _FORMATS += ("AVIF",) if features.check("avif") else ()
 _ANIMATED = ("GIF", "WEBP", "AVIF")
+# tag -> values: no reduced copy, black is zero or RGB, one sample or three, and those side by side
+_SIMPLE_TIFF = {254: (None, 0), 262: (1, 2), 277: (None, 1, 3), 284: (None, 1)}
 _OTHER_COLOURS = ("CMYK", "LAB")  # modes whose pixels become sRGB
 _INCH = 0.0254
 _PIXELS_PER_METRE = 1  # the unit of PNG's chunk pHYs
@@ -144,16 +146,17 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         UnreadableImage: as there.
     """
-    found = None
     if _is_png(data):
         with refused_in_one_line():
             return _shown(_png_layers(data, read_png_header(io.BytesIO(data)), max_pixels))
+    if (image := _simple_tiff(data, max_pixels)) is not None:
+        return np.asarray(_as_rgb(image))
     if (found := _tiff(data)) is not None and found.is_plain:
         with refused_in_one_line():
             return _shown(tiff_layers(data, found, max_pixels=max_pixels))
     with _loaded(data, max_pixels, found) as (image, turn):
         if _is_plain(image):  # most pictures are: nothing is copied twice
-            return np.ascontiguousarray(upright(np.asarray(image.convert("RGB")), turn))
+            return np.ascontiguousarray(upright(np.asarray(_as_rgb(image)), turn))
         return _shown(_upright(layers_of(image), turn))
 
 
@@ -180,7 +183,7 @@ def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np
         return _square(Image.fromarray(decode_rgb(data, max_pixels=max_pixels)), size)
     with _loaded(data, max_pixels, None) as (image, turn):
         if turn == 1 and _is_plain(image):
-            return _square(image.convert("RGB"), size)
+            return _square(_as_rgb(image), size)
         image = Image.fromarray(_shown(_upright(layers_of(image), turn)))
         return _square(image, size)
 
@@ -256,6 +259,29 @@ def _png_layers(data: bytes, header: PngHeader, max_pixels: int) -> Layers:
         raise UnreadableImage(f"pixels {array.shape} differ from the header's")
     array = array if array.ndim == 3 else array[..., None]
     return _upright(split_alpha(array), header.orientation)
+
+
+def _simple_tiff(data: bytes, max_pixels: int) -> Image.Image | None:
+    """The usual TIFF, grey or RGB in bytes, upright; None of any other, which takes longer to read.
+
+    Of it Pillow and tifffile tell the same.
+    """
+    if data[:4] not in TIFF_SIGNATURES:
+        return None
+    try:
+        image = Image.open(io.BytesIO(data), formats=("TIFF",))
+        tags = {tag: image.tag_v2.get(tag) for tag in _SIMPLE_TIFF}
+        channels = len(image.getbands())
+        is_simple = all(value in _SIMPLE_TIFF[tag] for tag, value in tags.items())
+        is_simple &= image.mode in ("L", "RGB") and image.tag_v2[258] == (8,) * channels
+    except Exception:  # whoever reads it says what is wrong with it
+        return None
+    if not is_simple:
+        return None
+    with refused_in_one_line():
+        require_pixels(*image.size, max_pixels)
+        image.load()
+        return image
 
 
 def _read_tiff(data: bytes, found: TiffPicture, max_pixels: int) -> Picture:
@@ -390,6 +416,10 @@ def _block_offset(width: int, height: int, turn: int) -> tuple[int, int]:
 
 def _is_plain(image: Image.Image) -> bool:
     return image.mode in ("RGB", "L") and not image.has_transparency_data
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _upright(layers: Layers, turn: int) -> Layers:

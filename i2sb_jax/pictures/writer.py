@@ -55,7 +55,18 @@ def encode_picture_rows(
         raise ValueError(
             f"alpha {alpha.shape} {alpha.dtype} does not fit pixels {pixels.shape} {pixels.dtype}"
         )
+    channels = pixels.shape[2], pixels.shape[2] + (alpha is not None)
+    chunks = [
+        (kind, _per_channel(body, *channels) if kind == b"sBIT" else body) for kind, body in chunks
+    ]
     return encode_png_rows(pixels, alpha=alpha, icc_profile=icc_profile, exif=exif, chunks=chunks)
+
+
+def _per_channel(bits: bytes, colours: int, channels: int) -> bytes:
+    """The chunk sBIT of a picture that may have been grey, or transparent, when it was read."""
+    of_colours = bits[:1] * 3 if colours == 3 and len(bits) < 3 else bits[:colours]
+    of_alpha = bits[-1:] if channels > colours else b""
+    return of_colours + of_alpha
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -14,9 +14,11 @@ from i2sb_jax.config import Config
 from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.data.windows import central_window, window_corruption
-from i2sb_jax.pictures import decode_rgb, encode_png, from_uint8, picture_size, to_uint8, write_png
+from i2sb_jax.files import write_atomically
+from i2sb_jax.pictures import decode_rgb, encode_png, from_uint8, picture_size, to_uint8
 from i2sb_jax.restoration.baselines import Baseline, baseline_for
 from i2sb_jax.restoration.inputs import Subject
+from i2sb_jax.restoration.outputs import own_picture
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.sheet import MAX_ROWS, comparison_sheet
 from i2sb_jax.restoration.tiles import Grid, make_grid
@@ -84,6 +86,11 @@ class DegradedPictures:
         self._windows = window_corruption(corruption, image_size=self.side, crop=config.data.crop)
         self._shows_x1 = corruption.facts.is_photographic
         self.gallery = Gallery(corruption, names)
+
+    def made_of(self, name: str) -> list[epath.Path]:
+        """The files that a result is made of."""
+        masks = self._config.mask_file
+        return [self._folder / name, *([epath.Path(masks)] if masks else [])]
 
     def suffix(self, name: str) -> str:
         """Of what a picture becomes."""
@@ -156,7 +163,7 @@ class Gallery:
     def write_sheet(self, file: epath.Path) -> None:
         """Writes the first pictures side by side, if there are any."""
         if rows := [row for row in self._rows.values() if row is not None]:
-            write_png(file, comparison_sheet(rows))
+            write_atomically(file, own_picture(encode_png(comparison_sheet(rows))))
 
     def scores(self) -> dict[str, tuple[float, float]]:
         """Title -> (PSNR in dB, SSIM), means over the pictures."""

@@ -1,5 +1,6 @@
 """Restoring every picture of a folder."""
 
+import errno
 import hashlib
 import itertools
 import math
@@ -25,21 +26,19 @@ from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_file import OutputFile, check_output_file, names_file
 from i2sb_jax.restoration.output_folder import OutputFolder, check_output
-from i2sb_jax.restoration.outputs import Job, strip
+from i2sb_jax.restoration.outputs import Job, own_picture, strip
 from i2sb_jax.restoration.pairs import PairSources, open_pairs
 from i2sb_jax.restoration.restorer import Restorer, Window
+from i2sb_jax.restoration.results_list import Stamp, stamp_of
 from i2sb_jax.restoration.tiles import Grid
 from i2sb_jax.types import NonFiniteError
 
 T = TypeVar("T")
 
 _MOST_PIXELS = 2**24  # of pictures that wait for their windows, before a batch goes without more
+# errors of the place that results go to, and not of one picture
+_OF_THE_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _STATES = 5  # of a trajectory, beside its end
-# phones, cameras and editors write these: whoever has them expects them to be restored
-_UNREAD = (
-    *(".heic", ".heif", ".avif", ".jxl", ".jfif", ".jpe", ".psd", ".exr", ".hdr"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
-)
 
 
 class Outcome(NamedTuple):
@@ -154,6 +153,8 @@ class _Work:
         self._skipped: list[str] = []
         self._unreadable: dict[str, str] = {}
         self._restored = 0
+        self._stale = 0  # pictures with a result of what they were once
+        self._stamps: dict[str, Stamp] = {}
         self._tiles: Counter[int] = Counter()  # side -> tiles that are to do
         self._sampling = {
             "nfe": options.nfe,
@@ -167,7 +168,7 @@ class _Work:
     def plan(self, *, quiet: bool) -> None:
         """Looks at every header, and says what there is to do."""
         for name in self._results.targets:
-            if self._results.is_done(name):
+            if self._is_done(name):
                 self._skipped.append(name)
             elif (grid := self._tried(name, self._pictures.grid)) is not None:
                 self.grids[name] = grid
@@ -181,6 +182,8 @@ class _Work:
         line = "1 picture" if len(self.grids) == 1 else f"{len(self.grids)} pictures"
         if self._skipped:
             line += f" ({len(self._skipped)} already there)"
+        if self._stale and not options.overwrite:
+            line += f", {self._stale} of them again, for they have changed"
         if options.samples > 1:
             line += f", {options.samples} samples each"
         print(
@@ -190,6 +193,18 @@ class _Work:
             f"matmul precision {config.matmul_precision}",
             file=sys.stderr,
         )
+
+    def _is_done(self, name: str) -> bool:
+        """Whether there is a result of a picture and its mask as they are now."""
+        if not self._results.is_made(name):
+            return False
+        try:
+            stamp = stamp_of(self._pictures.made_of(name))
+        except (UnreadableImage, OSError):  # looking at the picture will say what is wrong
+            return False
+        is_done = self._results.is_done(name, stamp)
+        self._stale += not is_done
+        return is_done
 
     def _told_tiles(self) -> str:
         """How many there are, of which sizes, and how many of them are computed at once."""
@@ -228,7 +243,8 @@ class _Work:
                     self._results.begin(settings)
                     begun = True
                 if jobs[0].add(samples):
-                    self._write(jobs.popleft())
+                    job = jobs.popleft()
+                    self._tried(job.subject.name, lambda _, job=job: self._write(job))
 
     def preview(self, clock: Clock, *, quiet: bool) -> Outcome:
         """Restores the middle of the first picture that can be: before | after."""
@@ -251,7 +267,7 @@ class _Work:
             panels = panels[0], subject.mixed(panels[1], origin, options.strength)
             panels = panels[0], subject.keep_known(panels[1], origin)
             panels = [subject.from_unit(subject.merge(panel[inside])) for panel in panels]
-            files.write_atomically(self._results.preview, strip(panels))
+            files.write_atomically(self._results.preview, own_picture(strip(panels)))
             written = (self._results.preview.name,)
             if not quiet:
                 whole = duration(clock.estimate(self._batches * options.nfe))
@@ -297,15 +313,20 @@ class _Work:
 
     def _job(self, name: str) -> Job:
         states = len(self._sampling["record"])
+        # before it is read: what changes from now on shows
+        self._stamps[name] = stamp_of(self._pictures.made_of(name))
         subject, grid = self._pictures.open(name), self.grids[name]
         options = self._options
         return Job(subject, grid, samples=options.samples, states=states, strength=options.strength)
 
     def _write(self, job: Job) -> None:
-        target = self._results.targets[job.subject.name]
+        name = job.subject.name
+        target, stamp = self._results.targets[name], self._stamps.pop(name)
+        self._results.claim(name)
         for path, parts in job.files(target).items():
             with files.open_atomically(path) as file:
-                file.writelines(self._results.marked(path, parts))
+                file.writelines(self._results.marked(path, parts, stamp))
+        self._results.finish(name, stamp)
         if isinstance(self._pictures, DegradedPictures):
             self._pictures.gallery.add(job.subject, job.restored())
         self._restored += 1
@@ -323,6 +344,8 @@ class _Work:
         try:
             return act(name)
         except (UnreadableImage, OSError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_PLACE:
+                raise
             reason = "not enough memory" if isinstance(error, MemoryError) else str(error)
             print(f"warning: {name} is left out: {reason}", file=sys.stderr)
             self._unreadable[name] = reason
@@ -342,25 +365,11 @@ def _pictures(source: epath.PathLike, suffixes: tuple[str, ...]) -> tuple[epath.
     if path.exists() and not path.is_dir():
         return path.parent, [path.name]
     folder = files.require_folder(path)
-    names = files.list_images(folder, suffixes=suffixes)
-    if left_out := _unread(folder):
-        print(f"note: {left_out[0]} is of a kind that is not read{_others(left_out)}: left out",
-              file=sys.stderr)  # fmt: skip
-    return folder, names
+    return folder, files.list_images(folder, suffixes=suffixes, tell=_note)
 
 
-def _unread(folder: epath.Path) -> list[str]:
-    """Pictures in a local folder that none of our readers knows; a bucket is not listed twice."""
-    if files.is_remote(folder):
-        return []
-    try:
-        return files.list_images(folder, suffixes=_UNREAD)
-    except ValueError:  # none
-        return []
-
-
-def _others(names: list[str]) -> str:
-    return f", as are {len(names) - 1} others" if len(names) > 1 else ""
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
 
 
 def _suffixes(config: config_lib.Config, options: Options) -> tuple[str, ...]:

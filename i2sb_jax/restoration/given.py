@@ -14,14 +14,17 @@ from i2sb_jax.pictures import (
     UnreadableImage,
     array_header,
     decode_array,
+    lost_in,
     picture_header,
     read_jpeg_info,
     read_picture,
+    result_suffix,
 )
 from i2sb_jax.restoration.inputs import (
     Subject,
     array_subject,
     find_hole,
+    mask_files,
     picture_grid,
     picture_subject,
 )
@@ -90,11 +93,25 @@ class GivenPictures:
         self._note_kind(name, picture)
         self._compare_quality(name, picture, task)
         self._note_no_jpeg(name, picture, task)
-        return picture_subject(self._restorer, name, picture, task=task, hole=hole, lead=lead)
+        return picture_subject(
+            self._restorer,
+            name,
+            picture,
+            task=task,
+            hole=hole,
+            lead=lead,
+            suffix=self.suffix(name),
+            quality=self._options.quality,
+        )
+
+    def made_of(self, name: str) -> list[epath.Path]:
+        """The files that a result is made of: the picture, and its mask if there is one."""
+        mask = [] if self._is_array(name) else mask_files(self._masks, name)
+        return [self._folder / name, *mask]
 
     def suffix(self, name: str) -> str:
         """Of what a picture becomes."""
-        return _ARRAY if self._is_array(name) else ".png"
+        return _ARRAY if self._is_array(name) else result_suffix(name, self._options.format)
 
     def settings(self) -> dict[str, object]:
         """What shapes the pixels beside the options: results of before it did are told apart."""
@@ -152,7 +169,7 @@ class GivenPictures:
 
     def _note_kind(self, name: str, picture: Picture) -> None:
         """Tells of what a file holds and its result will not, once for each kind of loss."""
-        for note in picture.notes:
+        for note in (*picture.notes, *lost_in(picture, self.suffix(name))):
             kind = re.sub(r"\d+", "", note)
             if kind not in self._noted:
                 self._noted.add(kind)

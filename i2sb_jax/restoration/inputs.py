@@ -15,12 +15,16 @@ from i2sb_jax.corruptions.colorize import GREY_FROM_RGB
 from i2sb_jax.data.windows import window_at
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.pictures import (
+    NOT_OF_COLOUR,
     Picture,
     PictureHeader,
     UnreadableImage,
+    check_fits,
     encode_array,
-    encode_picture_rows,
+    encode_as,
+    fill_unseen,
     from_pixels,
+    grey_in_srgb,
     read_picture,
     to_pixels,
 )
@@ -138,6 +142,8 @@ def picture_subject(
     task: str | None = None,
     hole: np.ndarray | None = None,
     lead: tuple[int, int] = (0, 0),
+    suffix: str = ".png",
+    quality: int = 95,
 ) -> Subject:
     """A picture as it lies in its file, for one task.
 
@@ -153,9 +159,11 @@ def picture_subject(
         task: the corruption that it suffered: of a mixture's run a member; None: the run's.
         hole: bool [h, w], what is to be filled; all else stays as it is.
         lead: of the grid of windows, as `picture_grid` gives it.
+        suffix: of the result, which tells its format.
+        quality: of a result in JPEG or WebP.
 
     Raises:
-        UnreadableImage: there is no hole where one is needed.
+        UnreadableImage: there is no hole where one is needed, or the format cannot take the result.
     """
     task = restorer.corruption.name if task is None else task
     facts, alpha = corruption_facts(task), picture.alpha
@@ -168,6 +176,8 @@ def picture_subject(
         raise UnreadableImage(
             "it has no hole: name its mask by --masks (white = hole), or make the holes transparent"
         )
+    check_fits(picture._replace(alpha=alpha), suffix, scale=facts.enlargement)
+    picture = _prepared(picture, facts)
     grey = picture.pixels.shape[2] == 1 and not facts.adds_noise
     scale = facts.enlargement
     cut = functools.partial(_cut_picture, picture.pixels, facts, lead)
@@ -179,9 +189,11 @@ def picture_subject(
         from_unit=functools.partial(to_pixels, dtype=picture.pixels.dtype),
         unit=np.iinfo(picture.pixels.dtype).max / 2,
         encode=functools.partial(
-            encode_picture_rows,
+            encode_as,
+            suffix=suffix,
+            quality=quality,
             alpha=alpha if alpha is None or scale == 1 else _enlarge_alpha(alpha, scale),
-            icc_profile=picture.icc_profile if grey or picture.pixels.shape[2] == 3 else None,
+            icc_profile=picture.icc_profile,
             exif=picture.exif,
             chunks=picture.chunks,
         ),
@@ -189,6 +201,22 @@ def picture_subject(
         cut_learnt=None if facts.keeps_light else functools.partial(_cut_published, task, cut),
         told=told_settings(facts, picture.jpeg) if facts.is_told else None,
     )
+
+
+def _prepared(picture: Picture, facts: CorruptionFacts) -> Picture:
+    """What a task looks at where that is not the picture as it lies in its file.
+
+    Enlarging would mix colours that nobody sees into the rim of what is cut out, and what is to be
+    coloured is grey in the colour space of its result.
+    """
+    pixels, alpha = picture.pixels, picture.alpha
+    if facts.enlargement > 1 and alpha is not None and not alpha.all() and alpha.any():
+        return picture._replace(pixels=fill_unseen(pixels, alpha))
+    if facts.adds_noise and pixels.shape[2] == 1 and picture.icc_profile is not None:
+        pixels = grey_in_srgb(pixels, picture.icc_profile)
+        chunks = tuple(chunk for chunk in picture.chunks if chunk[0] in NOT_OF_COLOUR)
+        return picture._replace(pixels=pixels, icc_profile=None, chunks=chunks)
+    return picture
 
 
 def array_subject(
@@ -330,7 +358,7 @@ def find_hole(masks: epath.Path | None, name: str, picture: Picture) -> np.ndarr
     """
     if masks is None:
         return None
-    path = _mask_file(masks, name) if masks.is_dir() else masks
+    (path,) = mask_files(masks, name)
     try:
         mask = read_picture(path.read_bytes())
     except UnreadableImage as error:
@@ -343,6 +371,13 @@ def find_hole(masks: epath.Path | None, name: str, picture: Picture) -> np.ndarr
         sizes = ["{1}x{0}".format(*x.shape[:2]) for x in (hole, picture.pixels)]
         raise UnreadableImage(f"its mask {path} is {sizes[0]} pixels, the picture {sizes[1]}")
     return hole
+
+
+def mask_files(masks: epath.Path | None, name: str) -> list[epath.Path]:
+    """The file of the mask that belongs to a picture, if there are masks; as `find_hole`."""
+    if masks is None:
+        return []
+    return [_mask_file(masks, name) if masks.is_dir() else masks]
 
 
 def _mask_file(folder: epath.Path, name: str) -> epath.Path:

@@ -8,6 +8,7 @@ from i2sb_jax.checkpoint import LATEST, check_name
 from i2sb_jax.config import Config, check_seed
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.files import real_path
+from i2sb_jax.pictures import FORMATS
 from i2sb_jax.restoration.published_blur import dark_border
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling
 
@@ -67,6 +68,8 @@ class Options:
         degrade: the pictures are clean: cut them to the run's size, degrade them, and measure.
         preview: restore one crop of the first picture and stop.
         overwrite: restore again what the output folder has already.
+        format: of results, one of `pictures.FORMATS`; "same": that of each picture.
+        quality: of results in JPEG or WebP, 1 … 100.
         side_by_side: each picture holds a source and its target, as the pairs of the run did: take
             the source's half.
     """
@@ -89,6 +92,8 @@ class Options:
     degrade: bool = False
     preview: bool = False
     overwrite: bool = False
+    format: str = "png"
+    quality: int = 95
     side_by_side: bool = False
 
     def __post_init__(self):
@@ -102,6 +107,10 @@ class Options:
         if self.preview and (self.trajectory or self.samples > 1):
             more = "trajectory" if self.trajectory else f"samples={self.samples}"
             raise ValueError(f"preview restores one crop once: leave out {more}")
+        if self.format not in FORMATS:
+            raise ValueError(f"format={self.format!r} must be one of {', '.join(FORMATS)}")
+        if not 1 <= self.quality <= 100:
+            raise ValueError(f"quality={self.quality} must lie in 1…100")
         if self.dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f"dtype={self.dtype!r} must be 'float32' or 'bfloat16'")
 
@@ -142,6 +151,10 @@ class Options:
             self._check_mixable(config)
         if self.degrade:
             self._check_degrade()
+        if self.format != "png" and (self.degrade or config.has_pairs):
+            why = "what is measured is" if self.degrade else "results of pairs are files as their"
+            what = "PNG" if self.degrade else "targets"
+            raise ValueError(f"format={self.format!r}: {why} {what}, leave it out")
         if self.side_by_side and (not config.has_pairs or config.data.target_path):
             raise ValueError(
                 "side_by_side is for runs that learnt from sources and targets side by side in one "
@@ -197,6 +210,11 @@ class Options:
         chosen = dataclasses.asdict(self)
         for name in ("checkpoint", "preview", "overwrite"):
             del chosen[name]
+        # of what it does not change nothing is noted, so that older results can be gone on with
+        if self.format in ("png", "tiff"):
+            del chosen["quality"]
+        if self.format == "png":
+            del chosen["format"]
         if self.masks is not None:
             chosen["masks"] = real_path(self.masks)
         return chosen

@@ -1,7 +1,8 @@
 """The one file that the result of one picture goes to: no folder, and no settings beside it.
 
-What shaped the pixels is noted in a PNG as a text, a digest of the settings, so that the same
-command given twice is told apart from one that would write over somebody's file.
+What shaped the pixels is noted in a PNG as a text, a digest of the settings and one of what the
+picture was, so that the same command given twice is told apart from one that would write over
+somebody's file, and a result of a picture that has changed is no longer its result.
 """
 
 import hashlib
@@ -12,12 +13,10 @@ from typing import Any
 from etils import epath
 
 from i2sb_jax import files
-from i2sb_jax.pictures import ARRAY_SUFFIXES, read_text, with_text
+from i2sb_jax.pictures import ARRAY_SUFFIXES, format_of, read_text, with_text
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.outputs import UNCOMPARED, files_of
-
-_KEYWORD = "i2sb-restore"
-_SAME = {".tiff": ".tif"}
+from i2sb_jax.restoration.outputs import KEYWORD, UNCOMPARED, check_own, files_of
+from i2sb_jax.restoration.results_list import Stamp
 
 
 def names_file(output: epath.PathLike) -> bool:
@@ -65,7 +64,8 @@ class OutputFile:
             ValueError: results are of another kind than the file's suffix says.
         """
         given = file.suffix.lower()
-        if _SAME.get(given, given) != suffix:
+        same = format_of(given) == format_of(suffix) if format_of(given) else given == suffix
+        if not same:
             raise ValueError(
                 f"--output {file}: the result is a {suffix} file, name it "
                 f"{file.with_suffix(suffix).name}, or name a folder"
@@ -77,23 +77,29 @@ class OutputFile:
             if other.exists() and other.resolve() == (source / name).resolve():
                 raise ValueError(f"{name} would be overwritten: choose another --output")
 
-    def is_done(self, name: str) -> bool:
-        """Whether the picture is there already, and to be left alone."""
+    def is_done(self, name: str, stamp: Stamp) -> bool:
+        """Whether the result is there, made of what the picture and its mask are now."""
         chosen = self._options
-        return not (chosen.overwrite or chosen.preview) and self.targets[name].exists()
+        if chosen.overwrite or chosen.preview or not self.is_made(name):
+            return False
+        return self._text() == self._mark(stamp)
+
+    def is_made(self, name: str) -> bool:
+        """Whether a result is there, whatever it was made of."""
+        return self.targets[name].exists()
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raises ValueError, in one line, where a file is there that this job did not write."""
         ((name, file),) = self.targets.items()
         told = {key: value for key, value in settings.items() if key not in UNCOMPARED}
-        text = json.dumps(told | {"picture": name}, sort_keys=True)
-        self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        if self._options.overwrite or self._options.preview:
+        self._digest = _digest(told | {"picture": name})
+        if self._options.preview:
+            check_own(self.preview)
             return
-        if file.exists():
-            with file.open("rb") as opened:
-                if read_text(opened, _KEYWORD) == self._digest:
-                    return
+        if self._options.overwrite:
+            return
+        if file.exists() and (self._text() or "").partition(" ")[0] == self._digest:
+            return
         for each in files_of(file, self._options):
             if each.exists():
                 raise ValueError(
@@ -108,7 +114,26 @@ class OutputFile:
     def abandon(self) -> None:
         """Nothing has been noted that could be taken back."""
 
-    def marked(self, file: epath.Path, parts: Iterable[bytes]) -> Iterable[bytes]:
+    def claim(self, name: str) -> None:
+        """The file itself tells all there is to tell."""
+
+    def finish(self, name: str, stamp: Stamp) -> None:
+        """The same."""
+
+    def marked(self, file: epath.Path, parts: Iterable[bytes], stamp: Stamp) -> Iterable[bytes]:
         """The parts of a file to be written, by which it is known again."""
         is_result = file in self.targets.values() and file.suffix.lower() == ".png"
-        return with_text(parts, _KEYWORD, self._digest) if is_result else parts
+        return with_text(parts, KEYWORD, self._mark(stamp)) if is_result else parts
+
+    def _text(self) -> str | None:
+        ((_, file),) = self.targets.items()
+        with file.open("rb") as opened:
+            return read_text(opened, KEYWORD)
+
+    def _mark(self, stamp: Stamp) -> str:
+        return f"{self._digest} {_digest(sorted(stamp.items()))}"
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -1,7 +1,8 @@
 """The folder that results go to: what each picture is written as, and what is there already.
 
 One folder holds results of one kind. What shapes the pixels is written beside them, so that the
-same command goes on where it was stopped, and another one is told apart before it mixes in.
+same command goes on where it was stopped, and another one is told apart before it mixes in. Only
+what is listed beside them (`results_list`) is a result that may be written over.
 """
 
 import json
@@ -12,7 +13,14 @@ from etils import epath
 
 from i2sb_jax import files
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.outputs import UNCOMPARED, files_of, std_file, strip_file
+from i2sb_jax.restoration.outputs import (
+    UNCOMPARED,
+    check_own,
+    files_of,
+    std_file,
+    strip_file,
+)
+from i2sb_jax.restoration.results_list import RESULTS, ResultsList, Stamp, is_same
 
 SETTINGS = "restore.json"
 PREVIEW = "preview.png"
@@ -60,7 +68,10 @@ class OutputFolder:
         """
         self.path, self._options = path, options
         self.preview, self.sheet = path / PREVIEW, path / SHEET
+        self._source = source
         self._is_new: bool | None = None  # the folder; None before `begin`
+        self._list = ResultsList(path)
+        self._adopted: dict[str, Stamp] = {}  # results of before there were lists
         self.targets = {name: (path / name).with_suffix(suffix(name)) for name in names}
         own = [PREVIEW] if options.preview else [SHEET] if options.degrade else []
         seen = {path / name: f"the job's own {name}" for name in own}
@@ -68,14 +79,27 @@ class OutputFolder:
             for file in files_of(target, self._options):
                 if file in seen:
                     raise ValueError(f"{name} and {seen[file]} would both be written to {file}")
-                if file.exists() and file.resolve() == (source / name).resolve():
+                if files.is_there(file) and file.resolve() == (source / name).resolve():
                     raise ValueError(f"{name} would be overwritten: choose another --output")
                 seen[file] = name
 
-    def is_done(self, name: str) -> bool:
-        """Whether a picture is there already, and to be left alone."""
-        chosen = self._options
-        return not (chosen.overwrite or chosen.preview) and self.targets[name].exists()
+    def is_done(self, name: str, stamp: Stamp) -> bool:
+        """Whether the result of a picture is there, made of what the picture and its mask are now.
+
+        Args:
+            name: of the picture.
+            stamp: of the two.
+        """
+        if self._options.overwrite or self._options.preview or not self.is_made(name):
+            return False
+        if not self._list.exists:
+            self._adopted[name] = stamp
+            return True
+        return is_same(self._list.made_of(self._listed(self.targets[name])), stamp)
+
+    def is_made(self, name: str) -> bool:
+        """Whether a result of a picture is there, whatever it was made of."""
+        return files.is_there(self.targets[name])
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raises ValueError, in one line, where the folder holds what this job may not touch.
@@ -83,15 +107,21 @@ class OutputFolder:
         That is files of the results' names that are no results, and results of other settings; with
         `overwrite` only those of them that this job would leave standing.
         """
+        own = self.preview if self._options.preview else self.sheet
+        if self._options.preview or self._options.degrade:
+            check_own(own)
         if self._options.preview:
             return
-        if not (self.path / SETTINGS).exists():
-            for file in self.targets.values():
-                if file.exists():
+        noted = (self.path / SETTINGS).exists()
+        for target in self.targets.values():
+            for file in files_of(target, self._options):
+                if files.is_there(file) and not (noted and self._is_result(file)):
+                    why = f"is not listed in {RESULTS}" if noted else f"there is no {SETTINGS}"
                     raise ValueError(
-                        f"{file} is there already, and no result of i2sb-restore as there is no "
-                        f"{SETTINGS}: choose another --output"
+                        f"{file} is there already, and no result of i2sb-restore as "
+                        f"{'it ' if noted else ''}{why}: choose another --output"
                     )
+        if not noted:
             return
         differences = self._differences(settings)
         if not differences:
@@ -113,30 +143,61 @@ class OutputFolder:
 
         Otherwise a job that is stopped half way would leave old results that look like its own.
         """
-        if (self.path / SETTINGS).exists() and self._differences(settings):
+        noted = (self.path / SETTINGS).exists()
+        is_other = noted and bool(self._differences(settings))
+        if is_other:
             for target in self.targets.values():
                 for file in (target, std_file(target), strip_file(target)):
-                    file.unlink(missing_ok=True)
-        text = json.dumps(settings, indent=2) + "\n"
+                    if files.is_there(file) and self._is_result(file):
+                        file.unlink()
+        text = json.dumps({**settings, "results": RESULTS}, indent=2) + "\n"
         self._is_new = not self.path.exists()
         files.write_atomically(self.path / SETTINGS, text.encode())
+        if not noted or is_other:
+            self._list.clear()
+        elif not self._list.exists:
+            self._list.clear()
+            for name, stamp in self._adopted.items():
+                self._list.add(self._listed_files(name), stamp)
 
-    def marked(self, file: epath.Path, parts: Iterable[bytes]) -> Iterable[bytes]:
-        """The parts of a file to be written, as they are: the folder's settings tell of them."""
-        del file
+    def claim(self, name: str) -> None:
+        """Says that the result of a picture is going to be written."""
+        self._list.add(self._listed_files(name), None)
+
+    def finish(self, name: str, stamp: Stamp) -> None:
+        """Says that it is there, and what it was made of."""
+        self._list.add(self._listed_files(name), stamp)
+
+    def marked(self, file: epath.Path, parts: Iterable[bytes], stamp: Stamp) -> Iterable[bytes]:
+        """The parts of a file to be written, as they are: the folder's list tells of them."""
+        del file, stamp
         return parts
 
     def abandon(self) -> None:
         """Takes back what `begin` has noted, where no result has come of it."""
-        if self._is_new is None or any(target.exists() for target in self.targets.values()):
+        if self._is_new is None or any(files.is_there(file) for file in self.targets.values()):
             return
         (self.path / SETTINGS).unlink(missing_ok=True)
+        self._list.remove()
         if self._is_new and not any(self.path.iterdir()):
             self.path.rmdir()
 
+    def _listed(self, file: epath.Path) -> str:
+        return file.relative_to(self.path).as_posix()
+
+    def _listed_files(self, name: str) -> list[str]:
+        return [self._listed(file) for file in files_of(self.targets[name], self._options)]
+
+    def _is_result(self, file: epath.Path) -> bool:
+        """Whether a file of a folder with settings is listed; without a list, no input is one."""
+        if self._list.exists:
+            return self._listed(file) in self._list
+        inside = files.real_path(file.parent), files.real_path(self._source)
+        return not f"{inside[0]}/".startswith(f"{inside[1].rstrip('/')}/")
+
     def _others(self) -> list[str]:
         """Pictures in the folder that are not this job's."""
-        suffixes = tuple({target.suffix for target in self.targets.values()})
+        suffixes = tuple({target.suffix.lower() for target in self.targets.values()})
         ours = {
             file for target in self.targets.values() for file in files_of(target, self._options)
         }

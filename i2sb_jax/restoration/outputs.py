@@ -10,12 +10,14 @@ from etils import epath
 from PIL import Image
 
 from i2sb_jax.bridge import Samples
-from i2sb_jax.pictures import encode_png
+from i2sb_jax.pictures import encode_png, read_text, with_text
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.tiles import Canvas, Grid
 
-UNCOMPARED = ("model",)  # settings that tell no results apart: the weights do, wherever they lie
+# settings that tell no results apart: the weights do, wherever they lie
+UNCOMPARED = ("model", "results")
+KEYWORD = "i2sb-restore"  # of the text in a PNG by which one of ours is known again
 _STRIP_SIDE = 512  # pixels; larger states are reduced
 
 
@@ -162,6 +164,22 @@ def files_of(target: epath.Path, options: Options) -> list[epath.Path]:
     extra = [strip_file(target)] if options.trajectory else []
     extra += [std_file(target)] if options.samples > 1 else []
     return [target, *extra]
+
+
+def own_picture(data: bytes) -> bytes:
+    """A PNG to be looked at (a preview, a sheet), marked so that another job may write over it."""
+    return b"".join(with_text([data], KEYWORD, "to look at"))
+
+
+def check_own(file: epath.Path) -> None:
+    """Raises ValueError, in one line, where such a picture would be written over another one."""
+    if not file.exists():
+        return
+    with file.open("rb") as opened:
+        if read_text(opened, KEYWORD) is None:
+            raise ValueError(
+                f"{file} is there already, and not of i2sb-restore: choose another --output"
+            )
 
 
 def std_file(target: epath.Path) -> epath.Path:

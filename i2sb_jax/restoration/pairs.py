@@ -77,6 +77,10 @@ class PairSources:
         self._suspects = not config.data.target_path and not options.side_by_side
         self._tiling = options.tiling(config)
 
+    def made_of(self, name: str) -> list[epath.Path]:
+        """The file that a result is made of."""
+        return [self._folder / name]
+
     def suffix(self, name: str) -> str:
         """Of what a file becomes: that of the targets."""
         del name

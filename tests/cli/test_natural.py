@@ -75,7 +75,9 @@ def test_float_noise_is_restored_from_arrays_into_arrays(run, tmp_path):
     assert restored.dtype == np.float32
     np.testing.assert_allclose(restored, np.clip(noisy, -1, 1), atol=1e-5)
     np.testing.assert_array_equal(read(out / "b.png"), photo(20, 30))
-    assert sorted(path.name for path in out.iterdir()) == ["a.npy", "b.png", "restore.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("a.npy", "b.png", "restore.json", "restore.results.jsonl")
+    ]
 
 
 def poisoned(folder, value):
