@@ -65,10 +65,11 @@ SIGNATURES = {
     "restoration.Restorer.from_workdir": "path * checkpoint= dtype= on_evaluation=",
     "restoration.load_model": "path * checkpoint=",
     "restoration.Restorer.__call__": (
-        "self images * nfe= sampler= spacing= eta= seed= mask= member= told= names= clip= record="
+        "self images * nfe= sampler= spacing= eta= seed= mask= member= told= names= clip= strength= "
+        "record="
     ),
-    "metrics.psnr": "a b * data_range=",
-    "metrics.ssim": "a b * data_range=",
+    "metrics.psnr": "a b * data_range= valid=",
+    "metrics.ssim": "a b * data_range= valid=",
 }  # fmt: skip
 
 
@@ -183,8 +184,8 @@ def test_the_train_step_is_the_exception():
 
 
 def test_fields():
-    assert Batch._fields == ("clean", "degraded", "mask", "cond", "label", "name")
-    assert Batch._field_defaults == dict.fromkeys(("mask", "cond", "label", "name"))
+    assert Batch._fields == ("clean", "degraded", "mask", "cond", "label", "name", "valid")
+    assert Batch._field_defaults == dict.fromkeys(("mask", "cond", "label", "name", "valid"))
     assert training.TrainState._fields == ("step", "params", "ema_params", "opt_state")
     assert set(BridgeSchedule.__dataclass_fields__) == {
         *("std_fwd", "std_bwd", "noise_level", "num_steps")
