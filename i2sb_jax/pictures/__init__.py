@@ -20,6 +20,7 @@ from i2sb_jax.pictures.formats import (
     lost_in,
     result_suffix,
 )
+from i2sb_jax.pictures.georeference import Place, place_of
 from i2sb_jax.pictures.header import MAX_PIXELS, NOT_OF_COLOUR, UnreadableImage
 from i2sb_jax.pictures.jpeg import JpegInfo, read_jpeg_info
 from i2sb_jax.pictures.pixels import (
@@ -54,6 +55,7 @@ __all__ = [
     "JpegInfo",
     "Picture",
     "PictureHeader",
+    "Place",
     "UnreadableImage",
     "array_header",
     "center_crop",
@@ -74,6 +76,7 @@ __all__ = [
     "lost_in",
     "picture_header",
     "picture_size",
+    "place_of",
     "read_jpeg_info",
     "read_picture",
     "read_text",

@@ -17,6 +17,7 @@ import tifffile
 from etils import epath
 from PIL import Image
 
+from i2sb_jax.pictures.georeference import Place
 from i2sb_jax.pictures.header import (
     MAX_PIXELS,
     UnreadableImage,
@@ -28,6 +29,9 @@ from i2sb_jax.pictures.header import (
 from i2sb_jax.pictures.tiff import array_of, array_pages, require_dtype, require_values
 
 ARRAY_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
+
+
+NOWHERE = Place()
 
 
 class ArrayHeader(NamedTuple):
@@ -86,13 +90,14 @@ def array_header(source: bytes | epath.PathLike, *, suffix: str = "") -> ArrayHe
         return format_.header(file)
 
 
-def encode_array(array: np.ndarray, *, suffix: str) -> bytes:
+def encode_array(array: np.ndarray, *, suffix: str, place: Place = NOWHERE) -> bytes:
     """Encodes [h, w, c] so that `decode_array` returns the same values in the same type.
 
     Args:
         array: .png: uint8 or uint16 of 1...4 channels (2 and 4: the last is alpha); .tif and .npy:
             integers or floats of up to 64 bits, any number of channels.
         suffix: .png, .tif, .tiff or .npy.
+        place: of the pixels; a TIFF alone can keep it.
 
     Raises:
         ValueError: the format cannot hold that array without loss.
@@ -101,7 +106,8 @@ def encode_array(array: np.ndarray, *, suffix: str) -> bytes:
     if array.ndim != 3 or not array.size:
         raise ValueError(f"an array to write is [h, w, c], not {array.shape}")
     require_dtype(array.dtype)
-    return format_.encode(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))))
+    native = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("=")))
+    return _encode_tiff(native, place) if format_ is _TIFF else format_.encode(native)
 
 
 class _Format(NamedTuple):
@@ -192,7 +198,7 @@ def _decode_tiff(data: bytes) -> np.ndarray:
         return array_of(array_pages(tiff))
 
 
-def _encode_tiff(array: np.ndarray) -> bytes:
+def _encode_tiff(array: np.ndarray, place: Place = NOWHERE) -> bytes:
     buffer = io.BytesIO()
     channels = array.shape[2]
     colour = channels == 3 and array.dtype in (np.uint8, np.uint16)
@@ -202,6 +208,9 @@ def _encode_tiff(array: np.ndarray) -> bytes:
         photometric="rgb" if colour else "minisblack",
         planarconfig="contig" if channels > 1 else None,
         compression="zlib",
+        resolution=place.per_centimetre,
+        resolutionunit="CENTIMETER" if place.per_centimetre else None,
+        extratags=[(*tag, True) for tag in place.tags],
         metadata=None,  # else shape and axes are told a second time, in a private way
     )
     return buffer.getvalue()

@@ -48,14 +48,14 @@ def grey_in_srgb(grey: np.ndarray, icc_profile: bytes) -> np.ndarray:
 
 
 def _jp2_profile(data: bytes) -> bytes | None:
-    header = _box(data, b"jp2h", 0, len(data))
-    colour = None if header is None else _box(data, b"colr", *header)
+    header = box(data, b"jp2h", 0, len(data))
+    colour = None if header is None else box(data, b"colr", *header)
     if colour is None or data[colour[0]] != 2:  # 2: a profile follows
         return None
     return data[colour[0] + 3 : colour[1]]
 
 
-def _box(data: bytes, kind: bytes, start: int, end: int) -> tuple[int, int] | None:
+def box(data: bytes, kind: bytes, start: int, end: int) -> tuple[int, int] | None:
     """Where the contents of the first box of a kind begin and end."""
     while start + 8 <= end:
         length, found = struct.unpack_from(">I4s", data, start)
@@ -64,10 +64,10 @@ def _box(data: bytes, kind: bytes, start: int, end: int) -> tuple[int, int] | No
             (length,) = struct.unpack_from(">Q", data, start + 8)
             head = 16
         length = length or end - start
-        if length < head or start + length > end:
+        if length < head or (start + length > end and found != kind):
             return None
         if found == kind:
-            return (start + head, start + length) if length > head else None
+            return (start + head, min(start + length, end)) if length > head else None
         start += length
     return None
 

@@ -39,6 +39,7 @@ from i2sb_jax.pictures.header import (
     valid_orientation,
 )
 from i2sb_jax.pictures.jpeg import JpegInfo, jpeg_info
+from i2sb_jax.pictures.jpegxl import decode_jpegxl, is_jpegxl, jpegxl_size
 from i2sb_jax.pictures.modes import layers_of, split_alpha
 from i2sb_jax.pictures.pixels import center_crop, short_side_scaled
 from i2sb_jax.pictures.profiles import fitting_profile, stored_profile
@@ -116,7 +117,8 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     animation the first picture is read, of a TIFF the first page that is no reduced copy.
 
     Args:
-        data: a whole JPEG, PNG, WebP, TIFF, GIF, BMP, PPM, JPEG 2000 or AVIF file.
+        data: a whole JPEG, PNG, WebP, TIFF, GIF, BMP, PPM, JPEG 2000, JPEG XL or
+            AVIF file.
         max_pixels: refuse larger pictures. The header is asked, before any pixel is decoded.
 
     Raises:
@@ -125,6 +127,11 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if _is_png(data):
         with refused_in_one_line():
             return _read_png(data, max_pixels)
+    if is_jpegxl(data):
+        with refused_in_one_line():
+            notes = ["is JPEG XL, of which pixels alone are read, and no profile and dates"]
+            layers = _jpegxl_layers(data, max_pixels)
+            return _picture(layers, None, read_tags(b""), chunks=(), file_format="JXL", notes=notes)
     found = _tiff(data)
     if found is not None and found.is_plain:
         with refused_in_one_line():
@@ -149,6 +156,9 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if _is_png(data):
         with refused_in_one_line():
             return _shown(_png_layers(data, read_png_header(io.BytesIO(data)), max_pixels))
+    if is_jpegxl(data):
+        with refused_in_one_line():
+            return _shown(_jpegxl_layers(data, max_pixels))
     if (image := _simple_tiff(data, max_pixels)) is not None:
         return np.asarray(_as_rgb(image))
     if (found := _tiff(data)) is not None and found.is_plain:
@@ -179,7 +189,9 @@ def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np
     Raises:
         UnreadableImage: as there.
     """
-    if _is_png(data) or data[:4] in TIFF_SIGNATURES:
+    if (simple := _simple_tiff(data, max_pixels)) is not None:
+        return _square(_as_rgb(simple), size)
+    if _is_png(data) or is_jpegxl(data) or data[:4] in TIFF_SIGNATURES:
         return _square(Image.fromarray(decode_rgb(data, max_pixels=max_pixels)), size)
     with _loaded(data, max_pixels, None) as (image, turn):
         if turn == 1 and _is_plain(image):
@@ -259,6 +271,12 @@ def _png_layers(data: bytes, header: PngHeader, max_pixels: int) -> Layers:
         raise UnreadableImage(f"pixels {array.shape} differ from the header's")
     array = array if array.ndim == 3 else array[..., None]
     return _upright(split_alpha(array), header.orientation)
+
+
+def _jpegxl_layers(data: bytes, max_pixels: int) -> Layers:
+    width, height = jpegxl_size(io.BytesIO(data))
+    require_pixels(width, height, max_pixels)
+    return split_alpha(decode_jpegxl(data))
 
 
 def _simple_tiff(data: bytes, max_pixels: int) -> Image.Image | None:
@@ -382,9 +400,11 @@ def _loaded(
 
 def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int, bool]:
     """(width, height) as stored, orientation, and whether it is a JPEG."""
-    start = file.read(8)
+    start = file.read(12)
     file.seek(0)
-    if start == PNG_SIGNATURE:
+    if is_jpegxl(start):
+        return jpegxl_size(file), 1, False
+    if start.startswith(PNG_SIGNATURE):
         header = read_png_header(file)
         return (header.width, header.height), header.orientation, False
     if start[:4] in TIFF_SIGNATURES:

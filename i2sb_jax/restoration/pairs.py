@@ -14,7 +14,7 @@ from i2sb_jax.data.pairs import half_header, halves
 from i2sb_jax.data.scaling import ValueRanges, load_value_ranges
 from i2sb_jax.data.side import mask_nodata, read_side, side_header, valid_pixels
 from i2sb_jax.data.windows import window_at
-from i2sb_jax.pictures import ArrayHeader, UnreadableImage, encode_array
+from i2sb_jax.pictures import ArrayHeader, Place, UnreadableImage, encode_array, place_of
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.restorer import Restorer, Window
@@ -136,7 +136,9 @@ class PairSources:
             merge=lambda rows: rows,
             from_unit=target.from_unit,
             unit=(np.asarray(target.high) - np.asarray(target.low)) / 2,
-            encode=functools.partial(encode_array, suffix=self.suffix(name)),
+            encode=functools.partial(
+                encode_array, suffix=self.suffix(name), place=self._place(path, elsewhere)
+            ),
             lead=(lead, lead),
             valid=None if is_whole else valid,
             nodata=elsewhere,
@@ -154,6 +156,12 @@ class PairSources:
             f"{target.dtype} has no NaN, and the targets named no value",
             file=sys.stderr,
         )
+
+    def _place(self, path: epath.Path, nodata: float) -> Place:
+        """Where the pixels lie, which is where those of the result do; of a half nobody can say."""
+        if self._options.side_by_side:
+            return Place()
+        return place_of(path.read_bytes()).with_nodata(nodata)
 
     def _suspect(self, name: str, header: ArrayHeader) -> None:
         """Warns once of what looks like the training data, where sources alone are expected."""
