@@ -90,7 +90,7 @@ class DegradedPictures:
     def made_of(self, name: str) -> list[epath.Path]:
         """The files that a result is made of."""
         masks = self._config.mask_file
-        return [self._folder / name, *([epath.Path(masks)] if masks else [])]
+        return [self._folder / name, *([epath.Path(masks).expanduser()] if masks else [])]
 
     def suffix(self, name: str) -> str:
         """Of what a picture becomes."""

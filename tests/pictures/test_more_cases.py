@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from i2sb_jax.files import list_images
 from i2sb_jax.pictures import (
     UnreadableImage,
     array_header,
@@ -278,3 +279,34 @@ def test_broken_metadata_never_breaks_a_picture(seed):
         hit[places] = rng.integers(0, 256, 4)
         picture = read_picture(with_chunks(RGB, (b"eXIf", hit[6:].tobytes())))
         assert picture.pixels.size == RGB.size
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+def test_suffixes_and_side_folders(tmp_path):
+    taken = ["a.JFIF", "b.jpe", "c.mpo", "d/e.j2k", "d/f.jpf", "g.pnm", "h.pbm", "i.avif", "j.jxl"]
+    others = ["k.cr3", "l.xcf", "m.XCF", "README"]
+    aside = ["@eaDir/n.jpg", "d/@eaDir/o.jpg", ".thumbnails/p.png", "__MACOSX/q.jpg", ".r.png"]
+    for name in (*taken, *others, *aside):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    told = []
+    assert list_images(tmp_path, tell=told.append) == sorted(taken)
+    assert told == ["4 files with other suffixes (.cr3 .xcf none) are left out"]
+    told.clear()
+    (tmp_path / "s" / "t").mkdir(parents=True)
+    (tmp_path / "s" / "t" / "u.heic").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no pictures in .*1 file with another suffix"):
+        list_images(tmp_path / "s", suffixes=(".png",), tell=told.append)
+    assert told == []
+
+
+@pytest.mark.parametrize("suffix", [".j2k", ".jpf", ".pnm", ".pbm", ".avif", ".mpo"])
+def test_what_the_suffixes_hold_is_read(suffix):
+    kind = {".j2k": "JPEG2000", ".jpf": "JPEG2000", ".avif": "AVIF", ".mpo": "MPO"}.get(suffix)
+    image = Image.fromarray(RGB).convert("1" if suffix == ".pbm" else "RGB")
+    options = {"no_jp2": True} if suffix == ".j2k" else {}
+    data = pillow(image, kind or "PPM", **options)
+    assert read_picture(data).pixels.shape == (12, 18, 1 if suffix == ".pbm" else 3)
+    assert decode_rgb(data).shape == (12, 18, 3)
