@@ -113,7 +113,7 @@ def write_pictures(folder, *names):
         ("data.source=foldr", ("data.source='foldr'", "did you mean 'folder'")),
         ("data.source=folder", ("data.path=''", "directory of pictures")),
         ("mask_file=masks.npz", ("blur-gauss-exact takes no mask_file",)),
-        ("training.init_from=nowhere", ("no weights at nowhere",)),
+        ("training.init_from=nowhere", ("nowhere is neither a folder nor a shipped model",)),
     ],
 )  # fmt: skip
 def test_an_override(refused, override, words):
@@ -309,7 +309,7 @@ def model(tmp_path_factory):
         (("--input", "twins"), ("a.jpg", "a.png", "would both be written to")),
         (("--input", "sheets", "--degrade"), ("the job's own comparison_sheet.png", "both")),
         (("--workdir", "in"), ("in is not a run's folder", "config.json")),
-        (("--workdir", "none"), ("none is not a run's folder",)),
+        (("--workdir", "none"), ("none is neither a folder nor a shipped", "jpeg, deblur")),
     ],
 )
 def test_restoring(refused, model, tmp_path, options, words):
@@ -321,7 +321,7 @@ def test_restoring(refused, model, tmp_path, options, words):
 
 
 def test_restoring_without_arguments(refused):
-    refused(restore, [], ("--workdir/--model, --input, --output",))
+    refused(restore, [], ("--input, --output",))
 
 
 def test_a_run_without_or_with_other_weights(refused, tmp_path, run_folder):

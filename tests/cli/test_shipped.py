@@ -96,8 +96,7 @@ def test_an_evaluation_by_name(tool, tmp_path, crop, monkeypatch):
     program = ("i2sb-evaluate", evaluate.main)
     status, _, err = tool(program, "--model", "denoise", "--data", "clean")
     assert status == 2
-    told = "error: --output is missing: denoise is no run, and no place for results\n"
-    assert err.endswith(told)
+    assert err.splitlines()[-1].startswith("error: --output is missing")
     status, out, _ = tool(program, "--model", "denoise", "--data", "clean", "--output", "figures")
     assert status == 0 and "nfe 1" in out
     facts = json.loads((tmp_path / "figures" / "results.json").read_text())["facts"]
