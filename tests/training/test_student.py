@@ -24,6 +24,7 @@ from i2sb_jax.training import (
 from i2sb_jax.training.loop import check_start
 from i2sb_jax.training.teacher import load_teacher, note_teacher
 from i2sb_jax.types import Batch
+from tests.restoration.test_restorer import random_params
 from tests.training.tiny import SCHEDULE, Killed, killed_after, make_batch, make_config, train
 
 
@@ -128,6 +129,28 @@ def test_it_starts_as_its_teacher(teacher, nfe):
     ).x0
     by_teacher = build.make_sample_fn(plain, nfe=nfe)(keys, weights, x1, None, None).x0
     np.testing.assert_allclose(made, by_teacher, atol=1e-5)
+
+
+@pytest.mark.parametrize("patch", [2, 4])
+def test_it_starts_as_a_teacher_that_sees_patches(patch):
+    """Channels of the noise lie between those of the picture, once for each pixel of a patch."""
+    plain = make_config(model={"patch": patch})
+    weights = random_params(plain)
+    config = student_config("folder", model={"patch": patch})
+    student = build.init_student(weights, config)
+    fresh = jax.eval_shape(lambda key: build.init_params(key, config), jax.random.key(0))
+    assert jax.tree.map(jnp.shape, student) == jax.tree.map(jnp.shape, fresh)
+
+    keys, x1 = jax.random.split(jax.random.key(0), 2), make_batch(2).degraded
+    made = build.make_sample_fn(config)(keys, student, x1, None, None).x0
+    by_teacher = build.make_sample_fn(plain, nfe=1)(keys, weights, x1, None, None).x0
+    np.testing.assert_allclose(made, by_teacher, atol=1e-5)
+    assert np.abs(by_teacher - x1).max() > 1e-3  # it does something
+
+    loud = student["conv_in"]["kernel"].at[:, :, config.image_channels].add(0.1)
+    student |= {"conv_in": student["conv_in"] | {"kernel": loud}}  # the first pixel's noise
+    heard = build.make_sample_fn(config)(keys, student, x1, None, None).x0
+    assert np.abs(heard - by_teacher).max() > 1e-3
 
 
 def test_its_noise_is_of_the_picture_and_the_step(whole, teacher):
