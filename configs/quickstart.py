@@ -6,8 +6,8 @@
 
 One evaluation at X_1 is the most faithful answer, so nine tenths of the training look there and
 sampling.nfe is 1. Neither normalisation nor attention: a pixel sees its surroundings alone, and a
-picture of any size comes back as its tiles do. Hardware: two CPU cores, seven minutes
-(with installing, restoring and measuring, `make quickstart` takes nine). Expected: the last table of
+picture of any size comes back as its tiles do. Hardware: two CPU cores, seven minutes;
+`make quickstart` installs, restores and measures too, and takes nine. Expected: the last table of
 docs/howto/measure.md.
 """
 
