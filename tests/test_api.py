@@ -65,8 +65,8 @@ SIGNATURES = {
     "restoration.Restorer.from_workdir": "path * checkpoint= dtype= on_evaluation=",
     "restoration.load_model": "path * checkpoint=",
     "restoration.Restorer.__call__": (
-        "self images * nfe= sampler= spacing= eta= seed= mask= member= told= names= clip= strength= "
-        "record="
+        "self images * nfe= sampler= spacing= eta= seed= mask= member= told= names= clip= "
+        "strength= record="
     ),
     "metrics.psnr": "a b * data_range= valid=",
     "metrics.ssim": "a b * data_range= valid=",
