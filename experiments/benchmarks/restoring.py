@@ -69,6 +69,7 @@ def _side(checkout: pathlib.Path, changes: Sequence[str] = ()) -> Iterator[Side]
         finally:
             with contextlib.suppress(BrokenPipeError):  # of one that has ended
                 side.process.stdin.close()
+            side.process.stdout.close()
             side.process.wait()
 
 

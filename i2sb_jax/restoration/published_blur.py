@@ -10,8 +10,9 @@ it. Restored as it is, it comes back overexposed, framed and moved. So it become
 
 along both axes, where A is the operator at the window's size and k' is k without its last tap,
 scaled to keep light. h moves by half a pixel and takes back the width of a tap; flat pictures it
-leaves alone. (Two photographs blurred by all of k gain 1.4 and 1.5 dB so, and lose 1.1 and 1.6 dB
-with h = 1.)
+leaves alone. (Blurred by all of k, chelsea and coffee gain 1.65 and 1.27 dB so, by the
+network of configs/small_adm.py at one evaluation; with h = 1 they lose 1.71 and 0.63, as they are
+17.7 and 11.3.)
 """
 
 import functools
