@@ -64,7 +64,7 @@ def choose_model(picture: Picture) -> Choice:
         return Choice("jpeg", f"a JPEG file of quality {picture.jpeg.quality}")
     detail = finest_detail(layers[0], noise)
     if detail is not None and detail < _BLURRED:
-        return Choice("deblur", "blurred: it has no finest detail")
+        return Choice("deblur", "blurred, without its finest detail")
     return Choice(None, "neither JPEG, noise nor blur is found in it")
 
 
@@ -107,7 +107,7 @@ def choose_for(source: epath.PathLike, options: Options) -> str:
         )
     more = f", and {len(choices) - 1} more alike" if len(choices) > 1 else ""
     print(
-        f"{choice.model} is taken: {first} is {choice.reason}{more} (--model takes another)",
+        f"{choice.model} is taken for {first}: {choice.reason}{more} (--model takes another)",
         file=sys.stderr,
     )
     return choice.model

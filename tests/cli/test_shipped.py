@@ -52,7 +52,7 @@ def test_a_jpeg_file_gains_and_no_model_need_be_named(tool, tmp_path, crop):
     Image.fromarray(crop).save(tmp_path / "a.jpg", quality=20)
     status, out, err = tool(RESTORE, "--input", tmp_path / "a.jpg", "--output", tmp_path / "b.png")
     assert status == 0 and "1 picture restored" in out
-    assert err.splitlines()[0].startswith("jpeg is taken: a.jpg is a JPEG file of quality 20 (")
+    assert err.splitlines()[0].startswith("jpeg is taken for a.jpg: a JPEG file of quality 20 (")
     before, after = (decode_rgb((tmp_path / name).read_bytes()) for name in ("a.jpg", "b.png"))
     gain = 10 * np.log10(error(before, crop) / error(after, crop))
     assert gain > 1  # dB; a network that did nothing, or the wrong one, would have none
@@ -87,6 +87,13 @@ def test_an_export_by_name(tool, tmp_path):
     )
 
 
+def test_the_package_is_no_place_for_results(tool):
+    pytest.importorskip("tensorflow")
+    status, _, err = tool(("i2sb-evaluate", evaluate.main), "--model", "denoise", "--data", "clean")
+    assert status == 2 and err.splitlines()[-1].startswith("error: --output is missing")
+
+
+@pytest.mark.slow
 def test_an_evaluation_by_name(tool, tmp_path, crop, monkeypatch):
     pytest.importorskip("tensorflow")
     # a process joins a group of one before it touches a device, and this one has
@@ -94,9 +101,6 @@ def test_an_evaluation_by_name(tool, tmp_path, crop, monkeypatch):
     (tmp_path / "clean").mkdir()
     write_png(tmp_path / "clean" / "a.png", crop)
     program = ("i2sb-evaluate", evaluate.main)
-    status, _, err = tool(program, "--model", "denoise", "--data", "clean")
-    assert status == 2
-    assert err.splitlines()[-1].startswith("error: --output is missing")
     status, out, _ = tool(program, "--model", "denoise", "--data", "clean", "--output", "figures")
     assert status == 0 and "nfe 1" in out
     facts = json.loads((tmp_path / "figures" / "results.json").read_text())["facts"]

@@ -96,7 +96,7 @@ def test_one_line_names_the_choice_and_why(tmp_path, photographs, capsys):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     assert choose_for(tmp_path, Options()) == "jpeg"
     assert capsys.readouterr().err == (
-        "jpeg is taken: a.jpg is a JPEG file of quality 50, and 1 more alike (--model takes "
+        "jpeg is taken for a.jpg: a JPEG file of quality 50, and 1 more alike (--model takes "
         "another)\n"
     )
     assert choose_for(tmp_path / "b.jpg", Options()) == "jpeg"
