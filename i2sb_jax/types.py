@@ -50,5 +50,5 @@ class Batch(NamedTuple):
 
     @property
     def to_restore(self) -> Array | None:
-        """What a sampler may change, 1, as its mask: holes, or what holds data; None: all."""
+        """The pixels that a sampler may change, 1, as its mask: holes, or data; None: all."""
         return self.valid if self.mask is None else self.mask

@@ -123,6 +123,21 @@ def test_nothing_low_imports_anything_high():
     assert [line for file in checked for line in violations(*file)] == []
 
 
+def fragments(path, text):
+    """Docstrings whose first word leaves the sentence without a subject."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            words = (ast.get_docstring(node) or "").split()
+            if words and words[0] in ("Of", "What", "Where", "As"):
+                yield f"{path}: {getattr(node, 'name', 'the file')} begins with {words[0]}"
+
+
+def test_summaries_are_sentences():
+    assert [line for file in sources("i2sb_jax") for line in fragments(*file)] == []
+    assert len(list(fragments("x.py", '"""Of a file."""\ndef f():\n    """Where it is."""'))) == 2
+    assert list(fragments("x.py", 'def f():\n    """Returns what it is."""')) == []
+
+
 def test_every_part_has_a_floor():
     parts = {path.split("/")[1].removesuffix(".py") for path, _ in sources("i2sb_jax")}
     assert parts - {"__init__"} <= set(FLOOR_OF)

@@ -24,7 +24,7 @@ _MAX_CHANNELS = 4096  # of a file: several times what spectrometers deliver
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where the clean pictures, or both sides of pairs, come from and how they are cut."""
+    """The source of the clean pictures, or of both sides of pairs, and how they are cut."""
 
     source: str
     path: str = path_field()

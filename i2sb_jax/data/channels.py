@@ -54,7 +54,7 @@ class PairedDegradation:
 
     @property
     def channels(self) -> int:
-        """Of a pair as one array, the target's first: cut like that, both have the same window."""
+        """The channels of a pair as one array, the target's first: both are cut alike."""
         return self.target_channels + self.source_channels
 
     def split(self, pairs: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""What tells the pictures of a source from others, without reading them."""
+"""Fingerprints that tell the pictures of a source from others, without reading them."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ _IMAGENET_CLASSES = 1000
 
 
 def fingerprint(source: Source, *, count: int) -> str:
-    """Of the first `count` pictures of a source: 16 hexadecimal digits.
+    """Returns 16 hexadecimal digits for the first `count` pictures of a source.
 
     Names of files, their sizes and times of change, and what the values of pairs become; of files
     in a bucket the names alone, and of sources without files how many pictures there are.

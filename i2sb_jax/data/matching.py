@@ -101,7 +101,7 @@ def split_pairs(
 
 
 def held_out_of_pairs(config: DataConfig, matching: Matching) -> list[tuple[str, str]]:
-    """Of pairs of one folder those that `split_pairs` holds out; raises as it does."""
+    """Returns the pairs of one folder that `split_pairs` holds out; raises as it does."""
     groups = [_group(source, config) for source, _ in matching.pairs]
     side = hold_out(groups, config.eval_fraction, split="eval", origin=matching.path)
     return [matching.pairs[index] for index in side]

@@ -195,7 +195,7 @@ def held_out_pairs(
     moved: DataConfig,
     report: Callable[[str], None],
 ) -> Source:
-    """As `sources.held_out_source`, of pairs."""
+    """Returns `sources.held_out_source` of pairs."""
     ranges = scaling.load_value_ranges(workdir)
     folders = config.path, config.target_path
     if config.eval_path:
@@ -253,7 +253,7 @@ def _pair_files(config: DataConfig, matching: Matching, pairs) -> PairFiles:
 
 
 def _index(workdir: epath.PathLike, path: str, target_path: str) -> epath.Path:
-    """Where the matching of these folders is kept."""
+    """Returns the file that keeps the matching of these folders."""
     folders = "\0".join(real_path(folder) for folder in (path, target_path) if folder)
     digest = hashlib.sha256(folders.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return epath.Path(workdir) / "index" / f"pairs-{digest}.json"
@@ -315,7 +315,7 @@ def _value_ranges(
 
 
 def _tagged(files: PairFiles) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What the first pair's files themselves name as no data: results name it, too."""
+    """Returns the no-data values that the first pair's files name: results name them, too."""
     if files.target_folder is None:  # a picture of two sides is no map
         return (), ()
     found = []
@@ -426,7 +426,7 @@ def halves(both: np.ndarray, source_side: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def half_header(header: ArrayHeader) -> ArrayHeader:
-    """Of one of the `halves`; raises as they do."""
+    """Returns the header of one of the `halves`; raises as they do."""
     return header._replace(width=_half(header.width))
 
 

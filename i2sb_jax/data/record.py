@@ -1,4 +1,4 @@
-"""What a source of pictures is: a length, and random access."""
+"""The interface of a source of pictures: a length, and random access."""
 
 import dataclasses
 import hashlib
@@ -44,7 +44,7 @@ class Source(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """What `read` calls each picture; some sources have to read them all to know."""
+        """The names that `read` gives pictures; some sources have to read them all to know."""
         ...
 
     def read(self, index: int) -> Record:

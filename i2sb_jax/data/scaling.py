@@ -51,7 +51,7 @@ class ValueRange:
 
     @property
     def output_suffix(self) -> str:
-        """Of what is written: the files' own, but PNG where JPEG would lose what was restored."""
+        """The suffix of results: the files' own, but PNG where JPEG would lose something."""
         return ".png" if self.suffix in (".jpg", ".jpeg") else self.suffix
 
     def to_unit(self, array: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ class ValueRange:
         return low, high
 
     def nodata_value(self, *, otherwise: Sequence[float] = ()) -> float:
-        """What is written where there are no data.
+        """Returns the value that is written where there are no data.
 
         Its own value for that; NaN of floats; of integers the first of `otherwise` that they can
         be, or 0.
@@ -131,7 +131,7 @@ def describe_scaling(config: DataConfig) -> str:
 
 
 class Survey(NamedTuple):
-    """What was seen of one side of some pairs.
+    """The survey of one side of some pairs.
 
     Attributes:
         dtype: of its files.

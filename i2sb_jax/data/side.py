@@ -54,7 +54,7 @@ def read_side(
 
 
 def side_header(path: epath.PathLike, *, channels: int) -> ArrayHeader:
-    """What `read_side` will return, without decoding; raises as it does but for pixels."""
+    """Returns the header of `read_side`'s result; raises as it does but for pixels."""
     path = epath.Path(path)
     header = array_header(path)
     return header._replace(channels=_converted(header.channels, channels, path.suffix))
@@ -105,7 +105,7 @@ def fits(value: float, dtype: np.dtype) -> bool:
 
 
 def valid_pixels(*sides: np.ma.MaskedArray) -> np.ndarray:
-    """Where all channels of all sides hold data, bool [h, w]."""
+    """Returns the pixels at which all channels of all sides hold data, bool [h, w]."""
     return ~np.any([np.ma.getmaskarray(side).any(axis=-1) for side in sides], axis=0)
 
 

@@ -1,4 +1,4 @@
-"""What a person would see of a batch."""
+"""Batches as a person would see them."""
 
 import numpy as np
 

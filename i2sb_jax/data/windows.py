@@ -36,7 +36,7 @@ class WindowCorruption:
 
     @property
     def side(self) -> int:
-        """Of the squares: a window and its margin on both sides."""
+        """The side of the squares: a window and its margin on both sides."""
         return self.image_size + 2 * self.margin
 
     def __call__(
@@ -69,7 +69,7 @@ class WindowCorruption:
 def window_corruption(
     corruption: Callable[..., Corrupted], *, image_size: int, crop: str
 ) -> WindowCorruption:
-    """What cuts and corrupts the windows of a run.
+    """Returns the function that cuts and corrupts the windows of a run.
 
     Args:
         corruption: of pictures of `image_size`, as the run restores them; or any function of the
@@ -117,7 +117,7 @@ def central_window(
 
 
 def _mirrored(start: int, stop: int, length: int) -> slice | np.ndarray:
-    """Where the pixels start … stop - 1 of a line of so many pixels are found."""
+    """Returns the places of the pixels start … stop - 1 in a line of so many pixels."""
     if start >= 0 and stop <= length:
         return slice(start, stop)
     place = np.arange(start, stop) % (2 * length)

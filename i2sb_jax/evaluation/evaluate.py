@@ -258,7 +258,7 @@ def _deal(
 
 
 def _hands(missing: Sequence[int], mesh: Mesh) -> list[list[tuple[int, bool]]]:
-    """What this process does, batch by batch: (shard, whether it is the one to write it).
+    """Yields this process's work, batch by batch: (shard, whether it is the one to write it).
 
     All processes take part in every batch; where shards run out, the last is computed again.
     """

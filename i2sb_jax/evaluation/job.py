@@ -195,7 +195,7 @@ def _tell_plan(store: ShardStore, batches: Mapping[int, int], seconds: float, me
 
 
 def _settings(model: Model, data: Data, options: Options, store: ShardStore) -> dict[str, Any]:
-    """What shapes the pictures in a store: not where things lie, nor what is measured of them."""
+    """Returns the settings that shape a store's pictures: neither places nor measures."""
     config = model.config
     masks = epath.Path(config.mask_file).expanduser() if config.mask_file else None
     return {

@@ -62,11 +62,11 @@ class Options:
         )
 
     def settings(self) -> dict[str, Any]:
-        """What of this shapes the pictures of one method, as JSON."""
+        """The options that shape the pictures of one method, as JSON."""
         return {name: getattr(self, name) for name in (*_SAMPLING, "seed", "dtype")}
 
     def sampling(self) -> dict[str, Any]:
-        """What of this `build.make_sample_fn` takes, but for the evaluations."""
+        """The options that `build.make_sample_fn` takes, but for the evaluations."""
         return {name: getattr(self, name) for name in (*_SAMPLING, "dtype")}
 
 

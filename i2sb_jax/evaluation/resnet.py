@@ -85,7 +85,7 @@ def resnet50_params(weights: Mapping[str, np.ndarray]) -> Params:
 def _conv_params(
     weights: Mapping[str, np.ndarray], prefix: str, name: str, table: Params
 ) -> dict[str, np.ndarray]:
-    """What torchvision calls conv1 and bn1, …, or downsample.0 and downsample.1, as one."""
+    """Returns torchvision's conv1 and bn1, …, or downsample.0 and downsample.1, as one."""
     names = (
         (f"{name}.0", f"{name}.1") if name == "downsample" else (name, name.replace("conv", "bn"))
     )

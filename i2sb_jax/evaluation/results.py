@@ -1,4 +1,4 @@
-"""What an evaluation leaves: results.json, pictures.csv and report.html."""
+"""The files that an evaluation leaves: results.json, pictures.csv and report.html."""
 
 import csv
 import importlib.metadata
@@ -36,7 +36,7 @@ _ACCURACY = "classifier accuracy"
 
 
 class Model(NamedTuple):
-    """What is evaluated.
+    """The model that is evaluated.
 
     Attributes:
         name: as the person calls it.
@@ -52,7 +52,7 @@ class Model(NamedTuple):
 
 
 class Values(NamedTuple):
-    """What the numbers of pictures mean, and how they are measured.
+    """The meaning of the pictures' numbers, and how they are measured.
 
     Attributes:
         dtype: of the pictures' files.
@@ -68,7 +68,7 @@ class Values(NamedTuple):
     limits: tuple[Any, Any] = (-1.0, 1.0)
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in results.json; PSNR and SSIM take the data range."""
+        """Returns the entry of results.json; PSNR and SSIM take the data range."""
         limits = [np.ravel(end).tolist() for end in self.limits]
         clipped = limits if np.isfinite(limits).all() else None
         ends = {"minus_one": list(self.low), "one": list(self.high)}
@@ -82,7 +82,7 @@ class Values(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What it is evaluated on.
+    """The pictures that a model is evaluated on.
 
     Attributes:
         name: in words: the source and where it lies.
@@ -106,7 +106,7 @@ class Data(NamedTuple):
 
 
 class Measures(NamedTuple):
-    """What is measured.
+    """The measures that are taken.
 
     Attributes:
         networks: by name.
@@ -233,7 +233,7 @@ def nfe_of(method: str) -> int | None:
 
 
 def nfe_of_kind(kind: str) -> int | None:
-    """As `nfe_of`, of what a store calls the method."""
+    """Returns `nfe_of` by the name that a store gives the method."""
     number = kind.removeprefix("nfe-")
     return int(number) if number != kind and number.isdecimal() else None
 

@@ -24,7 +24,7 @@ _ADDRESS = re.compile(rf"hf://?({_NAME})(?:@([^\s@]+))?")
 
 
 def local_folder(path: epath.PathLike) -> epath.PathLike:
-    """Where a model lies: `path` itself, ~ expanded, of a shipped model or of the hub's its folder.
+    """Returns a model's folder: `path` itself, ~ expanded, or a shipped one's or the hub's.
 
     A run or model folder called as a shipped model is goes first, which a line says once: commands
     on it mean what they meant before there was one of that name. Other folders, of pictures such

@@ -35,7 +35,7 @@ NOWHERE = Place()
 
 
 class ArrayHeader(NamedTuple):
-    """What `decode_array` will return: its height, width, channels and dtype."""
+    """The height, width, channels and dtype of `decode_array`'s result."""
 
     height: int
     width: int

@@ -78,7 +78,7 @@ def read_tags(block: bytes, *, at: int | None = None) -> Tags:
 
 
 def kept_exif(tags: Tags, *, keeps_colours: bool = True) -> bytes | None:
-    """What of EXIF outlives a restoration: dates, camera, lens, exposure, artist, copyright.
+    """Returns the EXIF that outlives a restoration: dates, camera, lens, exposure, authors.
 
     Orientation becomes 1, since the pixels are upright. Left out: the thumbnail, which shows the
     old picture; the place, serial numbers and makers' notes, which a new file should not spread

@@ -27,7 +27,7 @@ _SHORT, _LONG, _RATIONAL, _UNDEFINED = 3, 4, 5, 7
 
 
 def format_of(suffix: str) -> str | None:
-    """What a suffix calls a format that is written here; None of others."""
+    """Returns the format that is written for a suffix; None of others."""
     return _FORMAT_OF.get(suffix.lower())
 
 
@@ -45,7 +45,7 @@ def result_suffix(name: str, file_format: str) -> str:
 
 
 def lost_in(picture: Picture, suffix: str) -> tuple[str, ...]:
-    """What of a picture a format does not hold, in words that go on from its name."""
+    """Returns what a format does not hold of a picture, in words that go on from its name."""
     kind, lost = format_of(suffix), []
     if kind in _MOST_SIDE and picture.pixels.dtype == np.uint16:
         lost.append(f"has 16 bits a channel, of which {suffix} keeps 8")

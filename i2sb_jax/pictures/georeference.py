@@ -1,4 +1,4 @@
-"""Where the pixels of a TIFF lie, on the ground or under a microscope, as tags of another TIFF."""
+"""The place of a TIFF's pixels, on the ground or under a microscope, as tags of another TIFF."""
 
 import io
 import re
@@ -17,7 +17,7 @@ _X, _Y, _UNIT = 282, 283, 296
 
 
 class Place(NamedTuple):
-    """What `encode_array` takes.
+    """The place as `encode_array` takes it.
 
     Attributes:
         tags: (code, type, count, value) of those that tie pixels to the ground.

@@ -1,4 +1,4 @@
-"""What a picture says before a pixel is decoded: sizes, to refuse bombs, and which way is up."""
+"""Headers, read before a pixel is decoded: sizes, to refuse bombs, and which way is up."""
 
 import contextlib
 import re
@@ -31,7 +31,7 @@ class UnreadableImage(ValueError):
 
 
 class PngHeader(NamedTuple):
-    """What a PNG's chunks say, pixels aside.
+    """The contents of a PNG's chunks, pixels aside.
 
     Attributes:
         width, height: as stored, whatever the orientation.

@@ -64,7 +64,7 @@ def to_uint8(x: np.ndarray) -> np.ndarray:
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """What a person is shown of [..., c]: the first three channels, of fewer the first as grey."""
+    """Returns [..., c] for people to see: the first three channels, of fewer the first as grey."""
     return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
 
 

@@ -56,7 +56,7 @@ def _jp2_profile(data: bytes) -> bytes | None:
 
 
 def box(data: bytes, kind: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """Where the contents of the first box of a kind begin and end."""
+    """Returns the begin and the end of the contents of the first box of a kind."""
     while start + 8 <= end:
         length, found = struct.unpack_from(">I4s", data, start)
         head = 8

@@ -95,7 +95,7 @@ class Picture(NamedTuple):
 
 
 class PictureHeader(NamedTuple):
-    """What a picture's header tells, of it upright.
+    """The header of a picture, of it upright.
 
     Attributes:
         width, height: pixels.
@@ -141,7 +141,7 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """What the eye sees of the picture that `read_picture` reads: 8 bits, RGB, over white.
+    """Returns the picture that `read_picture` reads as the eye sees it: 8 bits, RGB, over white.
 
     Args:
         data: as there.

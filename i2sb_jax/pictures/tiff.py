@@ -41,7 +41,7 @@ class TiffPages(NamedTuple):
 
 
 class TiffPicture(NamedTuple):
-    """What a TIFF says of the picture in it.
+    """The facts that a TIFF holds about its picture.
 
     Attributes:
         width, height: as stored.

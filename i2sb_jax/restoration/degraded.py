@@ -93,7 +93,7 @@ class DegradedPictures:
         return [self._folder / name, *([epath.Path(masks).expanduser()] if masks else [])]
 
     def suffix(self, name: str) -> str:
-        """Of what a picture becomes."""
+        """Returns the suffix of a picture's result."""
         del name
         return ".png"
 

@@ -42,7 +42,7 @@ _STATES = 5  # of a trajectory, beside its end
 
 
 class Outcome(NamedTuple):
-    """What became of a folder.
+    """The outcome of restoring a folder.
 
     Attributes:
         restored: number of pictures written.
@@ -276,7 +276,7 @@ class _Work:
         return Outcome(0, 0, self._unreadable, {}, written)
 
     def outcome(self) -> Outcome:
-        """What became of it; writes the sheet of a measurement."""
+        """Returns the outcome; writes the sheet of a measurement."""
         scores, written = {}, ()
         if isinstance(self._pictures, DegradedPictures):
             for name in self._skipped:
@@ -353,7 +353,7 @@ class _Work:
 
 
 def _middle(subject: Subject, grid: Grid) -> tuple[int, int]:
-    """Where the most telling window of a picture starts: near its middle, and with a hole."""
+    """Returns the start of a picture's most telling window: near its middle, with a hole."""
     middle = tuple(max(0, n - grid.side) // 2 // BLOCK * BLOCK for n in grid[:2])
     telling = (at for at in (middle, *grid.origins()) if not subject.is_known(at, grid.side))
     return min(telling, key=lambda at: math.dist(at, middle))

@@ -110,11 +110,11 @@ class GivenPictures:
         return [self._folder / name, *mask]
 
     def suffix(self, name: str) -> str:
-        """Of what a picture becomes."""
+        """Returns the suffix of a picture's result."""
         return _ARRAY if self._is_array(name) else result_suffix(name, self._options.format)
 
     def settings(self) -> dict[str, object]:
-        """What shapes the pixels beside the options: results of before it did are told apart."""
+        """The settings beside the options that shape the pixels: older results are told apart."""
         return {"blurs": "as published"} if dark_border(self._run) else {}
 
     def _is_array(self, name: str) -> bool:
@@ -131,7 +131,7 @@ class GivenPictures:
         return picture_grid(corruption_facts(task), header, self._tiling)
 
     def _task(self, name: str, header: PictureHeader) -> str:
-        """What a picture suffered from: the run's corruption, or of a mixture's a member."""
+        """Returns a picture's degradation: the run's corruption, or of a mixture's a member."""
         if name not in self._tasks:
             self._tasks[name] = self._find_task(name, header)
         return self._tasks[name]
@@ -204,7 +204,7 @@ class GivenPictures:
 
 
 def given_suffixes(task: str) -> tuple[str, ...]:
-    """Of files that hold a natural input of a task."""
+    """Returns the suffixes of files that hold a natural input of a task."""
     return (*IMAGE_SUFFIXES, _ARRAY) if corruption_facts(task).is_float else IMAGE_SUFFIXES
 
 

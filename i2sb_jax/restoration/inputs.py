@@ -204,7 +204,7 @@ def picture_subject(
 
 
 def _prepared(picture: Picture, facts: CorruptionFacts) -> Picture:
-    """What a task looks at where that is not the picture as it lies in its file.
+    """Returns a task's view of the picture where that is not the picture in its file.
 
     Enlarging would mix colours that nobody sees into the rim of what is cut out, and what is to be
     coloured is grey in the colour space of its result.

@@ -1,4 +1,4 @@
-"""What a person chooses when restoring pictures."""
+"""A person's choices when restoring pictures."""
 
 import dataclasses
 from typing import Any
@@ -206,7 +206,7 @@ class Options:
         return not starts_random and (self.sampler == "ode" or self.nfe == 1)
 
     def settings(self) -> dict[str, Any]:
-        """What of this shapes the pixels, as JSON, beside the weights."""
+        """The options that shape the pixels, as JSON, beside the weights."""
         chosen = dataclasses.asdict(self)
         for name in ("checkpoint", "preview", "overwrite"):
             del chosen[name]

@@ -37,7 +37,7 @@ def check_output_file(source: epath.PathLike, output: epath.PathLike) -> None:
 
 
 class OutputFile:
-    """Where the result of one picture goes, and beside it what else was asked for.
+    """The file for the result of one picture, and beside it what else was asked for.
 
     Attributes:
         path: of the folder; it need not exist.

@@ -36,7 +36,7 @@ def check_output(source: epath.PathLike, output: epath.PathLike) -> None:
 
 
 class OutputFolder:
-    """Where the results of one job go.
+    """The folder for the results of one job.
 
     Attributes:
         path: the folder; it need not exist.

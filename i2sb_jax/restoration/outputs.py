@@ -1,4 +1,4 @@
-"""What becomes of restored windows: pixels, statistics of several samples, a strip of states."""
+"""Results of restored windows: pixels, statistics of several samples, a strip of states."""
 
 import io
 import math
@@ -70,7 +70,7 @@ class Moments:
         self._squares[part] += difference * (rows - self.mean[part])
 
     def std(self) -> np.ndarray:
-        """Of the samples, unbiased variance, float32 [h, w, c] in [-1, 1]'s units."""
+        """The samples' standard deviation, unbiased, float32 [h, w, c] in [-1, 1]'s units."""
         return np.sqrt(self._squares / (self.count - 1))
 
 
@@ -183,12 +183,12 @@ def check_own(file: epath.Path) -> None:
 
 
 def std_file(target: epath.Path) -> epath.Path:
-    """Where the standard deviation of a picture's samples goes."""
+    """Returns the file for the standard deviation of a picture's samples."""
     return target.with_name(f"{target.stem}_std.npy")
 
 
 def strip_file(target: epath.Path) -> epath.Path:
-    """Where a picture's trajectory goes."""
+    """Returns the file for a picture's trajectory."""
     return target.with_name(f"{target.stem}_trajectory.png")
 
 

@@ -82,7 +82,7 @@ class PairSources:
         return [self._folder / name]
 
     def suffix(self, name: str) -> str:
-        """Of what a file becomes: that of the targets."""
+        """Returns the suffix of a file's result: that of the targets."""
         del name
         return self._ranges.target.output_suffix
 
@@ -158,7 +158,7 @@ class PairSources:
         )
 
     def _place(self, path: epath.Path, nodata: float) -> Place:
-        """Where the pixels lie, which is where those of the result do; of a half nobody can say."""
+        """Returns the place of the source's pixels, which is the result's; of a half none."""
         if self._options.side_by_side:
             return Place()
         return place_of(path.read_bytes()).with_nodata(nodata)

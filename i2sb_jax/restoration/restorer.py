@@ -133,7 +133,7 @@ class Restorer:
         return restorer
 
     def weights_digest(self) -> str:
-        """What tells these weights from others, wherever they lie: 16 hexadecimal digits."""
+        """16 hexadecimal digits that tell these weights from others, wherever they lie."""
         return interop.weights_digest(self._params)
 
     def check_finite(self, x0: np.ndarray, name: str) -> None:
@@ -268,7 +268,7 @@ class Restorer:
         clip: bool | None = None,
         record: tuple[int, ...] = (),
     ) -> bridge.Samples:
-        """As a call, from X_1 as the bridge uses it: holes filled with noise, cond beside it."""
+        """Restores from X_1 as the bridge uses it: holes filled with noise, cond beside it."""
         count, height, width = x1.shape[:3]
         names = _names(names, count)
         images = [None if x is None else self._pad(np.asarray(x)) for x in (x1, mask, cond)]
@@ -393,7 +393,7 @@ class Restorer:
         return np.pad(x, ((0, 0), *sides, (0, 0)), mode="symmetric")
 
     def _valid(self, images: Array) -> np.ndarray | None:
-        """Where sources hold data, bool [batch, h, w, 1]; None: everywhere, or they are none."""
+        """Returns where sources hold data, bool [batch, h, w, 1]; None: everywhere, or no pairs."""
         images = np.asarray(images)
         if not self.config.has_pairs or images.dtype.kind != "f":
             return None

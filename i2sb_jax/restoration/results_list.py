@@ -1,4 +1,4 @@
-"""What the results in a folder were made of: beside restore.json, a line for each.
+"""The list of a folder's results and their inputs: beside restore.json, a line for each.
 
 Only what is listed is a result. A line comes before its files and says which they will be; a second
 one comes when they are there, with the sizes and times of the picture and its mask, so that a job

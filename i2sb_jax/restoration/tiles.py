@@ -31,7 +31,7 @@ WriteRows = Callable[[int, np.ndarray], None]
 
 
 class Grid(NamedTuple):
-    """Where windows of one size start in a picture.
+    """The starts of windows of one size in a picture.
 
     Attributes:
         height, width: of the picture.

@@ -1,4 +1,4 @@
-"""What a network is told of a person's file, where a run learnt with that (`jpeg-told`)."""
+"""Facts about a file that a network is told, where a run learnt with them (`jpeg-told`)."""
 
 import numpy as np
 

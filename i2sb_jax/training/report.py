@@ -1,4 +1,4 @@
-"""What a run tells as it goes: metrics.jsonl, TensorBoard, pictures and progress."""
+"""The reports of a run as it goes: metrics.jsonl, TensorBoard, pictures and progress."""
 
 from typing import Protocol
 
@@ -21,7 +21,7 @@ _SLOW_DATA = 0.1  # share of the time
 
 
 class Writer(Protocol):
-    """What a run needs of clu's MetricWriter."""
+    """The part of clu's MetricWriter that a run needs."""
 
     def write_scalars(self, step: int, scalars: dict[str, float]) -> None:
         """Takes scalars."""

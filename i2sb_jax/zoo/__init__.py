@@ -19,7 +19,7 @@ _HERE = epath.Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShippedModel:
-    """What is known of a model before it is loaded.
+    """The facts about a model that are known before it is loaded.
 
     Attributes:
         task: what it does, one phrase.
@@ -110,7 +110,7 @@ def shipped_folder(name: str) -> epath.Path:
 
 
 def listing() -> str:
-    """What there is, for people: a paragraph a model."""
+    """Returns the list of models for people: a paragraph each."""
     lines = []
     for name, model in MODELS.items():
         lines.append(f"{name:<9}{model.task}")
