@@ -270,7 +270,7 @@ def test_a_jpeg_whose_tables_cannot_be_read_is_restored_all_the_same(models, tmp
     def broken(data):
         raise UnreadableImage("a JPEG with a broken header")
 
-    monkeypatch.setattr(reader, "read_jpeg_info", broken)
+    monkeypatch.setattr(reader, "jpeg_info", broken)
     data = pillow(photo(20, 20), "JPEG")
     outcome, out = restore(models("jpeg-10"), tmp_path, **{"a.jpg": data})
     assert outcome.restored == 1
