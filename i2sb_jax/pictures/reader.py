@@ -6,6 +6,8 @@ colour profile, dates and camera. `decode_rgb` is the same picture as training a
 """
 
 import contextlib
+import importlib
+import importlib.util
 import io
 import re
 import struct
@@ -57,6 +59,9 @@ _BLOCK = 16  # pixels: a JPEG's 8, chroma halved
 # Formats are named, so that a stray file never starts Ghostscript or some exotic parser.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000")
 _FORMATS += ("AVIF",) if features.check("avif") else ()
+if importlib.util.find_spec("pillow_heif") is not None:
+    importlib.import_module("pillow_heif").register_heif_opener()
+    _FORMATS += ("HEIF",)
 _ANIMATED = ("GIF", "WEBP", "AVIF")
 # tag -> values: no reduced copy, black is zero or RGB, one sample or three, and those side by side
 _SIMPLE_TIFF = {254: (None, 0), 262: (1, 2), 277: (None, 1, 3), 284: (None, 1)}
