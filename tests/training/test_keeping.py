@@ -74,7 +74,7 @@ def test_what_is_measured_is_what_is_told(tmp_path):
 @pytest.mark.parametrize("side, names", [(10, {"psnr"}), (11, {"psnr", "ssim"})])
 def test_small_pictures_have_no_ssim(side, names):
     clean = make_batch(2, size=side).clean
-    assert set(report._quality(clean, -clean)) == names
+    assert set(report._quality(clean, -clean, None)) == names
 
 
 def test_steps_that_were_looked_at_for_a_save_are_logged_too(tmp_path, monkeypatch):
