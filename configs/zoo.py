@@ -3,7 +3,8 @@
     $ python -m experiments.models.photographs photographs
     $ i2sb-train --config configs/zoo.py:jpeg --config.data.path=photographs --workdir runs/jpeg
 
-and likewise :deblur, :denoise and :sr4x. Hardware and figures: experiments/models/README.md.
+and likewise :deblur, :denoise and :sr4x. Hardware: hours on CPU cores, or some minutes of one GPU
+(experiments/models/gpu.py). Expected: experiments/models/README.md.
 """
 
 from configs import quickstart

@@ -17,7 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=int, default=0, help="the first so many pictures; 0: all")
     add("--inception", type=path, help="its weights, for KID; without: block-DCT features")
     add("--any-weights", **switch, help="take a file of weights that is not the published one")
-    parser.set_defaults(targets=None, baseline=True)  # what data are opened with
+    parser.set_defaults(targets=None, eval_data=None, baseline=True)  # what data are opened with
 
 
 def say(line: str) -> None:
