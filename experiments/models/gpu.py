@@ -20,10 +20,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from configs import zoo
 from i2sb_jax.config import Config, from_config_dict
 from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.corruptions.photographic import round_levels, to_levels
 from i2sb_jax.data.windows import WindowCorruption, window_at, window_corruption
 
 _SIDE = 256  # of windows as they are degraded; cut into quarters, lest margins be most of the work
@@ -85,7 +87,10 @@ def degraded_windows(
     clean, corrupted = corruption(rng, np.stack(squares))
     size = config.image_size
     cond = None if corrupted.cond is None else _cut(corrupted.cond, size)[:, 0, 0]
-    return Windows(_levels(_cut(clean, size)), _levels(_cut(corrupted.image, size)), cond)
+    clean, degraded = (
+        round_levels(to_levels(_cut(squares, size))) for squares in (clean, corrupted.image)
+    )
+    return Windows(clean, degraded, cond)
 
 
 def _cut(squares: np.ndarray, size: int) -> np.ndarray:
@@ -96,14 +101,8 @@ def _cut(squares: np.ndarray, size: int) -> np.ndarray:
     return squares.transpose(0, 1, 3, 2, 4, 5).reshape(-1, size, size, channels)
 
 
-def _levels(images: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
 def read_pictures(folder: pathlib.Path, scales: Sequence[float]) -> list[np.ndarray]:
     """The photographs of a folder, each at all scales at which a window of them fits."""
-    from PIL import Image
-
     pictures = []
     for path in sorted(folder.glob("*.png")):
         picture = Image.open(path).convert("RGB")

@@ -66,15 +66,16 @@ def degraded(task: str, name: str, clean: np.ndarray, level: float) -> File:
             size = (clean.shape[1] // 4, clean.shape[0] // 4)
             seen = np.asarray(Image.fromarray(clean).resize(size, Image.Resampling.BICUBIC))
             large = enlarge(from_uint8(seen), 4, kernel="bicubic")
-            return File(f"{stem}.png", encode_png(seen), _pixels(large))
+            return File(f"{stem}.png", encode_png(seen), pixels_of(large))
     return File(f"{stem}.png", encode_png(seen), _repaired(repair, seen))
 
 
 def _repaired(repair: Callable[[np.ndarray], np.ndarray], seen: np.ndarray) -> np.ndarray:
-    return _pixels(repair(from_uint8(seen)))
+    return pixels_of(repair(from_uint8(seen)))
 
 
-def _pixels(picture: np.ndarray) -> np.ndarray:
+def pixels_of(picture: np.ndarray) -> np.ndarray:
+    """Returns a float picture in [-1, 1] as the uint8 pixels of a file."""
     return to_pixels(picture, np.dtype(np.uint8))
 
 

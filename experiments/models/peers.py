@@ -23,12 +23,12 @@ import numpy as np
 from PIL import Image
 
 from experiments.classical import problems, tuning
-from experiments.models.measure import LEVELS, degraded, psnr
+from experiments.models.measure import LEVELS, degraded, pixels_of, psnr
 from experiments.quickstart import held_out
 from i2sb_jax.corruptions import enlarge_smoothly
 from i2sb_jax.corruptions.classical import non_local_means
 from i2sb_jax.corruptions.jpeg_file import file_settings
-from i2sb_jax.pictures import decode_rgb, from_uint8, read_jpeg_info, to_pixels
+from i2sb_jax.pictures import decode_rgb, from_uint8, read_jpeg_info
 from i2sb_jax.restoration import Restorer
 
 TASKS = ("denoise", "jpeg", "sr4x")
@@ -140,18 +140,18 @@ def _restored(restorer: Restorer, file: bytes, seen: np.ndarray) -> np.ndarray:
         options["told"] = file_settings(info.luma_table, info.chroma_table, info.subsampling)
     if restorer.corruption.facts.enlargement > 1:
         images = enlarge_smoothly(images, restorer.corruption.facts.enlargement)
-    return _pixels(restorer(images, **options)[0])
+    return pixels_of(restorer(images, **options)[0])
 
 
 def _in_floats(repair: Callable[[np.ndarray], np.ndarray]) -> Repair:
-    return lambda seen: _pixels(repair(from_uint8(seen)))
+    return lambda seen: pixels_of(repair(from_uint8(seen)))
 
 
 def _bm3d(seen: np.ndarray, *, sigma: float) -> np.ndarray:
     import bm3d
 
     made = bm3d.bm3d_rgb(seen.astype(np.float64) / 255, sigma / 255)
-    return _pixels(2 * made.astype(np.float32) - 1)
+    return pixels_of(2 * made.astype(np.float32) - 1)
 
 
 def _bicubic(seen: np.ndarray) -> np.ndarray:
@@ -181,10 +181,6 @@ def _waifu2x(seen: np.ndarray) -> np.ndarray:
     """Enlarged by two, twice."""
     once = _waifu2x_model().process_pil(Image.fromarray(seen))
     return np.asarray(_waifu2x_model().process_pil(once).convert("RGB"))
-
-
-def _pixels(picture: np.ndarray) -> np.ndarray:
-    return to_pixels(picture, np.dtype(np.uint8))
 
 
 def _middle(picture: np.ndarray, side: int) -> np.ndarray:

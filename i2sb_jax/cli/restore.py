@@ -11,7 +11,6 @@ from i2sb_jax.bridge import SAMPLERS, SPACINGS
 from i2sb_jax.cli import startup
 from i2sb_jax.cli.shipped import ListModels
 from i2sb_jax.pictures import FORMATS
-from i2sb_jax.restoration.choice import choose_for
 from i2sb_jax.restoration.folder import Outcome, restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_file import names_file
@@ -25,11 +24,18 @@ def main() -> None:
 def _main(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
     options = Options(**{f.name: getattr(given, f.name) for f in dataclasses.fields(Options)})
-    model = given.workdir or choose_for(given.input, options)
+    model = given.workdir or _chosen(given.input, options)
     startup.prepare_jax()
     outcome = restore_folder(model, given.input, given.output, options)
     _report(outcome, given.output)
     return 1 if outcome.unreadable else 0
+
+
+def _chosen(pictures: str, options: Options) -> str:
+    """Returns the shipped model for pictures; what looks at them needs SciPy, slow to import."""
+    from i2sb_jax.restoration.choice import choose_for
+
+    return choose_for(pictures, options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,6 @@
 """Pixels as numbers: between a file's integers and [-1, 1], and to other sizes."""
 
 import numpy as np
-import scipy.ndimage
 from PIL import Image
 
 
@@ -28,6 +27,7 @@ def resize_short_side(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def short_side_scaled(width: int, height: int, size: int) -> tuple[int, int]:
+    """Returns (width, height) of a picture whose short side is scaled to `size`."""
     short = min(height, width)
     return max(size, size * width // short), max(size, size * height // short)
 
@@ -44,6 +44,8 @@ def center_crop(image: np.ndarray, size: int) -> np.ndarray:
 
 def fill_unseen(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Pixels [h, w, c] with the nearest visible colour wherever alpha [h, w] is 0."""
+    import scipy.ndimage  # slow to import, and few pictures have anything unseen
+
     nearest = scipy.ndimage.distance_transform_edt(
         alpha == 0, return_distances=False, return_indices=True
     )
@@ -94,5 +96,6 @@ def to_pixels(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def require_pixel_type(dtype: np.dtype) -> None:
+    """Raises ValueError unless pixels are of 8 bits; of 16 whoever calls has seen to it."""
     if dtype != np.uint8:
         raise ValueError(f"pixels are uint8 or uint16, not {np.dtype(dtype)}")

@@ -332,7 +332,7 @@ def _tiff_notes(found: TiffPicture) -> list[str]:
 def _read_other(data: bytes, image: Image.Image, turn: int, found: TiffPicture | None) -> Picture:
     layers = _upright(layers_of(image), turn)
     if found is not None:
-        tags, icc_profile = read_tags(data, at=found.place), None
+        tags = read_tags(data, at=found.place)
         resolution, notes = resolution_of(tags), _tiff_notes(found)
     else:
         tags = read_tags(image.info.get("exif") or b"")
