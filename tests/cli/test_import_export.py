@@ -21,23 +21,6 @@ from tests.interop.latest import OVERRIDES, PATH, UNET
 from tests.interop.test_convert import UNCOND, released
 from tests.interop.test_hub import FakeHub
 
-
-@pytest.fixture
-def call(monkeypatch, capfd, tmp_path):
-    """Runs a tool in an empty folder -> (status, output, error)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("I2SB_TRACEBACK", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-
-    def run(tool, *arguments):
-        monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            tool.main()
-        return stop.value.code, *capfd.readouterr()
-
-    return run
-
-
 IMPORT = ("--source", PATH, "--workdir", "run", *OVERRIDES)
 
 

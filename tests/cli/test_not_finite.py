@@ -1,7 +1,6 @@
 """NaN through the tools: refused by name where it is read, explained where it is computed."""
 
 import pathlib
-import sys
 
 import jax
 import numpy as np
@@ -22,23 +21,6 @@ PAIRS = ("--config.data.source=pairs", "--config.corruption=pairs", "--config.da
          "--config.training.num_steps=3")  # fmt: skip
 
 
-@pytest.fixture
-def call(monkeypatch, capfd, tmp_path):
-    """Runs a tool in an empty folder -> (status, the lines of its errors)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("I2SB_TRACEBACK", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-
-    def run(tool, *arguments):
-        monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            tool.main()
-        lines = capfd.readouterr().err.splitlines()
-        return stop.value.code, [line for line in lines if line.startswith(("error", "warning"))]
-
-    return run
-
-
 def training(*more):
     return "--config", CONFIG, "--workdir", "run", "--config.distributed=off", *more
 
@@ -53,9 +35,9 @@ def spoilt_model(folder):
     return params
 
 
-def test_weights_with_nan_start_no_training_and_leave_no_run(call, tmp_path):
+def test_weights_with_nan_start_no_training_and_leave_no_run(complaints, tmp_path):
     params = spoilt_model("model")
-    status, (line,) = call(train, *training("--config.training.init_from=model"))
+    status, (line,) = complaints(train, *training("--config.training.init_from=model"))
     assert status == 2
     assert "model.safetensors: conv_in/bias holds NaN (1 of 4 values)" in line
     assert not (tmp_path / "run" / "config.json").exists()
@@ -63,19 +45,19 @@ def test_weights_with_nan_start_no_training_and_leave_no_run(call, tmp_path):
     params["conv_in"]["bias"] = np.zeros(4, np.float32)
     interop.save_safetensors("mended.safetensors", params)
     given = ("--config.training.init_from=mended.safetensors", "--config.training.num_steps=1")
-    assert call(train, *training(*given)) == (0, [])
+    assert complaints(train, *training(*given)) == (0, [])
 
 
-def test_weights_with_nan_restore_nothing(call, tmp_path):
+def test_weights_with_nan_restore_nothing(complaints, tmp_path):
     spoilt_model("model")
     write_pictures(tmp_path / "in", 1)
-    status, (line,) = call(restore, "--model", "model", "--input", "in", "--output", "out")
+    status, (line,) = complaints(restore, "--model", "model", "--input", "in", "--output", "out")
     assert status == 3 and "conv_in/bias holds NaN (1 of 4 values)" in line
     assert line.startswith("error: 000.png") and not (tmp_path / "out").exists()
 
 
-def test_a_learning_rate_that_is_too_high_is_told(call, tmp_path):
-    status, (line,) = call(
+def test_a_learning_rate_that_is_too_high_is_told(complaints, tmp_path):
+    status, (line,) = complaints(
         train,
         *training("--config.optimizer.learning_rate=1e25", "--config.training.log_every=4"),
     )
@@ -96,26 +78,26 @@ def pairs(root, spoil):
 
 
 @pytest.mark.slow
-def test_a_value_that_is_none_of_a_picture_is_told_with_the_pair_and_its_side(call, tmp_path):
+def test_a_value_that_is_none_of_a_picture_is_told_with_the_pair_and_its_side(complaints, tmp_path):
     def spoil(name, array):
         array[...] = 1e30 if name == "p3.npy" else array  # as some programs mark missing values
 
     pairs(tmp_path, spoil)
-    status, (told, line) = call(train, *training(*PAIRS, "--config.training.batch_size=8"))
+    status, (told, line) = complaints(train, *training(*PAIRS, "--config.training.batch_size=8"))
     assert told.startswith("warning: p3.npy: 1e+30 in channel 0 of the source lies far from")
     assert status == 3 and "as large as 2e+30 in the source of p3.npy" in line, line
     assert "learning_rate" not in line
 
 
 @pytest.mark.parametrize("value, words", [(np.inf, "are infinite"), (-3.4e38, "too far from")])
-def test_a_pair_that_is_not_finite_is_left_out_by_name(call, tmp_path, value, words):
+def test_a_pair_that_is_not_finite_is_left_out_by_name(complaints, tmp_path, value, words):
     def spoil(name, array):
         if name == "p3.npy":
             array[2, 3, 0] = value
 
     pairs(tmp_path, spoil)
     given = (*PAIRS, "--config.training.batch_size=8", "--config.data.max_unreadable=0")
-    status, lines = call(train, *training(*given))
+    status, lines = complaints(train, *training(*given))
     assert status == 2 and "p3.npy" in lines[-1] and words in lines[-1], lines
     assert "learning_rate" not in lines[-1]
     if value < 0:  # of values, not of files that cannot be read, the start tells more
