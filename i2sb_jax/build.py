@@ -20,6 +20,7 @@ from i2sb_jax.config import (
     check_student,
 )
 from i2sb_jax.data.channels import PairedDegradation
+from i2sb_jax.sampling.noise import window_normal
 from i2sb_jax.types import Array, Batch, Params, PredictX0Fn, PRNGKey
 
 SampleFn = Callable[..., bridge.Samples]
@@ -66,7 +67,7 @@ def make_network(
         config: the run.
         dtype: compute type in place of the config's, "float32" or "bfloat16".
         gather: what brings parameters together that lie on several devices, as
-            `sharding.gather_on_use` gives it.
+            `accelerators.sharding.gather_on_use` gives it.
     """
     channels = config.image_channels
     unet = config.model.unet_config(
@@ -163,7 +164,7 @@ def make_sample_fn(
     Returns:
         The function: keys [batch], x1 [batch, h, w, c], mask [batch, h, w, 1] or None, cond
         [batch, h, w, cond channels] or None, origin int32 [batch, 2] (multiples of
-        `bridge.noise.BLOCK`) or None; the paths are [len(record), batch, h, w, c].
+        `sampling.noise.BLOCK`) or None; the paths are [len(record), batch, h, w, c].
 
     Raises:
         ValueError: nfe out of range, a sampler that does not suit the run, or of a student other
@@ -236,7 +237,7 @@ def normal_each(
     """
     if origin is None:
         return jax.vmap(lambda key: jax.random.normal(key, shape[1:], dtype))(keys)
-    return jax.vmap(lambda key, origin: bridge.window_normal(key, shape[1:], dtype, origin=origin))(
+    return jax.vmap(lambda key, origin: window_normal(key, shape[1:], dtype, origin=origin))(
         keys, origin
     )
 

@@ -19,8 +19,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh, NamedSharding
 
+from i2sb_jax.accelerators.agreement import agreed
 from i2sb_jax.files import is_remote
-from i2sb_jax.sharding import agreed
 
 State = TypeVar("State", bound=NamedTuple)
 

@@ -26,7 +26,7 @@ jax.config.update("jax_disable_most_optimizations", _LITTLE)
 # minutes each, most of them spent on compiling or on tools that are started anew; the longest first
 _LONGEST = (
     *("test_loop", "test_configs", "test_preemption", "test_evaluate", "test_parity", "test_fsdp"),
-    *("test_student", "test_distill"),
+    *("test_student", "test_distillation"),
     *("test_dry_run", "test_restorer", "test_output_folder", "test_pairs", "test_holes"),
     *("test_given", "test_docs", "test_paper_table", "test_nfe_sweep", "test_workdir_paths"),
     *("test_unet", "test_checkpoint", "test_step", "test_end_to_end", "test_fuzz", "test_company"),

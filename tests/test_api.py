@@ -12,8 +12,18 @@ from i2sb_jax.corruptions import Corruption
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.types import Batch
 
-PACKAGES = ("bridge", "corruptions", "models", "interop", "training", "restoration")
-MODULES = ("losses", "metrics")
+PACKAGES = (
+    "bridge",
+    "corruptions",
+    "models",
+    "interop",
+    "learning",
+    "losses",
+    "restoration",
+    "sampling",
+    "training",
+)
+MODULES = ("metrics",)
 KEY_NAMES = ("key", "keys")
 
 # what has a default and may yet be given by position, since everybody does

@@ -7,7 +7,7 @@ import pytest
 
 from i2sb_jax import bridge, build
 from i2sb_jax.data.channels import PairedDegradation
-from i2sb_jax.losses import bridge_loss
+from i2sb_jax.learning.losses import bridge_loss
 from i2sb_jax.training import create_state, make_optimizer, setup
 from tests.training.tiny import make_batch, make_config
 

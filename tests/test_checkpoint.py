@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import Checkpoints, abstract_like, checkpoint_folder
 from i2sb_jax.training import TrainState
 
@@ -259,7 +259,7 @@ def test_another_mesh(saved, tmp_path):
         f"""
         import jax, numpy as np
         from jax.sharding import NamedSharding, PartitionSpec
-        from i2sb_jax import sharding
+        from i2sb_jax.accelerators import sharding
         from i2sb_jax.checkpoint import Checkpoints, abstract_like
         from tests.test_checkpoint import assert_same, make_state
 

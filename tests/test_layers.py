@@ -13,8 +13,8 @@ FLOORS = {
     0: ("types", "files", "jpeg_tables", "progress"),
     1: ("bridge", "models", "corruptions", "pictures"),
     2: (
-        *("config", "build", "losses", "metrics", "checkpoint", "sharding", "processes"),
-        *("program", "finite", "data", "interop", "zoo"),
+        *("config", "build", "learning", "losses", "metrics", "checkpoint", "accelerators"),
+        *("finite", "data", "interop", "sampling", "zoo"),
     ),
     3: ("training", "restoration", "evaluation"),
     4: ("cli",),
@@ -178,8 +178,8 @@ def test_a_breach_is_noticed(path, text, line):
 EXTRAS = ("tensorflow", "tensorflow_datasets", "clu", "wandb", "array_record", "huggingface_hub")
 LIBRARY = (
     *("bridge", "models", "corruptions", "losses", "config", "build", "checkpoint"),
-    *("sharding", "interop", "restoration", "training.state", "training.optimizer"),
-    *("training.step", "training.loop", "evaluation.job", "evaluation.statistics"),
+    *("accelerators.sharding", "accelerators.processes", "interop", "learning", "restoration"),
+    *("sampling", "training.loop", "evaluation.job", "evaluation.statistics"),
     *("cli.restore", "cli.export"),
 )
 

@@ -63,12 +63,12 @@ def modules():
 
 MODULES = dict(modules())
 # device files; what goes to the hub
-ELSEWHERE = {"i2sb_jax/processes.py": {"glob"}, "i2sb_jax/cli/export.py": {"tempfile"}}
+ELSEWHERE = {"i2sb_jax/accelerators/processes.py": {"glob"}, "i2sb_jax/cli/export.py": {"tempfile"}}
 
 
 def test_what_handles_a_workdir_is_known():
     parts = {path.split("/")[1] for path in MODULES if "/" in path}
-    assert {"checkpoint.py", "config", "training", "data", "cli", "processes.py"} <= parts
+    assert {"checkpoint.py", "config", "training", "data", "cli", "accelerators"} <= parts
 
 
 @pytest.mark.parametrize("path", MODULES)

@@ -21,9 +21,9 @@ from etils import epath
 
 from i2sb_jax.checkpoint import Checkpoints, abstract_like, checkpoint_folder, silence_orbax
 from i2sb_jax.files import write_atomically
+from i2sb_jax.learning.state import create_state
 from i2sb_jax.models import UNet, adm_256
 from i2sb_jax.training import TrainState
-from i2sb_jax.training.state import create_state
 
 _MB, _GB = 1e6, 1e9
 _NARROWEST = 8  # channels; all widths are multiples of it

@@ -17,8 +17,10 @@ import jax
 import numpy as np
 from etils import epath
 
-from i2sb_jax import build, interop, sharding
+from i2sb_jax import build, interop
 from i2sb_jax import config as config_lib
+from i2sb_jax.accelerators import sharding
+from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.cli import config_file
 from i2sb_jax.cli.tasks import base_file
 from i2sb_jax.evaluation.evaluate import evaluate
@@ -26,7 +28,6 @@ from i2sb_jax.evaluation.inception import features_from_params, inception_params
 from i2sb_jax.evaluation.store import ShardStore
 from i2sb_jax.files import write_atomically
 from i2sb_jax.pictures import write_png
-from i2sb_jax.program import compile_options
 from i2sb_jax.types import Batch
 
 _BATCHES, _REPEATS = 6, 5

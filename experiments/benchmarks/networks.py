@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from i2sb_jax import bridge, sharding
+from i2sb_jax import bridge
+from i2sb_jax.accelerators import sharding
+from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.config import OptimizerConfig
+from i2sb_jax.learning.optimizer import make_optimizer
+from i2sb_jax.learning.state import TrainState, create_state
+from i2sb_jax.learning.step import make_train_step
 from i2sb_jax.models import UNet, UNetConfig, adm_256
-from i2sb_jax.program import compile_options
-from i2sb_jax.training.optimizer import make_optimizer
-from i2sb_jax.training.state import TrainState, create_state
-from i2sb_jax.training.step import make_train_step
 from i2sb_jax.types import Batch, Params
 
 LEARNING_RATE, B1, B2, EMA_DECAY = 5e-5, 0.9, 0.999, 0.99

@@ -9,7 +9,8 @@ import jax
 from etils import epath
 
 from experiments.paper_table.published import Published
-from i2sb_jax import interop, sharding
+from i2sb_jax import interop
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.cli import config_file, evaluation_data
 from i2sb_jax.cli.evaluation_flags import chosen_options, parser, with_flags
 from i2sb_jax.cli.tasks import task_file

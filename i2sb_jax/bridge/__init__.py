@@ -3,8 +3,7 @@
 `schedule` holds I²SB's variances, `gaussian` a bridge by its coefficients and `families` those that
 are shipped; `process` the Gaussian conditionals, `target` what a network learns; `grid` the indices
 that a sampler visits, `walk` the one scan that every sampler is, `sampler` and `implicit` the ways
-from X_1 to X_0, `noise` what they draw where they see only a window of a picture. Nothing here
-knows of networks, devices or files.
+from X_1 to X_0. Nothing here knows of pictures, networks, devices or files.
 """
 
 from i2sb_jax.bridge.families import (
@@ -24,7 +23,6 @@ from i2sb_jax.bridge.gaussian import (
 )
 from i2sb_jax.bridge.grid import SPACINGS, step_grid
 from i2sb_jax.bridge.implicit import implicit_steps, sample_implicit
-from i2sb_jax.bridge.noise import window_normal
 from i2sb_jax.bridge.process import Moments, marginal, posterior, posterior_sample, q_sample
 from i2sb_jax.bridge.sampler import SAMPLERS, make_sampler, posterior_steps, sample
 from i2sb_jax.bridge.schedule import BridgeSchedule, make_symmetric_schedule
@@ -72,5 +70,4 @@ __all__ = [
     "step_grid",
     "vp_bridge",
     "walk",
-    "window_normal",
 ]

@@ -64,7 +64,7 @@ def sample_implicit(
         eta: η, 0 (ODE) … 1 (posterior); static.
         order: 1, 2 or 3.
         record: positions in `steps` (0 = the end) whose states are returned; static.
-        normal_fn: draws all noise; see `window_normal` for pictures that are sampled in windows.
+        normal_fn: draws all noise; see `sampling.window_normal` for windows of pictures.
 
     Returns:
         Samples.

@@ -79,7 +79,7 @@ def sample(
         deterministic: OT-ODE: no noise anywhere, Eq. (13).
         record: positions in `steps` (0 = the end of the bridge, X_0) whose states are returned;
             static. The last position, where sampling starts, is X_1 itself and is refused.
-        normal_fn: draws all noise; see `window_normal` for pictures that are sampled in windows.
+        normal_fn: draws all noise; see `sampling.window_normal` for windows of pictures.
 
     Returns:
         Samples.

@@ -91,7 +91,7 @@ def walk(
         mask: [batch or 1, h, w, 1], 1 = hole; None where nothing is known.
         record: positions in `steps` (0 = the end) whose states are returned; static. The last
             position, where sampling starts, is X_1 itself and is refused.
-        normal_fn: draws all noise; see `window_normal` for pictures that are sampled in windows.
+        normal_fn: draws all noise; see `sampling.window_normal` for windows of pictures.
 
     Returns:
         Samples.

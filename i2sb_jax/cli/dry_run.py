@@ -9,7 +9,7 @@ asked: only a TPU topology's are a TPU's.
 
 import jax
 
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding, topologies
 from i2sb_jax.cli import config_file, startup
 from i2sb_jax.training.dry_run import dry_run, report
 
@@ -24,10 +24,10 @@ def main(arguments: list[str]) -> int:
     options, rest = parser.parse_known_args(arguments)
     config, _ = config_file.parse(rest, program="i2sb-train", usage=_USAGE, needs_workdir=False)
     if options.topology is None:
-        sharding.check_accelerator_visible()
+        topologies.check_accelerator_visible()
         devices = jax.devices()
     else:
-        devices = sharding.described_devices(options.topology)
+        devices = topologies.described_devices(options.topology)
     mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp, devices=devices)
     try:
         found = dry_run(config, mesh)

@@ -14,7 +14,8 @@ import jax
 from etils import epath
 
 from i2sb_jax import config as config_lib
-from i2sb_jax import interop, processes, sharding
+from i2sb_jax import interop
+from i2sb_jax.accelerators import processes, sharding
 from i2sb_jax.cli import evaluation_data, make_stats, startup
 from i2sb_jax.cli.evaluation_flags import chosen_options, parser, with_flags
 from i2sb_jax.evaluation.job import evaluate_model

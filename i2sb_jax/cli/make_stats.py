@@ -7,7 +7,8 @@ import jax
 from etils import epath
 
 from i2sb_jax import config as config_lib
-from i2sb_jax import data, interop, processes, sharding
+from i2sb_jax import data, interop
+from i2sb_jax.accelerators import processes, sharding
 from i2sb_jax.cli import config_file, startup
 from i2sb_jax.cli.evaluation_flags import with_flags
 from i2sb_jax.cli.tasks import base_file

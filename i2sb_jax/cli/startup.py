@@ -10,10 +10,10 @@ from typing import NoReturn
 import jax
 from etils import epath
 
+from i2sb_jax.accelerators.processes import leave
+from i2sb_jax.accelerators.topologies import check_accelerator_visible
 from i2sb_jax.checkpoint import silence_orbax
 from i2sb_jax.cli.errors import users_line
-from i2sb_jax.processes import leave
-from i2sb_jax.sharding import check_accelerator_visible
 from i2sb_jax.types import NonFiniteError
 
 _TRACEBACK = "I2SB_TRACEBACK"

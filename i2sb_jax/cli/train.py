@@ -11,7 +11,8 @@ import sys
 
 import jax
 
-from i2sb_jax import build, data, processes
+from i2sb_jax import build, data
+from i2sb_jax.accelerators import processes
 from i2sb_jax.cli import config_file, dry_run, startup
 from i2sb_jax.cli.describe import describe
 from i2sb_jax.config import Config

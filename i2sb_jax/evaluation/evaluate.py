@@ -14,14 +14,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from i2sb_jax import sharding
-from i2sb_jax.bridge.noise import key_of_hash, name_hash
+from i2sb_jax.accelerators import agreement, sharding
+from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.build import SampleFn
 from i2sb_jax.evaluation.networks import Network
 from i2sb_jax.evaluation.scores import make_score_fn
 from i2sb_jax.evaluation.store import ShardStore, pictures_of, scores_of
 from i2sb_jax.pictures import to_pixels, to_uint8
-from i2sb_jax.program import compile_options
+from i2sb_jax.sampling.noise import key_of_hash, name_hash
 from i2sb_jax.types import Array, Batch, Params
 
 CLEAN, DEGRADED = "clean", "degraded"
@@ -262,7 +262,7 @@ def _hands(missing: Sequence[int], mesh: Mesh) -> list[list[tuple[int, bool]]]:
 
     All processes take part in every batch; where shards run out, the last is computed again.
     """
-    missing = sharding.of_first_process(missing)
+    missing = agreement.of_first_process(missing)
     process, local = jax.process_index(), mesh.size // jax.process_count()
     hands = []
     for start in range(process * local, len(missing) + process * local, mesh.size):

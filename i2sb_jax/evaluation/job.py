@@ -11,7 +11,8 @@ import jax
 from etils import epath
 from jax.sharding import Mesh
 
-from i2sb_jax import build, sharding
+from i2sb_jax import build
+from i2sb_jax.accelerators import agreement, sharding
 from i2sb_jax.config import Config
 from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.data.view import degraded_view
@@ -76,17 +77,17 @@ def evaluate_model(
     measures = _measures(config, options, warn)
     settings = _settings(model, data, options, store)
     measured = [sorted(measures.arrays.items()), sorted(measures.left_out)]
-    sharding.check_same("the pictures and settings", json.dumps(settings, sort_keys=True))
-    sharding.check_same("the weights for metrics", json.dumps(measured))
+    agreement.check_same("the pictures and settings", json.dumps(settings, sort_keys=True))
+    agreement.check_same("the weights for metrics", json.dumps(measured))
     store.check_settings(settings)
-    sharding.barrier("an evaluation begins")
+    agreement.barrier("an evaluation begins")
     if jax.process_index() == 0:
         store.begin(settings)
     rows = store.size * mesh.size // jax.process_count()
     pictures = functools.partial(data.pictures, rows=rows)
     quiet = quiet or jax.process_index() != 0
     _restore(model, data, store, options, pictures, mesh=mesh, warn=warn, quiet=quiet)
-    nfes = sharding.of_first_process(_restored(store))  # also those that were asked for before
+    nfes = agreement.of_first_process(_restored(store))  # also those that were asked for before
     methods = [CLEAN, DEGRADED, *data.views, *map(method_of, nfes)]
     for method in methods:
         if not quiet:
@@ -95,12 +96,12 @@ def evaluate_model(
             store, measures.networks, measures.arrays, method=method, mesh=mesh,
             border=measures.border,
         )  # fmt: skip
-    sharding.barrier("an evaluation is measured")
+    agreement.barrier("an evaluation is measured")
     results: dict[str, Any] = {}
     if jax.process_index() == 0:
         options = dataclasses.replace(options, nfes=tuple(nfes))
         results = write_results(model, data, store, options, measures, methods, warn=warn)
-    sharding.barrier("an evaluation is written")
+    agreement.barrier("an evaluation is written")
     return results
 
 
@@ -156,7 +157,7 @@ def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> Non
     """All pictures by all methods, with a plan before and progress on the way."""
     views = {DEGRADED: degraded_view, **data.views}
     write_views(pictures, store, views, mesh=mesh, warn=warn)
-    sharding.barrier("the pictures are there")
+    agreement.barrier("the pictures are there")
     config = model.config
     make = functools.partial(build.make_sample_fn, config, **options.sampling())
     params = sharding.replicate(model.params, mesh)
@@ -178,7 +179,7 @@ def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> Non
                 make(nfe=nfe), params, pictures, store, method=method_of(nfe), seed=options.seed,
                 mesh=mesh, on_batch=done,
             )  # fmt: skip
-    sharding.barrier("the pictures are restored")
+    agreement.barrier("the pictures are restored")
 
 
 def _tell_plan(store: ShardStore, batches: Mapping[int, int], seconds: float, mesh: Mesh) -> None:

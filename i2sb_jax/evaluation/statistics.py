@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import agreement, sharding
 from i2sb_jax.evaluation.frechet import FeatureMoments, save_statistics
 from i2sb_jax.files import write_atomically
 from i2sb_jax.types import Array, Batch, Params
@@ -73,17 +73,17 @@ def make_statistics(
         rows = _Rows(batch_size * mesh.size, mesh, on_batch)
         moments = rows.moments(lambda images: features(params, images), pictures(numbers))
         _save(files[number], moments)
-    sharding.barrier("statistics")
+    agreement.barrier("statistics")
     merged = _merged(files)
     if merged is None or merged.count < 2:
-        sharding.barrier("there are no statistics")
+        agreement.barrier("there are no statistics")
         if process == 0:  # they may be readable another time
             folder.rmtree(missing_ok=True)
         found = 0 if merged is None else merged.count
         raise ValueError(f"{found} of {count} pictures can be read: statistics need at least 2")
     if process == 0:
         save_statistics(output, merged)
-    sharding.barrier("statistics are written")
+    agreement.barrier("statistics are written")
     if process == 0:
         folder.rmtree(missing_ok=True)
     return merged

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 from etils import epath
 
-from i2sb_jax import build, sharding
+from i2sb_jax import build
 from i2sb_jax import config as config_lib
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import BEST, LATEST, Checkpoints, abstract_like, check_name, check_shapes
 from i2sb_jax.config import Config, flatten
 from i2sb_jax.finite import check_finite

@@ -28,7 +28,7 @@ class UNet(nn.Module):
     Attributes:
         config: the shape of the network.
         gather: parameters of one submodule -> the same, made ready where they are used (see
-            `sharding.gather_on_use`); None where they are ready as they are.
+            `accelerators.sharding.gather_on_use`); None where they are ready as they are.
     """
 
     config: UNetConfig
@@ -151,7 +151,7 @@ def _apart(h: jax.Array) -> jax.Array:
     """Keeps a CPU's compiler from merging blocks, forwards and backwards.
 
     It would compute the gradient of a block's output again, from those of all later blocks, in
-    each of its uses (`program.compile_options` lets it see the barrier).
+    each of its uses (`accelerators.compiler` lets it see the barrier).
     """
     return jax.lax.platform_dependent(h, cpu=jax.lax.optimization_barrier, default=lambda h: h)
 

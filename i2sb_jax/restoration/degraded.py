@@ -9,7 +9,6 @@ import numpy as np
 from etils import epath
 
 from i2sb_jax import build, metrics
-from i2sb_jax.bridge.noise import name_hash, picture_key
 from i2sb_jax.config import Config
 from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data.preprocess import prepare
@@ -22,6 +21,7 @@ from i2sb_jax.restoration.outputs import own_picture
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.sheet import MAX_ROWS, comparison_sheet
 from i2sb_jax.restoration.tiles import Grid, make_grid
+from i2sb_jax.sampling.noise import name_hash, picture_key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

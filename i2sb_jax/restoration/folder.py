@@ -14,7 +14,6 @@ from etils import epath
 
 from i2sb_jax import config as config_lib
 from i2sb_jax import files, interop
-from i2sb_jax.bridge.noise import BLOCK
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.finite import NonFiniteWeights
 from i2sb_jax.pictures import ARRAY_SUFFIXES, UnreadableImage, decode_rgb
@@ -31,6 +30,7 @@ from i2sb_jax.restoration.pairs import PairSources, open_pairs
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.results_list import Stamp, stamp_of
 from i2sb_jax.restoration.tiles import Grid
+from i2sb_jax.sampling.noise import BLOCK
 from i2sb_jax.types import NonFiniteError
 
 T = TypeVar("T")

@@ -9,7 +9,6 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts, enlarge_smoothly
 from i2sb_jax.corruptions.colorize import GREY_FROM_RGB
 from i2sb_jax.data.windows import window_at
@@ -33,6 +32,7 @@ from i2sb_jax.restoration.published_blur import MARGIN, REACH, as_published
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.tiles import Grid, Tiling
 from i2sb_jax.restoration.told import told_settings
+from i2sb_jax.sampling.noise import picture_key
 
 _REACH = 2  # pixels of a small picture beside a window that smooth enlarging looks at
 

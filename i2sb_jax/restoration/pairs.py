@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from etils import epath
 
-from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.config import Config
 from i2sb_jax.data.pairs import half_header, halves
 from i2sb_jax.data.scaling import ValueRanges, load_value_ranges
@@ -19,6 +18,7 @@ from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.restorer import Restorer, Window
 from i2sb_jax.restoration.tiles import Grid
+from i2sb_jax.sampling.noise import picture_key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

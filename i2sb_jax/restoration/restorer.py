@@ -9,17 +9,18 @@ import numpy as np
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
-from i2sb_jax import bridge, build, interop, sharding, zoo
-from i2sb_jax.bridge.noise import START, picture_key
+from i2sb_jax import bridge, build, interop, zoo
+from i2sb_jax.accelerators import sharding
+from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config, check_seed
 from i2sb_jax.corruptions import CorruptionFacts
-from i2sb_jax.program import compile_options
 from i2sb_jax.restoration.arrays import from_array, hole_mask, require_finite
 from i2sb_jax.restoration.members import chosen_task
 from i2sb_jax.restoration.options import check_strength, unmixable
 from i2sb_jax.restoration.published_blur import as_published, tell_once
 from i2sb_jax.restoration.told import everywhere, told_settings
+from i2sb_jax.sampling.noise import START, picture_key, window_normal
 from i2sb_jax.types import Array, Params
 
 # sides are padded to multiples of this, where the network asks for less: fewer sizes to compile
@@ -35,7 +36,7 @@ class Window(NamedTuple):
         x1: X_1 as the bridge uses it, float32 [h, w, c]; holes are filled with noise.
         mask: [h, w, 1], 1 = hole; None where the run knows none.
         cond: what the network sees beside X_t, [h, w, c']; None without conditioning.
-        origin: int32 [2], first row and column in the picture, multiples of `bridge.noise.BLOCK`.
+        origin: int32 [2], first row and column in the picture, multiples of `sampling.noise.BLOCK`.
     """
 
     key: np.ndarray
@@ -411,9 +412,7 @@ class Restorer:
 
 @functools.partial(jax.jit, static_argnames="shape")
 def _window_noise(key_data: Array, origin: Array, *, shape: tuple[int, int, int]) -> jax.Array:
-    return bridge.window_normal(
-        jax.random.wrap_key_data(key_data), shape, np.float32, origin=origin
-    )
+    return window_normal(jax.random.wrap_key_data(key_data), shape, np.float32, origin=origin)
 
 
 def _batches(

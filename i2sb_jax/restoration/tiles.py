@@ -1,7 +1,7 @@
 """Pictures of any size as overlapping windows of one size, blended without seams.
 
 Windows start at multiples of 16, so that they lie on the grid of the picture's JPEG blocks (with
-halved chroma) and of the noise (`bridge.window_normal`). Along each axis the weights of all windows
+halved chroma) and of the noise (`sampling.noise`). Along each axis the weights of all windows
 add up to one at every pixel: what the windows agree on comes through unchanged.
 
 Where the network looks at its surroundings alone, windows agree but for their borders: there they
@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from i2sb_jax.bridge.noise import BLOCK
 from i2sb_jax.models import UNetConfig
 from i2sb_jax.models.receptive_field import telling_radius
+from i2sb_jax.sampling.noise import BLOCK
 
 LARGEST = 512  # pixels, of windows that may be of any size
 _FEW_SIDES = 32  # divides such sides, lest there be a program to compile for every picture

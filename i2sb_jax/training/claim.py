@@ -15,8 +15,8 @@ from typing import Any
 import jax
 from etils import epath
 
+from i2sb_jax.accelerators.agreement import agreed
 from i2sb_jax.files import read_json, write_atomically
-from i2sb_jax.sharding import agreed
 
 _FILE = "running.json"
 

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from i2sb_jax import build, sharding
+from i2sb_jax import build
+from i2sb_jax.accelerators import sharding
+from i2sb_jax.accelerators.program import Program, read_program
 from i2sb_jax.checkpoint import abstract_like
 from i2sb_jax.config import Config
-from i2sb_jax.program import Program, read_program
+from i2sb_jax.learning.distillation import DistillState
 from i2sb_jax.training import setup
-from i2sb_jax.training.distill import DistillState
 from i2sb_jax.types import Batch, Params
 
 

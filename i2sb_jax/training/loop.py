@@ -9,8 +9,9 @@ import jax
 from etils import epath
 from jax.sharding import Mesh
 
-from i2sb_jax import build, sharding
+from i2sb_jax import build
 from i2sb_jax import config as config_lib
+from i2sb_jax.accelerators import agreement, sharding
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.config import Config
 from i2sb_jax.files import require_writable
@@ -94,7 +95,7 @@ def train(
         if config.teacher:
             if jax.process_index() == 0:
                 note_teacher(config, workdir)
-            sharding.barrier("the teacher's checkpoint is noted")
+            agreement.barrier("the teacher's checkpoint is noted")
             teacher = load_teacher(config, workdir, setup.abstract_weights(config, mesh))
         state = _start_state(config, checkpoints, mesh, teacher)
         if jax.process_index() == 0:  # not before: weights that are refused begin no run

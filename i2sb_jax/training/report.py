@@ -8,11 +8,12 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from i2sb_jax import build, metrics, sharding
+from i2sb_jax import build, metrics
+from i2sb_jax.accelerators import agreement, sharding
+from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.config import Config
 from i2sb_jax.data.view import degraded_view
 from i2sb_jax.pictures import to_rgb, to_uint8, write_png
-from i2sb_jax.program import compile_options
 from i2sb_jax.progress import Progress
 from i2sb_jax.training.metrics_log import MetricsLog
 from i2sb_jax.types import Array, Batch, Params
@@ -144,7 +145,7 @@ class Report:
             self._writer.write_scalars(step, told)
             told = (f"{name} {before[name]:.4g} → {after[name]:.4g}" for name in after)
             self._progress.say(f"held out: {', '.join(told)}")
-        return {name: sharding.agreed(value) for name, value in after.items()}
+        return {name: agreement.agreed(value) for name, value in after.items()}
 
 
 def _quality(clean: Array, pictures: Array, valid: Array | None) -> dict[str, jax.Array]:

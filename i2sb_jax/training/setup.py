@@ -9,19 +9,20 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from i2sb_jax import build, sharding
+from i2sb_jax import build
+from i2sb_jax.accelerators import sharding
+from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.checkpoint import abstract_like
 from i2sb_jax.config import Config
-from i2sb_jax.program import compile_options
-from i2sb_jax.training.distill import (
+from i2sb_jax.learning.distillation import (
     DistillState,
     create_distill_state,
     make_distill_step,
     make_regression_step,
 )
-from i2sb_jax.training.optimizer import make_optimizer
-from i2sb_jax.training.state import TrainState, create_state
-from i2sb_jax.training.step import make_train_step
+from i2sb_jax.learning.optimizer import make_optimizer
+from i2sb_jax.learning.state import TrainState, create_state
+from i2sb_jax.learning.step import make_train_step
 from i2sb_jax.types import Array, Batch, Params
 
 State: TypeAlias = TrainState | DistillState

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from i2sb_jax import bridge
-from i2sb_jax.losses import bridge_loss
+from i2sb_jax.learning.losses import bridge_loss
 from i2sb_jax.types import Batch
 
 N = 40

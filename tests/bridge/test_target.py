@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from i2sb_jax import bridge
-from i2sb_jax.losses import bridge_losses
+from i2sb_jax.learning.losses import bridge_losses
 from i2sb_jax.types import Batch
 
 N = 100

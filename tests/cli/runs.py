@@ -8,7 +8,7 @@ import sys
 import time
 
 from i2sb_jax import config as config_lib
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.training.setup import abstract_state
 

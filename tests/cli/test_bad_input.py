@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build, interop, sharding
+from i2sb_jax import build, interop
 from i2sb_jax import config as config_lib
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.training import TrainState
 from tests.training.tiny import make_config

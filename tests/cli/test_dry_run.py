@@ -11,7 +11,8 @@ import sys
 import jax
 import pytest
 
-from i2sb_jax import build, sharding
+from i2sb_jax import build
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.training.dry_run import dry_run
 from tests.training.tiny import make_config
 
@@ -112,9 +113,9 @@ def test_the_papers_network_on_eight_devices():
 
 
 MESHES = """
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding, topologies
 for topology in ("v5e:4x8", "v6e:4x8", "v5p:4x4x4"):
-    devices = sharding.described_devices(topology)
+    devices = topologies.described_devices(topology)
     for power in range(len(devices).bit_length()):
         assert sharding.make_mesh(fsdp=2**power, devices=devices).shape["fsdp"] == 2**power
 """

@@ -14,7 +14,7 @@ from i2sb_jax.data import make_sources
 from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.data.pipeline import eval_batches, train_batches
 from i2sb_jax.data.scaling import load_value_ranges
-from i2sb_jax.losses import bridge_losses
+from i2sb_jax.learning.losses import bridge_losses
 from tests.data.paired import pairs_config
 
 COUNT, HEIGHT, WIDTH = 6, 40, 50

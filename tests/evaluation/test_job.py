@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import metrics, sharding
+from i2sb_jax import metrics
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.evaluation import job, scores
 from i2sb_jax.evaluation.frechet import FeatureMoments, frechet_distance
 from i2sb_jax.evaluation.networks import Network

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from i2sb_jax.processes import alone
+from i2sb_jax.accelerators.processes import alone
 from tests.cli import evaluations
 from tests.cli.evaluations import assert_same_figures, command, figures, on_devices, run_apart
 

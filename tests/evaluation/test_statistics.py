@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.evaluation.frechet import FeatureMoments, load_statistics
 from i2sb_jax.evaluation.statistics import make_statistics
 from i2sb_jax.types import Batch

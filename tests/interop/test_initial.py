@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import abstract_like
 from i2sb_jax.interop import (
     Provenance,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from i2sb_jax import config as config_lib
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import Checkpoints, abstract_like
 from i2sb_jax.interop import (
     check_weights,

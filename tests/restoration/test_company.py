@@ -67,8 +67,8 @@ def test_tiles_see_the_noise_that_the_whole_picture_sees(project):
     restorer = Restorer(config, jax.tree.map(np.zeros_like, random_params(config)))
     image = photo(48, 80).astype(np.float32)[None] / 127.5 - 1
     whole = restorer(image, nfe=3, names=["a"])[0]
-    from i2sb_jax.bridge.noise import picture_key
     from i2sb_jax.restoration.restorer import Window
+    from i2sb_jax.sampling.noise import picture_key
 
     key = picture_key(0, "a")
     for row, column in ((0, 0), (16, 32), (32, 64)):

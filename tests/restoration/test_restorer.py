@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from i2sb_jax import bridge, build, interop
-from i2sb_jax.bridge.noise import picture_key
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.restorer import Window
+from i2sb_jax.sampling.noise import picture_key, window_normal
 from tests.training.tiny import make_config
 
 
@@ -102,7 +102,7 @@ def test_every_sampler_and_grid_is_taken(restorer, options):
         jax.random.wrap_key_data(picture_key(0, "a")), schedule,
         build.make_predict_x0(network, schedule, restorer._params), image,
         steps=bridge.step_grid(1000, 4, spacing=options["spacing"], schedule=schedule),
-        normal_fn=functools.partial(bridge.window_normal, origin=np.zeros(2, np.int32)),
+        normal_fn=functools.partial(window_normal, origin=np.zeros(2, np.int32)),
     )  # fmt: skip
     restored = restorer(image, nfe=4, names=["a"], **options)
     np.testing.assert_allclose(restored, np.clip(expected.x0, -1, 1), atol=2e-5)

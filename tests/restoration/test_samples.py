@@ -85,7 +85,7 @@ def test_with_many_steps_the_closed_form_is_that_of_the_data():
 
 
 def test_half_the_noise_is_found_out(measured, monkeypatch):
-    monkeypatch.setattr(bridge, "window_normal", halved(bridge.window_normal))
+    monkeypatch.setattr(build, "window_normal", halved(build.window_normal))
     _, std = measured()
     assert np.sqrt(np.mean(std**2)) < 0.9 * 127.5 * closed_form_std(NFE)
 

@@ -19,7 +19,7 @@ VARIANTS = {
 SCRIPT = """
 import functools, json, re, sys
 import jax
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.models import attention
 from i2sb_jax.training import setup
 from tests.training.tiny import make_batch, make_config

@@ -10,7 +10,8 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from i2sb_jax import build, interop, sharding
+from i2sb_jax import build, interop
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.training import loop, report
 from tests.training.tiny import (

@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import functools, hashlib, sys
 import jax, numpy as np
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import Checkpoints, abstract_like
 from i2sb_jax.training import loop, setup
 from tests.training.test_loop import Recorder

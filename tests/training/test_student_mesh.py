@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 import functools, json
 import jax
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.training import setup
 from tests.training.tiny import make_batch, make_config
 

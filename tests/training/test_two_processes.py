@@ -17,7 +17,8 @@ STEPS, BATCH = 20, 4
 SCRIPT = f"""
 import json, pathlib, sys
 import jax
-from i2sb_jax import build, data, processes
+from i2sb_jax import build, data
+from i2sb_jax.accelerators import processes
 from i2sb_jax.data.pipeline import eval_batches, train_batches
 from i2sb_jax.training.loop import train
 from i2sb_jax.training.writers import make_writer

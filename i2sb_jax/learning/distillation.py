@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import optax
 
 from i2sb_jax.bridge import Bridge
-from i2sb_jax.losses import bridge_losses, inverse_bridge_losses, valid_mean
-from i2sb_jax.training.state import TrainState, apply_gradients, create_state
-from i2sb_jax.training.step import accumulate
+from i2sb_jax.learning.losses import bridge_losses, inverse_bridge_losses, valid_mean
+from i2sb_jax.learning.state import TrainState, apply_gradients, create_state
+from i2sb_jax.learning.step import accumulate
 from i2sb_jax.types import Array, Batch, Params, PRNGKey
 
 GenerateFn: TypeAlias = Callable[[Params, PRNGKey, Batch], Array]

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from i2sb_jax.bridge import Bridge
-from i2sb_jax.losses import bridge_losses
-from i2sb_jax.training.state import TrainState, apply_gradients
+from i2sb_jax.learning.losses import bridge_losses
+from i2sb_jax.learning.state import TrainState, apply_gradients
 from i2sb_jax.types import Batch, Params, PRNGKey
 
 TrainStep = Callable[[TrainState, Batch, PRNGKey], tuple[TrainState, dict[str, jax.Array]]]

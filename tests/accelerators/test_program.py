@@ -6,15 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from i2sb_jax import sharding
-from i2sb_jax.program import (
-    _CPU_OPTIONS,
-    Collective,
-    Memory,
-    accepted_options,
-    compile_options,
-    read_program,
-)
+from i2sb_jax.accelerators import sharding
+from i2sb_jax.accelerators.compiler import accepted_options, compile_options
+from i2sb_jax.accelerators.program import _CPU_OPTIONS, Collective, Memory, read_program
 
 pytestmark = pytest.mark.usefixtures("fully_optimized")
 

@@ -12,7 +12,7 @@ import pytest
 
 from experiments.toy_2d import problems
 from i2sb_jax.bridge import Bridge, i2sb_bridge, make_sampler, step_grid
-from i2sb_jax.training.distill import create_distill_state, make_distill_step
+from i2sb_jax.learning.distillation import create_distill_state, make_distill_step
 from i2sb_jax.types import Batch
 
 WIDTH, BATCH, POINTS, STEPS = 128, 512, 2000, 1500

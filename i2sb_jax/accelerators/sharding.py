@@ -1,97 +1,22 @@
-"""Devices, the mesh over them, and how batches and states lie on it.
+"""The mesh over devices, and how batches and states lie on it.
 
 The mesh has two axes. A batch is cut over both. Along "fsdp" large parameters are cut too (fully
 sharded data parallelism, as in ZeRO-3, arXiv 1910.02054, and GSPMD, arXiv 2105.04663): each device
 keeps a part, and a block's parameters are gathered where the block is computed and no longer.
 """
 
-import glob
-import hashlib
-import importlib.util
 import math
-import os
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import mesh_utils, multihost_utils, topologies
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from i2sb_jax.types import Batch, Params
 
-Answer = TypeVar("Answer", bool, float)
-
 DATA_AXIS, FSDP_AXIS = "data", "fsdp"
-
-# what the drivers put into /dev, and what JAX needs to use it
-_ACCELERATORS = {
-    "/dev/nvidia[0-9]*": ("an NVIDIA GPU", "pip install 'i2sb_jax[cuda12]' (or [cuda13])"),
-    "/dev/accel[0-9]*": ("a TPU", "pip install 'i2sb_jax[tpu]'"),
-    "/dev/vfio/[0-9]*": ("a TPU", "pip install 'i2sb_jax[tpu]'"),
-}
-
-# what libtpu would else ask the network for, or complain of
-_NO_TPU = {
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "none",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-}
-
-
-def check_accelerator_visible() -> None:
-    """Refuses to run slowly on the CPU of a machine that has an accelerator.
-
-    JAX_PLATFORMS=cpu says that the CPU is meant, and passes.
-
-    Raises:
-        ValueError: a device file of a GPU or TPU exists and JAX found only the CPU.
-    """
-    if jax.default_backend() != "cpu" or "cpu" in os.environ.get("JAX_PLATFORMS", "").split(","):
-        return
-    for pattern, (what, remedy) in _ACCELERATORS.items():
-        found = sorted(glob.glob(pattern))
-        if found:
-            raise ValueError(
-                f"this machine has {what} ({found[0]}) but JAX sees only the CPU: {remedy}, "
-                "or set JAX_PLATFORMS=cpu to train on the CPU on purpose"
-            )
-
-
-def described_devices(topology: str) -> list[Any]:
-    """Devices to compile for that this machine need not have; before JAX has touched any.
-
-    Args:
-        topology: "cpu:8", that many CPU devices, or a TPU slice such as "v5e:4x4", which libtpu
-            (the extra `tpu`) knows by name.
-
-    Raises:
-        ValueError: there is no such topology, or no libtpu.
-    """
-    # no TPU of this machine is to be taken, and libtpu is not to ask the network where it is
-    jax.config.update("jax_platforms", "cpu")
-    for name, value in _NO_TPU.items():
-        os.environ.setdefault(name, value)
-    if topology.startswith("cpu"):
-        match = re.fullmatch(r"cpu:([1-9]\d{0,3})", topology)
-        if not match:
-            raise ValueError(f"topology {topology!r} must be cpu:N with N from 1 to 9999, as cpu:8")
-        jax.config.update("jax_num_cpu_devices", int(match[1]))
-        return jax.devices()
-    if not importlib.util.find_spec("libtpu"):
-        raise ValueError(
-            f"topology {topology!r} needs libtpu, and no TPU: pip install 'i2sb_jax[tpu]'; cpu:8 "
-            "needs neither"
-        )
-    try:
-        return topologies.get_topology_desc(topology, platform="tpu").devices
-    except Exception as error:  # of libtpu, of many kinds
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"topology {topology!r} is none that libtpu describes, as v5e:4x4 is ({reason})"
-        ) from error
 
 
 def make_mesh(
@@ -213,47 +138,6 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, accumulation_steps: int = 1
             f"training.batch_size={batch_size} must be a multiple of {share} ({mesh.size} devices"
             f" × {accumulation_steps} accumulation steps), e.g. {right}"
         )
-
-
-def agreed(answer: Answer) -> Answer:
-    """Returns process 0's answer on every process: they must not take different ways.
-
-    A folder that one of them has just made is there for one and not yet for another.
-
-    Args:
-        answer: yes or no, or a number of float32; only that of process 0 counts.
-    """
-    return type(answer)(multihost_utils.broadcast_one_to_all(np.array(answer)))
-
-
-def of_first_process(numbers: Sequence[int]) -> list[int]:
-    """Process 0's numbers, of any count, on every process: a listing may be newer here or there."""
-    if jax.process_count() == 1:
-        return list(numbers)
-    count = int(multihost_utils.broadcast_one_to_all(np.int32(len(numbers))))
-    padded = np.zeros(count, np.int32)
-    padded[: len(numbers)] = numbers[:count]
-    return multihost_utils.broadcast_one_to_all(padded).tolist()
-
-
-def check_same(what: str, value: str) -> None:
-    """Raises ValueError, on every process, where `value` is not the same text on all."""
-    if jax.process_count() == 1:
-        return
-    mine = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint8)
-    every = np.asarray(multihost_utils.process_allgather(mine)).reshape(-1, len(mine))
-    others = np.flatnonzero((every != every[0]).any(axis=1))
-    if len(others):
-        raise ValueError(
-            f"processes {', '.join(map(str, others))} do not have {what} that process 0 has: all "
-            "must see the same files"
-        )
-
-
-def barrier(what: str) -> None:
-    """Returns when all processes are here; `what` is the same for all, and unlike other places."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"i2sb_jax: {what}")
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:

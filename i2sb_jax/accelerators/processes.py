@@ -28,7 +28,7 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from i2sb_jax.sharding import agreed
+from i2sb_jax.accelerators.agreement import agreed
 
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID",
           "SLURM_LOCALID")  # fmt: skip

@@ -8,9 +8,9 @@ import pytest
 
 from i2sb_jax.bridge import marginal
 from i2sb_jax.config import OptimizerConfig
-from i2sb_jax.losses import bridge_loss
+from i2sb_jax.learning.losses import bridge_loss
+from i2sb_jax.learning.state import ema_decay_at
 from i2sb_jax.training import create_state, make_optimizer, make_schedule, make_train_step
-from i2sb_jax.training.state import ema_decay_at
 from tests.training.tiny import SCHEDULE, linear_apply, linear_params, make_batch
 
 KEY = jax.random.key(7)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import sharding
+from i2sb_jax.accelerators import sharding, topologies
 from i2sb_jax.types import Batch
 
 
@@ -18,10 +18,10 @@ def device_files(monkeypatch):
         def glob(pattern):
             return fnmatch.filter(paths, pattern)
 
-        monkeypatch.setattr(sharding.glob, "glob", glob)
+        monkeypatch.setattr(topologies.glob, "glob", glob)
 
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.setattr(sharding.jax, "default_backend", lambda: "cpu")
+    monkeypatch.setattr(topologies.jax, "default_backend", lambda: "cpu")
     return pretend
 
 
@@ -36,7 +36,7 @@ def device_files(monkeypatch):
 def test_an_accelerator_that_jax_cannot_see(device_files, path, words):
     device_files(path)
     with pytest.raises(ValueError) as error:
-        sharding.check_accelerator_visible()
+        topologies.check_accelerator_visible()
     message = str(error.value)
     assert "\n" not in message and "JAX_PLATFORMS=cpu" in message
     assert all(word in message for word in (path, *words)), message
@@ -44,19 +44,19 @@ def test_an_accelerator_that_jax_cannot_see(device_files, path, words):
 
 def test_a_machine_without_accelerator_passes(device_files):
     device_files("/dev/null", "/dev/nvidiactl")
-    sharding.check_accelerator_visible()
+    topologies.check_accelerator_visible()
 
 
 def test_the_cpu_on_purpose_passes(device_files, monkeypatch):
     device_files("/dev/nvidia0")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    sharding.check_accelerator_visible()
+    topologies.check_accelerator_visible()
 
 
 def test_a_visible_accelerator_passes(device_files, monkeypatch):
     device_files("/dev/nvidia0")
-    monkeypatch.setattr(sharding.jax, "default_backend", lambda: "gpu")
-    sharding.check_accelerator_visible()
+    monkeypatch.setattr(topologies.jax, "default_backend", lambda: "gpu")
+    topologies.check_accelerator_visible()
 
 
 class FakeMesh:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from i2sb_jax.bridge import make_symmetric_schedule, q_sample, regression_target
-from i2sb_jax.losses import bridge_loss, bridge_losses
+from i2sb_jax.learning.losses import bridge_loss, bridge_losses
 from i2sb_jax.types import Batch
 
 # most tests ask the compiled functions, which is faster; one shows that it makes no difference

@@ -5,8 +5,8 @@ import threading
 import jax
 import pytest
 
-from i2sb_jax import processes
-from i2sb_jax.processes import find_launch, slurm_devices
+from i2sb_jax.accelerators import processes
+from i2sb_jax.accelerators.processes import find_launch, slurm_devices
 
 SLURM = {
     "SLURM_JOB_ID": "7",
