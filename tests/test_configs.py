@@ -8,10 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import build, data
 from i2sb_jax import config as config_lib
+from i2sb_jax import data
 from i2sb_jax.interop import save_model
-from i2sb_jax.training import loop, setup
+from i2sb_jax.run import Run
+from i2sb_jax.training import loop
 from i2sb_jax.types import Batch
 from tests.data.paired import noise, write_arrays
 from tests.training.test_loop import Recorder
@@ -82,12 +83,12 @@ def train_state(config):
         for channels in (config.image_channels, config.cond_channels)
     )
     key = jax.random.key(0)
-    state = jax.eval_shape(lambda: setup.fresh_state(config, key))
+    state = jax.eval_shape(lambda: Run(config).init_state(key))
     batch, teacher = Batch(image, image, cond=cond), None
     if config.teacher:
         plain = config.without_teacher()
-        teacher = jax.eval_shape(lambda: build.init_params(key, plain))
-    return state, jax.eval_shape(setup.keyed_step(config), state, batch, key, teacher)
+        teacher = jax.eval_shape(Run(plain).init_params, key)
+    return state, jax.eval_shape(Run(config).step, state, batch, key, teacher)
 
 
 def test_the_paper_has_nine_tasks_and_we_two_more():
@@ -118,7 +119,7 @@ def test_the_recipe_is_the_papers(name):
 @pytest.mark.parametrize("name", ALL_BUT_ALIKE)
 def test_its_training_step_has_the_right_shapes(name):
     config = load(name)
-    network, size = build.make_network(config).config, config.image_size
+    network, size = config.unet, config.image_size
     state, (after, metrics) = SHAPES.get((network, size)) or train_state(config)
     SHAPES[network, size] = state, (after, metrics)
     assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
@@ -150,9 +151,9 @@ def test_two_steps_of_it_train_at_a_tiny_size(name, tmp_path):
     if config.teacher:
         config = dataclasses.replace(config, teacher=str(tmp_path / "teacher"))
         plain = config.without_teacher()
-        save_model(config.teacher, plain, build.init_params(jax.random.key(0), plain))
+        save_model(config.teacher, plain, Run(plain).init_params(jax.random.key(0)))
     source, _ = data.make_sources(config.data, tmp_path, report=print)
-    corruption = build.make_corruption(config)
+    corruption = Run(config).corruption
     cut = {"corruption": corruption, "config": config.data, "image_size": 16}
 
     def batches(start):

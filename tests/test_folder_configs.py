@@ -5,9 +5,10 @@ import math
 import jax
 import pytest
 
+from i2sb_jax.run import Run
+
 pytest.importorskip("ml_collections")
 
-from i2sb_jax import build
 from i2sb_jax.cli import config_file
 
 # parameters in millions, of ADM's levels at 128 channels
@@ -31,7 +32,7 @@ def test_sizes(size):
     sides = [config.image_size // factor for factor in config.model.attention_downsamples]
     assert sides == [32, 16, 8]
     assert config.training.batch_size % config.training.accumulation_steps == 0
-    params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
+    params = jax.eval_shape(Run(config).init_params, jax.random.key(0))
     millions = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)) / 1e6
     assert millions == pytest.approx(SIZES[size], abs=0.1)
 
@@ -39,14 +40,14 @@ def test_sizes(size):
 @pytest.mark.parametrize("size", SIZES)
 def test_jpeg_is_the_same_but_for_the_corruption(size):
     config = parse(f"folder_jpeg.py{size}")
-    assert build.make_corruption(config).quality_range == (5, 95)
+    assert Run(config).corruption.quality_range == (5, 95)
     same = parse(f"folder.py{size}", f"--config.corruption={config.corruption}")
     assert config == same
 
 
 def test_adm_itself_is_an_override_away():
     config = parse("folder.py:256", "--config.model.model_channels=256")
-    params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
+    params = jax.eval_shape(Run(config).init_params, jax.random.key(0))
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)) == 552_807_171
 
 

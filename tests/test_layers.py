@@ -13,14 +13,15 @@ FLOORS = {
     0: ("types", "files", "jpeg_tables", "progress"),
     1: ("bridge", "models", "corruptions", "pictures"),
     2: (
-        *("config", "build", "learning", "losses", "metrics", "checkpoint", "accelerators"),
-        *("finite", "data", "interop", "sampling", "zoo"),
+        *("config", "learning", "losses", "metrics", "checkpoint", "accelerators"),
+        *("finite", "data", "interop", "zoo"),
     ),
-    3: ("training", "restoration", "evaluation"),
-    4: ("cli",),
+    3: ("run", "sampling"),
+    4: ("training", "restoration", "evaluation"),
+    5: ("cli",),
 }
 FLOOR_OF = {part: floor for floor, parts in FLOORS.items() for part in parts}
-PEERS = (1, 3)  # floors whose parts do not import each other
+PEERS = (1, 4)  # floors whose parts do not import each other
 
 # package -> the only places that may import it
 ONLY_IN = {
@@ -146,15 +147,15 @@ def test_every_part_has_a_floor():
 @pytest.mark.parametrize(
     "path, text, line",
     [
-        ("bridge/x.py", "def f():\n    from i2sb_jax import build", "(floor 1) imports build"),
+        ("bridge/x.py", "def f():\n    from i2sb_jax import run", "(floor 1) imports run"),
         ("bridge/x.py", "import i2sb_jax.models.unet", "(floor 1) imports models (floor 1)"),
         ("bridge/x.py", "import scipy.stats", "x.py imports scipy"),
         ("types.py", "from i2sb_jax.bridge import sample", "(floor 0) imports bridge"),
         ("data/x.py", "from i2sb_jax.training.loop import train", "(floor 2) imports training"),
-        ("training/x.py", "import i2sb_jax.restoration", "imports restoration (floor 3)"),
+        ("training/x.py", "import i2sb_jax.restoration", "imports restoration (floor 4)"),
         ("losses.py", "import importlib\nimportlib.import_module('i2sb_jax.cli')", "imports cli"),
-        ("build.py", "import configs.base", "imports configs"),
-        ("build.py", "from . import config", "relatively"),
+        ("run.py", "import configs.base", "imports configs"),
+        ("run.py", "from . import config", "relatively"),
         ("metrics.py", "import tensorflow as tf", "imports tensorflow"),
         ("corruptions/jpeg.py", "from tensorflow import io", "imports tensorflow"),
         ("restoration/x.py", "import flax.linen as nn", "imports flax"),
@@ -166,7 +167,7 @@ def test_every_part_has_a_floor():
         ("models/x.py", "import jax\njax._src.core", "private jax._src"),
         ("interop/x.py", "import pickle", "imports pickle"),
         ("interop/x.py", "np.load(path, allow_pickle=True)", "allows pickle"),
-        ("build.py", "config.model.get('width', 3)", "with get()"),
+        ("run.py", "config.model.get('width', 3)", "with get()"),
         ("data/utils.py", "", "has no subject"),
     ],
 )
@@ -177,7 +178,7 @@ def test_a_breach_is_noticed(path, text, line):
 
 EXTRAS = ("tensorflow", "tensorflow_datasets", "clu", "wandb", "array_record", "huggingface_hub")
 LIBRARY = (
-    *("bridge", "models", "corruptions", "losses", "config", "build", "checkpoint"),
+    *("bridge", "models", "corruptions", "losses", "config", "run", "checkpoint"),
     *("accelerators.sharding", "accelerators.processes", "interop", "learning", "restoration"),
     *("sampling", "training.loop", "evaluation.job", "evaluation.statistics"),
     *("cli.restore", "cli.export"),

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 from etils import epath
 
-from i2sb_jax import build, interop
 from i2sb_jax import config as config_lib
+from i2sb_jax import interop
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.cli import config_file
@@ -28,6 +28,7 @@ from i2sb_jax.evaluation.inception import features_from_params, inception_params
 from i2sb_jax.evaluation.store import ShardStore
 from i2sb_jax.files import write_atomically
 from i2sb_jax.pictures import write_png
+from i2sb_jax.run import Run
 from i2sb_jax.types import Batch
 
 _BATCHES, _REPEATS = 6, 5
@@ -57,7 +58,7 @@ def _model(path: str | None) -> tuple[config_lib.Config, dict]:
         return interop.load_model_folder(path)
     small = base_file().parent / "small_adm.py"
     config, _ = config_file.parse([f"--config={small}"], program="benchmark", needs_workdir=False)
-    return config, jax.jit(functools.partial(build.init_params, config=config))(jax.random.key(0))
+    return config, jax.jit(Run(config).init_params)(jax.random.key(0))
 
 
 def _evaluation(config, params, nfe: int) -> dict[str, float]:
@@ -67,7 +68,7 @@ def _evaluation(config, params, nfe: int) -> dict[str, float]:
     images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     names = np.array([b"%d" % n for n in range(len(images))])
     params = sharding.replicate(jax.device_get(params), mesh)
-    network = build.make_network(config)
+    network = Run(config).network
 
     @functools.partial(
         jax.jit,
@@ -84,7 +85,7 @@ def _evaluation(config, params, nfe: int) -> dict[str, float]:
         for _ in range(0, len(numbers), len(images)):
             yield Batch(images, images, name=names)
 
-    sample_fn = build.make_sample_fn(config, nfe=nfe)
+    sample_fn = Run(config).sample_fn(config.choose_sampling(nfe=nfe))
     whole, passes = [], []
     with jax.default_matmul_precision("highest"):
         jax.block_until_ready(forward(params, x, level))

@@ -17,9 +17,10 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 
 from configs import quickstart
-from i2sb_jax import build, config, interop
+from i2sb_jax import config, interop, models
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
@@ -31,7 +32,9 @@ def make_model(folder: pathlib.Path, changes: dict) -> None:
     for key, value in changes.items():
         chosen.model[key] = value
     run = config.from_config_dict(chosen.to_dict())
-    params = jax.jit(lambda key: build.init_params(key, run))(jax.random.key(0))
+    network = models.UNet(run.model.unet_config(in_channels=3))
+    pictures = jnp.zeros((1, run.image_size, run.image_size, 3)), jnp.zeros((1,))
+    params = jax.jit(network.init)(jax.random.key(0), *pictures)["params"]
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     leaves = [x + 0.02 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]

@@ -16,9 +16,9 @@ import numpy as np
 
 from experiments.benchmarks import networks, results, timing
 from experiments.benchmarks.networks import Size
-from i2sb_jax import build
 from i2sb_jax.bridge import make_sampler, step_grid
 from i2sb_jax.models import UNet
+from i2sb_jax.sampling import make_predict_x0, normal_each
 from i2sb_jax.types import Params
 
 NAME = "sampler"
@@ -83,14 +83,14 @@ def measure(
 def sample_fn(
     size: Size, nfe: int, *, sampler: str
 ) -> Callable[[jax.Array, Params, jax.Array], jax.Array]:
-    """(keys [batch], params, x1) -> X_0, un-jitted, as `build.make_sample_fn` gives it."""
+    """(keys [batch], params, x1) -> X_0, un-jitted, as `sampling.make_sample_fn` gives it."""
     schedule, network = networks.make_schedule(), UNet(size.network)
     steps = step_grid(networks.NUM_STEPS, nfe)
 
     def sample(keys, params, x1):
-        predict = build.make_predict_x0(network, schedule, params)
+        predict = make_predict_x0(network, schedule, params)
         run = make_sampler(sampler)
-        return run(keys, schedule, predict, x1, steps=steps, normal_fn=build.normal_each).x0
+        return run(keys, schedule, predict, x1, steps=steps, normal_fn=normal_each).x0
 
     return sample
 

@@ -169,7 +169,7 @@ def _train(
     import jax.numpy as jnp
     import optax
 
-    from i2sb_jax import build
+    from i2sb_jax.run import Run
     from i2sb_jax.training import create_state, make_train_step
     from i2sb_jax.types import Batch
 
@@ -180,8 +180,9 @@ def _train(
             learning_rate=peak, weight_decay=config.optimizer.weight_decay
         ),
     )
+    run = Run(config)
     update = make_train_step(
-        apply_fn=build.make_network(config).apply, tx=tx, schedule=build.make_schedule(config),
+        apply_fn=run.network.apply, tx=tx, schedule=run.bridge,
         ema_decay=config.training.ema_decay, deterministic=config.bridge.deterministic,
         prediction=config.bridge.prediction, weighting=config.bridge.weighting,
         end_share=config.bridge.end_share, log_floor=config.bridge.log_floor,
@@ -217,7 +218,7 @@ def _train(
         return update(state, batch, key)
 
     root = jax.random.key(config.seed)
-    state = create_state(jax.jit(lambda key: build.init_params(key, config))(root), tx)
+    state = create_state(jax.jit(run.init_params)(root), tx)
     chunk = ready.get()
     size = len(chunk.clean)
     ring_size = ring_size // size * size

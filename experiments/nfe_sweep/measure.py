@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.nfe_sweep.features import Features, standardiser
-from i2sb_jax import bridge, build
+from i2sb_jax import bridge
 from i2sb_jax.config import Config, check_nfe, check_sampler, check_spacing
 from i2sb_jax.data.view import degraded_view
 from i2sb_jax.evaluation.bootstrap import set_figure
@@ -17,6 +17,7 @@ from i2sb_jax.evaluation.results import Data
 from i2sb_jax.evaluation.scores import make_score_fn, score_arrays
 from i2sb_jax.pictures import to_pixels, to_uint8
 from i2sb_jax.restoration import Restorer
+from i2sb_jax.run import Run
 from i2sb_jax.types import Batch
 
 Row = dict[str, Any]
@@ -81,7 +82,7 @@ def usable(config: Config, settings: list[Setting], say) -> list[Setting]:
 
 def grid(config: Config, setting: Setting) -> tuple[int, ...]:
     """The indices that it visits: two spacings may agree, as they do at one evaluation."""
-    schedule = build.make_schedule(config)
+    schedule = Run(config).bridge
     return bridge.step_grid(
         schedule.num_steps, setting.nfe, spacing=setting.spacing, schedule=schedule
     )
@@ -143,7 +144,7 @@ class Bench:
         (sampler, eta), spacing, nfe = setting
         options = {"nfe": nfe, "sampler": sampler, "spacing": spacing, "eta": eta}
         batch, side = self.pictures.batch, self._restorer.config.image_size
-        self._restorer.prepare(side, **options, clip=None, record=())
+        self._restorer.prepare(side, self._restorer.config.choose_sampling(**options))
         start = time.perf_counter()
         samples = self._restorer.from_x1(
             batch.degraded, **options, seed=self._seed, mask=batch.mask, cond=batch.cond,

@@ -2,17 +2,17 @@
 
 import jax
 
-from i2sb_jax import build
-from i2sb_jax.config import Config
+from i2sb_jax.run import Run
 
 
-def describe(config: Config, workdir: str) -> None:
+def describe(run: Run, workdir: str) -> None:
     """Prints the network's parameters, the task, and the devices, once; needs clu."""
     if jax.process_index() != 0:
         return
     from clu import parameter_overview
 
-    params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
+    config = run.config
+    params = jax.eval_shape(run.init_params, jax.random.key(0))
     print(parameter_overview.get_parameter_overview(params, include_stats=False))
     count = jax.process_count()
     print(

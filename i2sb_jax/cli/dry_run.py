@@ -9,8 +9,9 @@ asked: only a TPU topology's are a TPU's.
 
 import jax
 
-from i2sb_jax.accelerators import sharding, topologies
+from i2sb_jax.accelerators import topologies
 from i2sb_jax.cli import config_file, startup
+from i2sb_jax.run import Run
 from i2sb_jax.training.dry_run import dry_run, report
 
 _USAGE = "use --config FILE [--config.KEY=VALUE …] --dry-run [--topology cpu:8 | v5e:4x4 …]"
@@ -28,15 +29,15 @@ def main(arguments: list[str]) -> int:
         devices = jax.devices()
     else:
         devices = topologies.described_devices(options.topology)
-    mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp, devices=devices)
+    run = Run(config, devices)
     try:
-        found = dry_run(config, mesh)
+        found = dry_run(run)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         print("does not fit:", _reason(str(error)))
         return 1
-    print(report(config, mesh, found))
+    print(report(run, found))
     if devices[0].platform == "cpu":
         print("these bytes are the CPU compiler's: --topology v5e:4x4 asks a TPU's")
     return 0

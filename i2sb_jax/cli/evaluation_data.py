@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from etils import epath
 
-from i2sb_jax import build, data
+from i2sb_jax import data
 from i2sb_jax.config import Config, DataConfig
 from i2sb_jax.data import scaling
 from i2sb_jax.data.fingerprint import fingerprint, imagenet_labels
@@ -14,6 +14,7 @@ from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.view import degraded_view
 from i2sb_jax.evaluation.results import Data, Values
 from i2sb_jax.restoration.baselines import baseline_for
+from i2sb_jax.run import Run
 from i2sb_jax.types import Batch
 
 
@@ -37,7 +38,7 @@ def open_data(
         source = listed(source, read_name_list(given.list), origin=given.list)
         name += f", {given.list}"
     count = min(given.limit or len(source), len(source))
-    corruption = build.make_corruption(config)
+    corruption = Run(config).corruption
     # only now, when nothing is left to complain of: TensorFlow takes seconds
     from i2sb_jax.data.pipeline import eval_batches
 

@@ -11,11 +11,11 @@ import sys
 
 import jax
 
-from i2sb_jax import build, data
+from i2sb_jax import data
 from i2sb_jax.accelerators import processes
 from i2sb_jax.cli import config_file, dry_run, startup
 from i2sb_jax.cli.describe import describe
-from i2sb_jax.config import Config
+from i2sb_jax.run import Run
 from i2sb_jax.training.loop import Preempted, check_start, train
 
 
@@ -37,17 +37,19 @@ def _main(arguments: list[str]) -> int:
     processes.join(config.distributed)
     startup.prepare_jax()
     processes.check_shared(workdir)
-    check_start(config, workdir)
+    run = Run(config)
+    check_start(run, workdir)
     try:
-        _train(config, workdir)
+        _train(run, workdir)
     except Preempted as stop:
         print(stop, file=sys.stderr)
         return 75
     return 0
 
 
-def _train(config: Config, workdir: str) -> None:
-    corruption, process = build.make_corruption(config), jax.process_index()
+def _train(run: Run, workdir: str) -> None:
+    config, process = run.config, jax.process_index()
+    corruption = run.corruption  # reads its masks before the data
     warn = functools.partial(print, "warning:", file=sys.stderr)
     sources = data.make_sources(config.data, workdir, process_index=process, report=warn)
     # only now, when nothing is left to complain of: TensorFlow takes seconds and is talkative
@@ -59,9 +61,9 @@ def _train(config: Config, workdir: str) -> None:
     share = {"process_index": process, "process_count": jax.process_count()}
     share |= {"batch_size": config.training.batch_size, "seed": config.seed}
     writer = make_writer(config, workdir, silent=process != 0)
-    describe(config, workdir)
+    describe(run, workdir)
     train(
-        config,
+        run,
         workdir,
         batches=lambda step: train_batches(sources[0], **cut, **share, start_step=step),
         eval_batch=preview,

@@ -1,6 +1,7 @@
 """The configuration as frozen dataclasses; each `__post_init__` is the third gate."""
 
 import dataclasses
+from typing import Any
 
 from i2sb_jax.bridge import BRIDGES, PREDICTIONS, WEIGHTINGS
 from i2sb_jax.config.checks import (
@@ -12,7 +13,13 @@ from i2sb_jax.config.checks import (
 )
 from i2sb_jax.config.data import PAIRS, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
-from i2sb_jax.config.sampling import SamplingConfig, check_nfe, check_sampler, check_spacing
+from i2sb_jax.config.sampling import (
+    SamplingConfig,
+    check_nfe,
+    check_sampler,
+    check_spacing,
+    check_student,
+)
 from i2sb_jax.corruptions import corruption_facts, make_corruption
 from i2sb_jax.metrics import SSIM_SIDE
 from i2sb_jax.models import UNetConfig
@@ -290,6 +297,11 @@ class Config:
         return corruption_facts(self.corruption).cond_channels
 
     @property
+    def has_mask(self) -> bool:
+        """Whether batches say where holes are."""
+        return not self.has_pairs and corruption_facts(self.corruption).has_mask
+
+    @property
     def starts_with_noise(self) -> bool:
         """Whether X_1 itself has some, in holes or over its condition."""
         if self.has_pairs:
@@ -301,6 +313,32 @@ class Config:
     def noise_channels(self) -> int:
         """Channels of fresh noise that a student's network sees, last; 0 where X_1 has noise."""
         return self.image_channels if self.teacher and not self.starts_with_noise else 0
+
+    @property
+    def unet(self) -> UNetConfig:
+        """The network: its input is X_t, then the condition, then a student's noise, if any."""
+        channels = self.image_channels
+        return self.model.unet_config(
+            in_channels=channels + self.cond_channels + self.noise_channels, out_channels=channels
+        )
+
+    def choose_sampling(self, **given: Any) -> SamplingConfig:
+        """Returns the `sampling` section with what is given and not None in its place, checked.
+
+        Args:
+            **given: fields of `SamplingConfig`.
+
+        Raises:
+            ValueError: nfe out of range, a sampler that does not suit the run, or of a student
+                other steps than it has learnt.
+        """
+        chosen = self.sampling.replaced(**given)
+        check_nfe(chosen.nfe, self.bridge.num_steps)
+        check_sampler(chosen.sampler, deterministic_bridge=self.bridge.deterministic)
+        check_spacing(chosen.spacing, bridge_name=self.bridge.name)
+        if self.teacher:
+            check_student(chosen, self.sampling)
+        return chosen
 
     def without_teacher(self) -> "Config":
         """The bridge that a student is of: its network is the teacher's."""

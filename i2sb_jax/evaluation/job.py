@@ -11,7 +11,6 @@ import jax
 from etils import epath
 from jax.sharding import Mesh
 
-from i2sb_jax import build
 from i2sb_jax.accelerators import agreement, sharding
 from i2sb_jax.config import Config
 from i2sb_jax.corruptions import corruption_facts
@@ -39,6 +38,7 @@ from i2sb_jax.evaluation.results import (
 from i2sb_jax.evaluation.scores import PSNR_Y, SSIM_Y, score_arrays
 from i2sb_jax.evaluation.store import PICTURES, ShardStore, pictures_of
 from i2sb_jax.progress import Progress, duration
+from i2sb_jax.run import restoring_run
 
 
 def evaluate_model(
@@ -159,13 +159,15 @@ def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> Non
     write_views(pictures, store, views, mesh=mesh, warn=warn)
     agreement.barrier("the pictures are there")
     config = model.config
-    make = functools.partial(build.make_sample_fn, config, **options.sampling())
+    run = restoring_run(config, dtype=options.dtype)
     params = sharding.replicate(model.params, mesh)
     batches = {nfe: batches_left(store, method_of(nfe), mesh) for nfe in options.nfes}
     total = sum(nfe * left for nfe, left in batches.items())
     if not total:
         return
-    seconds = seconds_per_evaluation(make(nfe=1), params, pictures, store, mesh=mesh)
+    # a student takes no other steps than it has learnt, but here nobody looks at what it makes
+    once = run.sample_fn(dataclasses.replace(config.sampling, nfe=1))
+    seconds = seconds_per_evaluation(once, params, pictures, store, mesh=mesh)
     if not quiet:
         _tell_plan(store, batches, seconds, mesh)
     with Progress(total, unit="evaluation", quiet=quiet) as progress:
@@ -176,8 +178,8 @@ def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> Non
                 progress.say(method_of(nfe), at_most_every=10.0)
 
             evaluate(
-                make(nfe=nfe), params, pictures, store, method=method_of(nfe), seed=options.seed,
-                mesh=mesh, on_batch=done,
+                run.sample_fn(options.sampling(config, nfe)), params, pictures, store,
+                method=method_of(nfe), seed=options.seed, mesh=mesh, on_batch=done,
             )  # fmt: skip
     agreement.barrier("the pictures are restored")
 

@@ -3,8 +3,7 @@
 import dataclasses
 from typing import Any
 
-from i2sb_jax import build
-from i2sb_jax.config import Config, check_seed
+from i2sb_jax.config import Config, SamplingConfig, check_seed
 
 _DTYPES = ("float32", "bfloat16")
 _SAMPLING = ("sampler", "spacing", "eta", "clip")
@@ -53,7 +52,7 @@ class Options:
         nfes = self.nfes or (config.sampling.nfe,)
         given = {name: getattr(self, name) for name in _SAMPLING}
         for nfe in nfes:
-            chosen = build.choose_sampling(config, nfe=nfe, **given)
+            chosen = config.choose_sampling(nfe=nfe, **given)
         return dataclasses.replace(
             self,
             nfes=tuple(sorted(set(nfes))),
@@ -65,9 +64,9 @@ class Options:
         """The options that shape the pictures of one method, as JSON."""
         return {name: getattr(self, name) for name in (*_SAMPLING, "seed", "dtype")}
 
-    def sampling(self) -> dict[str, Any]:
-        """The options that `build.make_sample_fn` takes, but for the evaluations."""
-        return {name: getattr(self, name) for name in (*_SAMPLING, "dtype")}
+    def sampling(self, config: Config, nfe: int) -> SamplingConfig:
+        """Returns a run's sampling by so many evaluations."""
+        return config.choose_sampling(nfe=nfe, **{name: getattr(self, name) for name in _SAMPLING})
 
 
 def parse_nfes(text: str) -> tuple[int, ...]:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from i2sb_jax import build
 from i2sb_jax import config as config_lib
 from i2sb_jax.config import Config
 from i2sb_jax.evaluation import figures as figures_lib
@@ -26,6 +25,7 @@ from i2sb_jax.evaluation.scores import PSNR_Y
 from i2sb_jax.evaluation.store import ShardStore, pictures_of
 from i2sb_jax.files import write_atomically
 from i2sb_jax.pictures import to_rgb, to_uint8, write_png
+from i2sb_jax.run import restoring_run
 from i2sb_jax.types import Batch, NonFiniteError, Params
 
 RESULTS, TABLE, REPORT = "results.json", "pictures.csv", "report.html"
@@ -375,8 +375,8 @@ def _paths(model, data, store, options, numbers, *, nfe: int) -> np.ndarray:
     """[states, pictures, h, w, c], from X_1 to X_0."""
     # X_1 itself lies at the position nfe, and is not recorded
     places = np.unique(np.linspace(nfe - 1, 0, _PATH_STATES - 1).round().astype(int))[::-1]
-    sample_fn = build.make_sample_fn(
-        model.config, nfe=nfe, record=tuple(int(place) for place in places), **options.sampling()
+    sample_fn = restoring_run(model.config, dtype=options.dtype).sample_fn(
+        options.sampling(model.config, nfe), record=tuple(int(place) for place in places)
     )
     device = jax.local_devices()[0]
     found = []

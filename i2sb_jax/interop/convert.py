@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from etils import epath
 
-from i2sb_jax import build
 from i2sb_jax.config import Config
 from i2sb_jax.data.scaling import FILE, ValueRanges, from_json, save_value_ranges
 from i2sb_jax.files import require_new_folder
@@ -130,14 +129,14 @@ def import_weights(
 
 def _read_i2sb(contents: Any, config: Config, weights: str | None) -> _Read:
     kind = weights or "ema"
-    params = i2sb_params(contents, build.make_network(config).config, weights=kind)
+    params = i2sb_params(contents, config.unet, weights=kind)
     return _Read(params, kind, I2SB_LICENCE, None)
 
 
 def _read_adm(contents: Any, source: epath.Path, config: Config, weights: str | None) -> _Read:
     told = _metadata(source)
     kind = weights or told.get("weights", INITIAL)
-    unet = build.make_network(config).config
+    unet = config.unet
     # new channels are for a training to fill: a finished bridge has none to spare
     params = adm_params(contents, unet, seed=config.seed, adapt=kind == INITIAL)
     licence = told.get("licence") or _assumed_licence(source.name, contents)

@@ -8,7 +8,6 @@ from typing import Any
 
 from etils import epath
 
-from i2sb_jax import build
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config, map_paths
@@ -76,7 +75,7 @@ def export_model(
             f"{_ADM_GROUPS}, so it would load these weights and compute something else"
         )
     provenance, ranges = read_provenance(workdir), _value_ranges(workdir)
-    unet = build.make_network(config).config
+    unet = config.unet
     public = _public(config)
     card = model_card(
         public,

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from etils import epath
 
-from i2sb_jax import build
 from i2sb_jax import config as config_lib
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import BEST, LATEST, Checkpoints, abstract_like, check_name, check_shapes
@@ -23,6 +22,7 @@ from i2sb_jax.interop.provenance import (
     write_provenance,
 )
 from i2sb_jax.interop.safetensors_file import read_safetensors_file, write_safetensors_file
+from i2sb_jax.models import init_params
 from i2sb_jax.types import Params
 
 _CONVERT = "i2sb-import converts PyTorch's weights"
@@ -106,7 +106,9 @@ def read_model_folder(
     """Returns `load_model_folder`, of initial weights too."""
     path = local_folder(path)
     config = config_lib.load(path)
-    abstract = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
+    abstract = jax.eval_shape(
+        lambda: init_params(jax.random.key(0), config.unet, image_size=config.image_size)
+    )
     everywhere = sharding.replicated(sharding.make_mesh())
     weights = load_weights(path, abstract_like(abstract, everywhere), checkpoint=checkpoint)
     return config, weights

@@ -8,6 +8,7 @@ student. All of it is pure: `training.loop` jits it and feeds it.
 from i2sb_jax.learning.distillation import (
     DistillState,
     create_distill_state,
+    init_student,
     make_distill_step,
     make_regression_step,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "bridge_losses",
     "create_distill_state",
     "create_state",
+    "init_student",
     "make_distill_step",
     "make_optimizer",
     "make_regression_step",

@@ -55,6 +55,23 @@ RegressionStep: TypeAlias = Callable[
 ]
 
 
+def init_student(teacher_params: Params, *, noise_channels: int, patch: int = 1) -> Params:
+    """Returns a student that does what its teacher does: weights of its noise are zero (IBMD).
+
+    Args:
+        teacher_params: of a `models.UNet`.
+        noise_channels: that the student sees after all that its teacher does.
+        patch: of both networks, as in `UNetConfig`.
+    """
+    kernel = teacher_params["conv_in"]["kernel"]
+    taps, width = kernel.shape[:2], kernel.shape[3]
+    kernel = kernel.reshape(*taps, patch**2, -1, width)  # noise comes last in each pixel of a patch
+    silent = jnp.zeros((*taps, patch**2, noise_channels, width), kernel.dtype)
+    kernel = jnp.concatenate([kernel, silent], axis=3).reshape(*taps, -1, width)
+    conv_in = teacher_params["conv_in"] | {"kernel": kernel}
+    return teacher_params | {"conv_in": conv_in}
+
+
 def create_distill_state(
     params: Params,
     teacher_params: Params,

@@ -12,7 +12,7 @@ from i2sb_jax.models.blocks import ResBlock, conv3x3
 from i2sb_jax.models.embeddings import TimeEmbedding
 from i2sb_jax.models.norm import make_norm
 from i2sb_jax.models.sharpen import sharpened
-from i2sb_jax.types import Params
+from i2sb_jax.types import Params, PRNGKey
 
 __all__ = ["UNet", "UNetConfig", "adm_256"]
 
@@ -127,6 +127,23 @@ class UNet(nn.Module):
         return nn.remat(blocks[0], policy=policy, static_argnums=(3,)), nn.remat(
             blocks[1], policy=policy
         )
+
+
+def init_params(key: PRNGKey, config: UNetConfig, *, image_size: int) -> Params:
+    """Returns freshly initialised parameters; fit for `jax.eval_shape`.
+
+    Args:
+        key: random key.
+        config: of the network; what it takes in beyond the channels that it gives is its condition.
+        image_size: height and width of a picture, pixels; no parameter depends on it.
+    """
+    sides = (1, image_size, image_size)
+    image, extra = (
+        jnp.zeros((*sides, config.out_channels)),
+        config.in_channels - config.out_channels,
+    )
+    cond = jnp.zeros((*sides, extra)) if extra else None
+    return UNet(config).init(key, image, jnp.zeros((1,)), cond)["params"]
 
 
 def space_to_depth(x: jax.Array, patch: int) -> jax.Array:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
-from i2sb_jax import build, metrics
+from i2sb_jax import metrics
 from i2sb_jax.config import Config
 from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data.preprocess import prepare
@@ -18,9 +18,11 @@ from i2sb_jax.pictures import decode_rgb, encode_png, from_uint8, picture_size, 
 from i2sb_jax.restoration.baselines import Baseline, baseline_for
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.outputs import own_picture
-from i2sb_jax.restoration.restorer import Restorer, Window
+from i2sb_jax.restoration.restorer import Restorer
 from i2sb_jax.restoration.sheet import MAX_ROWS, comparison_sheet
 from i2sb_jax.restoration.tiles import Grid, make_grid
+from i2sb_jax.run import Run
+from i2sb_jax.sampling import Window
 from i2sb_jax.sampling.noise import name_hash, picture_key
 
 
@@ -81,7 +83,7 @@ class DegradedPictures:
             config = dataclasses.replace(config, mask_file=mask_file)
         self._config, self._folder, self._seed = config, folder, seed
         self._numbers = {name: number for number, name in enumerate(names)}
-        corruption = build.make_corruption(config)
+        corruption = Run(config).corruption
         self.side = config.image_size
         self._windows = window_corruption(corruption, image_size=self.side, crop=config.data.crop)
         self._shows_x1 = corruption.facts.is_photographic

@@ -27,9 +27,10 @@ from i2sb_jax.restoration.output_file import OutputFile, check_output_file, name
 from i2sb_jax.restoration.output_folder import OutputFolder, check_output
 from i2sb_jax.restoration.outputs import Job, own_picture, strip
 from i2sb_jax.restoration.pairs import PairSources, open_pairs
-from i2sb_jax.restoration.restorer import Restorer, Window
+from i2sb_jax.restoration.restorer import Restorer
 from i2sb_jax.restoration.results_list import Stamp, stamp_of
 from i2sb_jax.restoration.tiles import Grid
+from i2sb_jax.sampling import Window
 from i2sb_jax.sampling.noise import BLOCK
 from i2sb_jax.types import NonFiniteError
 
@@ -156,14 +157,8 @@ class _Work:
         self._stale = 0  # pictures with a result of what they were once
         self._stamps: dict[str, Stamp] = {}
         self._tiles: Counter[int] = Counter()  # side -> tiles that are to do
-        self._sampling = {
-            "nfe": options.nfe,
-            "sampler": options.sampler,
-            "spacing": options.spacing,
-            "eta": options.eta,
-            "clip": options.clip,
-            "record": _record(options),
-        }
+        self._sampling = options.sampling(restorer.config)
+        self._record = _record(options)
 
     def plan(self, *, quiet: bool) -> None:
         """Looks at every header, and says what there is to do."""
@@ -187,7 +182,7 @@ class _Work:
         if options.samples > 1:
             line += f", {options.samples} samples each"
         print(
-            f"{line}, {self._told_tiles()}, nfe {options.nfe} each: "
+            f"{line}, {self._tiles_in_words()}, nfe {options.nfe} each: "
             f"{self._batches * options.nfe} network calls; {options.sampler} on a grid "
             f"even in {options.spacing}, {options.dtype}, "
             f"matmul precision {config.matmul_precision}",
@@ -206,18 +201,19 @@ class _Work:
         self._stale += not is_done
         return is_done
 
-    def _told_tiles(self) -> str:
+    def _tiles_in_words(self) -> str:
         """How many there are, of which sizes, and how many of them are computed at once."""
-        told = [
-            f"{count} tiles of {side}×{side} (at once {self._restorer.windows_a_call(side, side)})"
+        at_once = self._restorer.engine.windows_a_call
+        parts = [
+            f"{count} tiles of {side}×{side} (at once {at_once(side, side)})"
             for side, count in self._tiles.items()
         ]
-        return ", ".join(told) or "no tiles"
+        return ", ".join(parts) or "no tiles"
 
     @property
     def _batches(self) -> int:
         return sum(
-            -(-count // self._restorer.windows_a_call(side, side))
+            -(-count // self._restorer.engine.windows_a_call(side, side))
             for side, count in self._tiles.items()
         )
 
@@ -229,11 +225,13 @@ class _Work:
             return  # compiling takes a while, and no picture needs it
         for side, count in self._tiles.items():
             if count:
-                self._restorer.prepare(side, **self._sampling)
+                self._restorer.prepare(side, self._sampling, record=self._record)
         windows, begun = itertools.chain([first], windows), False
         with clock.start(batches=self._batches, nfe=self._options.nfe, quiet=quiet):
             # windows are cut as they are asked for; results come in the same order
-            for samples in self._restorer.stream(windows, **self._sampling):
+            for samples in self._restorer.engine.stream(
+                windows, self._sampling, record=self._record
+            ):
                 try:
                     self._restorer.check_finite(samples.x0, jobs[0].subject.name)
                 except NonFiniteError:
@@ -255,9 +253,11 @@ class _Work:
                 continue
             origin = _middle(subject, grid)
             window = subject.window(self._restorer, origin, side=side, seed=options.seed)
-            self._restorer.prepare(side, **self._sampling)
+            self._restorer.prepare(side, self._sampling, record=self._record)
             with clock.start(batches=1, nfe=options.nfe, quiet=True):
-                (samples,) = self._restorer.stream([window], **self._sampling)
+                (samples,) = self._restorer.engine.stream(
+                    [window], self._sampling, record=self._record
+                )
             self._restorer.check_finite(samples.x0, name)
             inside = tuple(
                 slice(max(lead - at, 0), n - at)
@@ -295,7 +295,7 @@ class _Work:
             if count and sum(job.grid.height * job.grid.width for job in jobs) > _MOST_PIXELS:
                 # pictures of few windows to restore: a batch of them would fill the memory
                 yield None
-                self._tiles[side] += -count % restorer.windows_a_call(side, side)
+                self._tiles[side] += -count % restorer.engine.windows_a_call(side, side)
                 count = 0
             job = self._tried(name, self._job)
             origins = () if job is None else job.to_restore
@@ -312,7 +312,7 @@ class _Work:
                 )
 
     def _job(self, name: str) -> Job:
-        states = len(self._sampling["record"])
+        states = len(self._record)
         # before it is read: what changes from now on shows
         self._stamps[name] = stamp_of(self._pictures.made_of(name))
         subject, grid = self._pictures.open(name), self.grids[name]

@@ -29,10 +29,11 @@ from i2sb_jax.pictures import (
 )
 from i2sb_jax.restoration.arrays import from_array
 from i2sb_jax.restoration.published_blur import MARGIN, REACH, as_published
-from i2sb_jax.restoration.restorer import Restorer, Window
+from i2sb_jax.restoration.restorer import Restorer
 from i2sb_jax.restoration.tiles import Grid, Tiling
 from i2sb_jax.restoration.told import told_settings
-from i2sb_jax.sampling.noise import picture_key
+from i2sb_jax.sampling import Window
+from i2sb_jax.sampling.noise import picture_key, start_noise
 
 _REACH = 2  # pixels of a small picture beside a window that smooth enlarging looks at
 
@@ -120,7 +121,7 @@ class Subject:
         x1, mask, cond = (self.cut_learnt or self.cut)(*origin, side), None, None
 
         def noise():
-            return restorer.start_noise(seed, self.name, x1.shape, sample=sample, origin=at)
+            return start_noise(seed, self.name, x1.shape, sample=sample, origin=at)
 
         if self.cut_hole is not None:
             hole = self.cut_hole(*origin, side)

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
-from i2sb_jax import bridge, build, interop
+from i2sb_jax import bridge, interop
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config
+from i2sb_jax.run import restoring_run
+from i2sb_jax.sampling import make_predict_x0
 from i2sb_jax.types import Array, Params, PredictX0Fn
 
 
@@ -38,14 +40,13 @@ def load_model(
         ValueError: `path` holds no run, no weights, no such checkpoint, or one of other shapes.
     """
     config, params = interop.load_model_folder(path, checkpoint=checkpoint)
-    schedule = build.make_schedule(config)
+    run = restoring_run(config)
 
     def predict(params: Params, xt: Array, step: Array, cond: Array | None = None) -> jax.Array:
-        network = build.make_network(config)
-        predict_x0_fn = build.make_predict_x0(
-            network, schedule, params, cond=cond, prediction=config.bridge.prediction
+        predict_x0_fn = make_predict_x0(
+            run.network, run.bridge, params, cond=cond, prediction=config.bridge.prediction
         )
         with jax.default_matmul_precision(config.matmul_precision):
             return predict_x0_fn(jnp.asarray(xt), step)
 
-    return jax.tree_util.Partial(predict, params), schedule, config
+    return jax.tree_util.Partial(predict, params), run.bridge, config

@@ -3,14 +3,15 @@
 import dataclasses
 from typing import Any
 
-from i2sb_jax import build
 from i2sb_jax.checkpoint import LATEST, check_name
-from i2sb_jax.config import Config, check_seed
+from i2sb_jax.config import Config, SamplingConfig, check_seed
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.files import real_path
 from i2sb_jax.pictures import FORMATS
 from i2sb_jax.restoration.published_blur import dark_border
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling
+
+_SAMPLING = ("nfe", "sampler", "spacing", "eta", "clip")
 
 
 def check_strength(strength: float) -> None:
@@ -126,6 +127,14 @@ class Options:
             border=0 if config.has_pairs else dark_border(config.corruption),
         )  # fmt: skip
 
+    def sampling(self, config: Config) -> SamplingConfig:
+        """Returns the run's sampling with what was chosen in its place.
+
+        Raises:
+            ValueError: a choice that does not fit the run; one line.
+        """
+        return config.choose_sampling(**{name: getattr(self, name) for name in _SAMPLING})
+
     def resolve(self, config: Config) -> "Options":
         """With the run's choices in place of None, and checked against the run.
 
@@ -138,11 +147,10 @@ class Options:
             ValueError: an option that does not fit the run; one line.
         """
         tiling = self.tiling(config)
-        names = ("nfe", "sampler", "spacing", "eta", "clip")
-        chosen = build.choose_sampling(config, **{name: getattr(self, name) for name in names})
+        chosen = self.sampling(config)
         resolved = dataclasses.replace(
             self,
-            **{name: getattr(chosen, name) for name in names},
+            **{name: getattr(chosen, name) for name in _SAMPLING},
             dtype=config.model.dtype if self.dtype is None else self.dtype,
             tile=None if tiling.adapts else tiling.side,
             overlap=tiling.overlap,

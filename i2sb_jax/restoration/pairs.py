@@ -16,9 +16,9 @@ from i2sb_jax.data.windows import window_at
 from i2sb_jax.pictures import ArrayHeader, Place, UnreadableImage, encode_array, place_of
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.restorer import Restorer, Window
+from i2sb_jax.restoration.restorer import Restorer
 from i2sb_jax.restoration.tiles import Grid
-from i2sb_jax.sampling.noise import picture_key
+from i2sb_jax.sampling import Window, picture_key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,61 +1,40 @@
 """A trained bridge as a function from degraded pictures to restored ones."""
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
-from jax.sharding import NamedSharding, PartitionSpec
 
-from i2sb_jax import bridge, build, interop, zoo
+from i2sb_jax import bridge, interop, zoo
 from i2sb_jax.accelerators import sharding
-from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.checkpoint import LATEST
-from i2sb_jax.config import Config, check_seed
+from i2sb_jax.config import Config, SamplingConfig, check_seed
 from i2sb_jax.corruptions import CorruptionFacts
 from i2sb_jax.restoration.arrays import from_array, hole_mask, require_finite
 from i2sb_jax.restoration.members import chosen_task
 from i2sb_jax.restoration.options import check_strength, unmixable
 from i2sb_jax.restoration.published_blur import as_published, tell_once
 from i2sb_jax.restoration.told import everywhere, told_settings
-from i2sb_jax.sampling.noise import START, picture_key, window_normal
+from i2sb_jax.run import restoring_run
+from i2sb_jax.sampling import Engine, Window
+from i2sb_jax.sampling.noise import picture_key, start_noise
 from i2sb_jax.types import Array, Params
 
 # sides are padded to multiples of this, where the network asks for less: fewer sizes to compile
 _SIDE_UNIT = 32
-_TOP_LEFT = np.zeros(2, np.int32)
-
-
-class Window(NamedTuple):
-    """A picture, or a part of one, as a network call takes it.
-
-    Attributes:
-        key: of the picture, as `picture_key` gives it.
-        x1: X_1 as the bridge uses it, float32 [h, w, c]; holes are filled with noise.
-        mask: [h, w, 1], 1 = hole; None where the run knows none.
-        cond: what the network sees beside X_t, [h, w, c']; None without conditioning.
-        origin: int32 [2], first row and column in the picture, multiples of `sampling.noise.BLOCK`.
-    """
-
-    key: np.ndarray
-    x1: np.ndarray
-    mask: np.ndarray | None = None
-    cond: np.ndarray | None = None
-    origin: np.ndarray = _TOP_LEFT
 
 
 class Restorer:
     """Restores pictures of any size with the averaged weights of a run.
 
-    A network call always has one fixed, padded number of windows a device, which depends on their
-    size alone, and the noise of a picture's pixel depends on the picture's name, the seed and the
-    pixel's place alone: the same picture gives the same pixels in any company.
+    The same picture gives the same pixels in any company (`sampling.engine`).
 
     Attributes:
         config: of the run.
         corruption: what the run repairs.
+        engine: samples the windows of pictures.
         source: where the weights are from, for messages.
     """
 
@@ -75,14 +54,19 @@ class Restorer:
             dtype: "float32" or "bfloat16" in place of the model's.
             on_evaluation: called after each network evaluation of a batch; for progress.
         """
+        run = restoring_run(config, dtype=dtype)
         self.config = config
-        self.corruption = build.make_corruption(config, read_masks=False)
+        self.corruption = run.corruption
         self.source = "the parameters given"
-        self._dtype = dtype
-        self._on_evaluation = on_evaluation
-        self._mesh = sharding.make_mesh()
-        self._params = jax.device_put(params, sharding.replicated(self._mesh))
-        self._compiled = functools.lru_cache(maxsize=16)(self._compile)
+        self._params = jax.device_put(params, sharding.replicated(run.mesh))
+        self.engine = Engine(
+            lambda sampling, record: run.sample_fn(
+                sampling, record=record, on_evaluation=on_evaluation
+            ),
+            self._params,
+            config,
+            run.mesh,
+        )
 
     @classmethod
     def from_workdir(
@@ -144,17 +128,7 @@ class Restorer:
     @property
     def batch_size(self) -> int:
         """Pictures of the run's own size in one network call, over all devices."""
-        return self.windows_a_call(self.config.image_size, self.config.image_size)
-
-    def windows_a_call(self, height: int, width: int) -> int:
-        """Returns how many windows of one size a network call takes, over all devices.
-
-        That is `sampling.batch_size` a device up to the run's own size, and of larger windows as
-        many as have no more pixels: time and memory of a call do not grow with the windows.
-        """
-        most = self.config.sampling.batch_size
-        same_pixels = most * self.config.image_size**2 // (height * width)
-        return self._mesh.size * min(max(same_pixels, 1), most)
+        return self.engine.windows_a_call(self.config.image_size, self.config.image_size)
 
     def __call__(
         self,
@@ -278,113 +252,24 @@ class Restorer:
             parts = (None if x is None else x[i] for x in images)
             return Window(picture_key(seed, names[i]), *parts)
 
-        options = {
-            "nfe": nfe, "sampler": sampler, "spacing": spacing, "eta": eta, "clip": clip,
-            "record": record,
-        }  # fmt: skip
-        results = list(self.stream(map(window, range(count)), **options))
+        sampling = self.config.choose_sampling(
+            nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, clip=clip
+        )
+        results = list(self.engine.stream(map(window, range(count)), sampling, record=record))
         for name, result in zip(names, results, strict=True):
             self.check_finite(result.x0, name)
         x0, *paths = (np.stack(field) for field in zip(*results, strict=True))
         whole = [path.swapaxes(0, 1)[:, :, :height, :width] for path in paths]
         return bridge.Samples(x0[:, :height, :width], *whole)
 
-    def stream(
-        self,
-        windows: Iterable[Window | None],
-        *,
-        nfe: int | None = None,
-        sampler: str | None = None,
-        spacing: str | None = None,
-        eta: float | None = None,
-        clip: bool | None = None,
-        record: tuple[int, ...] = (),
-    ) -> Iterator[bridge.Samples]:
-        """Restores any number of windows, holding two batches of them at a time.
-
-        Args:
-            windows: with sides that the network can halve. Those that follow each other and have
-                one shape share a call; None lets those before it go without waiting for more.
-            nfe: as in a call, like the rest.
-            sampler: see there.
-            spacing: see there.
-            eta: see there.
-            clip: see there.
-            record: see there.
-
-        Yields:
-            For each window in turn x0 [h, w, c], not clipped, and its paths
-            [len(record), h, w, c], numpy.
-
-        Raises:
-            ValueError: nfe out of range, or a sampler that does not suit the run.
-        """
-        options = {
-            "nfe": nfe, "sampler": sampler, "spacing": spacing, "eta": eta, "clip": clip,
-            "record": record,
-        }  # fmt: skip
-        running = None
-        for chunk in _batches(windows, self.windows_a_call):
-            # the next batch is made ready and handed over before the last one is waited for
-            started = self._start(chunk, options), len(chunk)
-            if running is not None:
-                yield from _finish(*running)
-            running = started
-        if running is not None:
-            yield from _finish(*running)
-
-    def prepare(self, side: int, **options: Any) -> None:
-        """Compiles what `stream` needs for square windows of so many pixels, same options."""
+    def prepare(self, side: int, sampling: SamplingConfig, *, record: tuple[int, ...] = ()) -> None:
+        """Compiles what square windows of so many pixels need."""
         image = np.zeros((side, side, self.config.image_channels), np.float32)
         mask = image[..., :1] if self.corruption.has_mask else None
         cond = np.zeros((side, side, self.config.cond_channels), np.float32)
         cond = cond if self.corruption.has_cond else None
-        self._compiled(_shapes(Window(np.zeros(2, np.uint32), image, mask, cond)), **options)
-
-    def start_noise(
-        self,
-        seed: int,
-        name: str,
-        shape: tuple[int, int, int],
-        *,
-        sample: int = 0,
-        origin: np.ndarray = _TOP_LEFT,
-    ) -> np.ndarray:
-        """N(0, 1) [h, w, c] that X_1 has in holes or over its condition, in a window's place."""
-        key = picture_key(seed, name, use=START, sample=sample)
-        return np.asarray(_window_noise(key, origin, shape=shape))
-
-    def _start(self, chunk: list[Window], options: dict[str, Any]) -> bridge.Samples:
-        sample = self._compiled(_shapes(chunk[0]), **options)
-        count = self.windows_a_call(*chunk[0].x1.shape[:2])
-        full = chunk + chunk[-1:] * (count - len(chunk))
-        arrays = [_stack([window._asdict()[name] for window in full]) for name in Window._fields]
-        arrays = jax.device_put(arrays, sharding.batch_sharding(self._mesh))
-        return sample(self._params, *arrays)
-
-    def _compile(self, shapes: tuple, **options: Any) -> Callable[..., bridge.Samples]:
-        sample = build.make_sample_fn(
-            self.config, dtype=self._dtype, on_evaluation=self._on_evaluation, **options
-        )
-
-        def run(params, key, x1, mask, cond, origin):
-            return sample(jax.random.wrap_key_data(key), params, x1, mask, cond, origin)
-
-        on_batch = sharding.batch_sharding(self._mesh)
-        second = NamedSharding(self._mesh, PartitionSpec(None, *on_batch.spec))
-        height, width, _ = shapes[1][0]
-        count = self.windows_a_call(height, width)
-        arrays = [
-            shape and jax.ShapeDtypeStruct((count, *shape[0]), shape[1], sharding=on_batch)
-            for shape in shapes
-        ]
-        program = jax.jit(
-            run,
-            out_shardings=bridge.Samples(on_batch, second, second),
-            compiler_options=compile_options(self._mesh),
-        )
-        with jax.default_matmul_precision(self.config.matmul_precision):
-            return program.lower(self._params, *arrays).compile()
+        window = Window(np.zeros(2, np.uint32), image, mask, cond)
+        self.engine.prepare(window, sampling, record=record)
 
     def _pad(self, x: np.ndarray) -> np.ndarray:
         """Mirrors the lower and right borders up to sizes that the network can halve."""
@@ -404,33 +289,10 @@ class Restorer:
     @property
     def side_unit(self) -> int:
         """Sides of windows must be multiples of this many pixels."""
-        return self.config.model.unet_config(in_channels=3).downsampling_factor
+        return self.config.unet.downsampling_factor
 
     def _noise(self, images: np.ndarray, seed: int, names: Sequence[str]) -> np.ndarray:
-        return np.stack([self.start_noise(seed, name, images.shape[1:]) for name in names])
-
-
-@functools.partial(jax.jit, static_argnames="shape")
-def _window_noise(key_data: Array, origin: Array, *, shape: tuple[int, int, int]) -> jax.Array:
-    return window_normal(jax.random.wrap_key_data(key_data), shape, np.float32, origin=origin)
-
-
-def _batches(
-    windows: Iterable[Window | None], size: Callable[[int, int], int]
-) -> Iterator[list[Window]]:
-    """Windows of the same shapes that follow each other, `size(height, width)` of them at most."""
-    batch: list[Window] = []
-    for window in windows:
-        if batch and (window is None or _shapes(window) != _shapes(batch[0])):
-            yield batch
-            batch = []
-        if window is not None:
-            batch.append(window)
-            if len(batch) == size(*window.x1.shape[:2]):
-                yield batch
-                batch = []
-    if batch:
-        yield batch
+        return np.stack([start_noise(seed, name, images.shape[1:]) for name in names])
 
 
 def _unmixable(facts: CorruptionFacts | None, record: tuple[int, ...]) -> str:
@@ -448,18 +310,3 @@ def _names(names: Sequence[str] | None, count: int) -> list[str]:
     if len(names) != count:
         raise ValueError(f"{len(names)} names for {count} images: give one each")
     return names
-
-
-def _shapes(window: Window) -> tuple:
-    """(shape, dtype) of each field, None for what is absent."""
-    return tuple(x if x is None else (x.shape, x.dtype.name) for x in window)
-
-
-def _stack(values: list[np.ndarray | None]) -> np.ndarray | None:
-    return None if values[0] is None else np.stack(values)
-
-
-def _finish(samples: bridge.Samples, count: int) -> Iterator[bridge.Samples]:
-    x0, xt_path, x0_path = jax.device_get(samples)
-    for i in range(count):
-        yield bridge.Samples(x0[i], xt_path[:, i], x0_path[:, i])

@@ -1,5 +1,29 @@
-"""Sampling of pictures: each meets the same noise in any window and in any company."""
+"""Sampling of pictures: each meets the same noise in any window and in any company.
 
-from i2sb_jax.sampling.noise import window_normal
+`noise` draws what a picture meets, by its name and the pixel's place; `sample_fn` makes a pure
+function of a network, a bridge and a `SamplingConfig`; `engine` compiles it for a mesh and streams
+windows through it.
+"""
 
-__all__ = ["window_normal"]
+from i2sb_jax.sampling.engine import DeviceSampler, Engine, Window
+from i2sb_jax.sampling.noise import normal_each, picture_key, picture_keys, window_normal
+from i2sb_jax.sampling.sample_fn import (
+    SampleFn,
+    make_generate_fn,
+    make_predict_x0,
+    make_sample_fn,
+)
+
+__all__ = [
+    "DeviceSampler",
+    "Engine",
+    "SampleFn",
+    "Window",
+    "make_generate_fn",
+    "make_predict_x0",
+    "make_sample_fn",
+    "normal_each",
+    "picture_key",
+    "picture_keys",
+    "window_normal",
+]

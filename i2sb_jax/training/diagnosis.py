@@ -7,7 +7,7 @@ import numpy as np
 
 from i2sb_jax.config import Config
 from i2sb_jax.finite import in_words, is_finite, non_finite
-from i2sb_jax.training.setup import State
+from i2sb_jax.run import State
 from i2sb_jax.types import Array, Batch
 
 # values are in [-1, 1], but for noise and hot pixels

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from i2sb_jax import build
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.accelerators.program import Program, read_program
 from i2sb_jax.checkpoint import abstract_like
 from i2sb_jax.config import Config
 from i2sb_jax.learning.distillation import DistillState
-from i2sb_jax.training import setup
+from i2sb_jax.run import Run, State
+from i2sb_jax.training.loop import jitted_step
 from i2sb_jax.types import Batch, Params
 
 
@@ -26,40 +26,38 @@ class DryRun(NamedTuple):
         program: the compiler's account of the step, for one device.
     """
 
-    state: setup.State
+    state: State
     teacher: Params | None
     program: Program
 
 
-def dry_run(config: Config, mesh: Mesh) -> DryRun:
-    """Compiles the step of a run for the devices of a mesh; they need not exist.
+def dry_run(run: Run) -> DryRun:
+    """Compiles the step of a run for its devices, which need not exist.
 
     Args:
-        config: the run.
-        mesh: of devices, or of those that `jax.experimental.topologies` describes.
+        run: on devices, or on those that `jax.experimental.topologies` describes.
 
     Raises:
         ValueError: the batch does not fit the mesh.
         jax.errors.JaxRuntimeError: RESOURCE_EXHAUSTED, where the compiler knows the devices'
             memory and the step does not fit.
     """
-    options, everywhere = config.training, sharding.replicated(mesh)
+    config, options, mesh = run.config, run.config.training, run.mesh
     sharding.check_batch_size(
         options.batch_size, mesh, accumulation_steps=options.accumulation_steps
     )
-    state = setup.abstract_state(config, mesh)
-    teacher = setup.abstract_weights(config, mesh) if config.teacher else None
+    state = run.abstract_state
+    teacher = run.abstract_weights if config.teacher else None
     batch = abstract_like(_batch(config), sharding.batch_sharding(mesh))
-    root = abstract_like(jax.eval_shape(lambda: jax.random.key(0)), everywhere)
+    root = abstract_like(jax.eval_shape(lambda: jax.random.key(0)), sharding.replicated(mesh))
     with jax.default_matmul_precision(config.matmul_precision):
-        step = setup.jitted_step(config, state, mesh)
-        compiled = step.lower(state, batch, root, teacher).compile()
+        compiled = jitted_step(run, state).lower(state, batch, root, teacher).compile()
     return DryRun(state, teacher, read_program(compiled))
 
 
 def _batch(config: Config) -> Batch:
     """Shapes of a global batch as the pipeline gives it, without the names."""
-    corruption, size = build.make_corruption(config, read_masks=False), config.image_size
+    size = config.image_size
 
     def pictures(channels: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((config.training.batch_size, size, size, channels), jnp.float32)
@@ -67,19 +65,23 @@ def _batch(config: Config) -> Batch:
     return Batch(
         clean=pictures(config.image_channels),
         degraded=pictures(config.image_channels),
-        mask=pictures(1) if corruption.has_mask else None,
+        mask=pictures(1) if config.has_mask else None,
         cond=pictures(config.cond_channels) if config.cond_channels else None,
         label=jax.ShapeDtypeStruct((config.training.batch_size,), jnp.int32),
         valid=pictures(1) if config.has_pairs else None,
     )
 
 
-def report(config: Config, mesh: Mesh, found: DryRun) -> str:
+def report(run: Run, found: DryRun) -> str:
     """The account as a text for people, many lines."""
     return "\n".join(
-        [*_run_lines(config, mesh, found), *_memory_lines(found), *_exchange_lines(found.program),
-         *_tensor_lines(found.state, config.mesh.fsdp_min_bytes)]
-    )  # fmt: skip
+        [
+            *_run_lines(run.config, run.mesh, found),
+            *_memory_lines(found),
+            *_exchange_lines(found.program),
+            *_tensor_lines(found.state, run.config.mesh.fsdp_min_bytes),
+        ]
+    )
 
 
 def _run_lines(config: Config, mesh: Mesh, found: DryRun) -> list[str]:
@@ -131,7 +133,7 @@ def _exchange_lines(program: Program) -> list[str]:
     return ["collectives a step", *(rows or ["  none"])]
 
 
-def _tensor_lines(state: setup.State, min_bytes: int) -> list[str]:
+def _tensor_lines(state: State, min_bytes: int) -> list[str]:
     rows = []
     for path, x in jax.tree_util.tree_leaves_with_path(state.params):
         size = math.prod(x.shape) * x.dtype.itemsize

@@ -4,16 +4,15 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 from etils import epath
-from jax.sharding import Mesh
 
-from i2sb_jax import build
 from i2sb_jax import config as config_lib
 from i2sb_jax.accelerators import agreement, sharding
+from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.checkpoint import Checkpoints
-from i2sb_jax.config import Config
 from i2sb_jax.files import require_writable
 from i2sb_jax.finite import check_finite
 from i2sb_jax.interop import (
@@ -22,7 +21,7 @@ from i2sb_jax.interop import (
     load_weights,
     write_provenance,
 )
-from i2sb_jax.training import setup
+from i2sb_jax.run import Run, State
 from i2sb_jax.training.claim import Claim
 from i2sb_jax.training.diagnosis import explain_metric
 from i2sb_jax.training.feed import Feed
@@ -48,18 +47,18 @@ class Preempted(Exception):
 
 
 def train(
-    config: Config,
+    run: Run,
     workdir: epath.PathLike,
     *,
     batches: Callable[[int], Iterator[Batch]],
     eval_batch: Batch,
     writer: Writer,
     must_stop: Callable[[int], bool] = lambda step: False,
-) -> setup.State:
-    """Trains until `config.training.num_steps`, continuing the run in `workdir` if there is one.
+) -> State:
+    """Trains to the last step, continuing the run in `workdir` if there is one.
 
     Args:
-        config: the run.
+        run: what is trained, and on which devices.
         workdir: its folder: config.json, checkpoints/, metrics.jsonl, images/.
         batches: number of updates made -> this process's shares of the batches that follow; asked
             again for one whose loss is not finite.
@@ -79,8 +78,8 @@ def train(
         Preempted: `must_stop` said so; all is saved.
         OSError: something could not be written (a full disk); complete checkpoints stay.
     """
-    check_start(config, workdir)
-    mesh, options = setup.make_mesh(config), config.training
+    check_start(run, workdir)
+    config, options = run.config, run.config.training
     keep = {
         "keep": options.keep_checkpoints,
         "keep_every": options.keep_every,
@@ -96,8 +95,8 @@ def train(
             if jax.process_index() == 0:
                 note_teacher(config, workdir)
             agreement.barrier("the teacher's checkpoint is noted")
-            teacher = load_teacher(config, workdir, setup.abstract_weights(config, mesh))
-        state = _start_state(config, checkpoints, mesh, teacher)
+            teacher = load_teacher(config, workdir, run.abstract_weights)
+        state = _start_state(run, checkpoints, teacher)
         if jax.process_index() == 0:  # not before: weights that are refused begin no run
             config_lib.save(workdir, config)
         start = int(state.step)
@@ -105,24 +104,19 @@ def train(
             _note_origin(config, workdir)
         if start >= options.num_steps:
             return state
-        sample = build.make_sample_fn(config, gather=setup.make_gather(config, mesh))
-        report = Report(
-            config, workdir, eval_batch, sample, writer=writer, mesh=mesh, start_step=start
-        )
+        report = Report(run, workdir, eval_batch, writer=writer, start_step=start)
         with report:
-            return _run(
-                config, state, teacher, batches, mesh, claim, checkpoints, report, must_stop
-            )
+            return _run(run, state, teacher, batches, claim, checkpoints, report, must_stop)
 
 
-def _note_origin(config: Config, workdir: epath.PathLike) -> None:
+def _note_origin(config: config_lib.Config, workdir: epath.PathLike) -> None:
     """Writes down where the weights come from that a run begins with."""
     source = config.teacher or config.training.init_from
     if source:
         write_provenance(workdir, inherited_provenance(source))
 
 
-def check_start(config: Config, workdir: epath.PathLike) -> None:
+def check_start(run: Run, workdir: epath.PathLike) -> None:
     """Finds what would keep `train` from starting, or from saving; it reads no weights.
 
     Raises:
@@ -130,37 +124,52 @@ def check_start(config: Config, workdir: epath.PathLike) -> None:
             checkpoint or initial weights are missing or have other shapes, or the teacher is none
             for this student, or a folder of the run cannot be written into.
     """
-    mesh, options = setup.make_mesh(config), config.training
+    config, options = run.config, run.config.training
     sharding.check_batch_size(
-        options.batch_size, mesh, accumulation_steps=options.accumulation_steps
+        options.batch_size, run.mesh, accumulation_steps=options.accumulation_steps
     )
     config_lib.check_same_run(workdir, config)
     for folder in (workdir, *(epath.Path(workdir) / name for name in _WRITTEN)):
         require_writable(folder)  # hours later is too late
-    weights = setup.abstract_weights(config, mesh)
+    weights = run.abstract_weights
     if config.teacher:
         check_teacher(config, workdir, weights)
         inherited_provenance(config.teacher)
     with Checkpoints(workdir, read_only=True) as checkpoints:
         if checkpoints.latest_step() is not None:
-            checkpoints.check(setup.abstract_state(config, mesh))
+            checkpoints.check(run.abstract_state)
         elif options.init_from:
             check_weights(options.init_from, weights)
             inherited_provenance(options.init_from)
 
 
+def jitted_step(run: Run, state: State) -> Callable[..., Any]:
+    """Returns `run.step` on the devices of its mesh: (state, batch, root, teacher) -> both.
+
+    The state that it is given is written over; what it returns lies where `state` lies, which may
+    be of arrays or of `jax.ShapeDtypeStruct`s.
+    """
+    shardings = jax.tree.map(lambda x: x.sharding, state)
+    return jax.jit(
+        run.step,
+        donate_argnums=0,
+        out_shardings=(shardings, sharding.replicated(run.mesh)),
+        compiler_options=compile_options(run.mesh),
+    )
+
+
 def _run(
-    config: Config,
-    state: setup.State,
+    run: Run,
+    state: State,
     teacher: Params | None,
     batches: Callable[[int], Iterator[Batch]],
-    mesh: Mesh,
     claim: Claim,
     checkpoints: Checkpoints,
     report: Report,
     must_stop: Callable[[int], bool],
-) -> setup.State:
-    options, train_step = config.training, setup.jitted_step(config, state, mesh)
+) -> State:
+    config, options, mesh = run.config, run.config.training, run.mesh
+    train_step = jitted_step(run, state)
     # made on the devices: a key cannot be handed over to those of other processes
     root = jax.jit(lambda: jax.random.key(config.seed), out_shardings=sharding.replicated(mesh))()
     pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
@@ -187,7 +196,9 @@ def _run(
             if (bad := _first_non_finite(found)) is not None:
                 before = found[bad - 1] if bad else seen
                 raise NonFiniteError(
-                    _told(config, pending[bad][0], found[bad], before, batches, state, checkpoints)
+                    _message(
+                        config, pending[bad][0], found[bad], before, batches, state, checkpoints
+                    )
                 )
             values, seen = values + found, found[-1]
             pending.clear()
@@ -219,13 +230,13 @@ def _first_non_finite(values: list[dict[str, float]]) -> int | None:
     return None if all(finite) else finite.index(False)
 
 
-def _told(
-    config: Config,
+def _message(
+    config: config_lib.Config,
     step: int,
     metrics: dict[str, float],
     before: dict[str, float] | None,
     batches: Callable[[int], Iterator[Batch]],
-    state: setup.State,
+    state: State,
     checkpoints: Checkpoints,
 ) -> str:
     """One line on metrics that are not finite, what made them so, and what there is to go back."""
@@ -237,23 +248,18 @@ def _told(
     return f"{name} is {metrics[name]} at step {step}: {cause}; stopped, {kept}"
 
 
-def _start_state(
-    config: Config, checkpoints: Checkpoints, mesh: Mesh, teacher: Params | None
-) -> setup.State:
+def _start_state(run: Run, checkpoints: Checkpoints, teacher: Params | None) -> State:
     """The newest checkpoint, or one from the given weights, or from fresh ones; on the mesh."""
-    abstract = setup.abstract_state(config, mesh)
-    places = setup.places(abstract)
+    config, options = run.config, run.config.training
     if (newest := checkpoints.latest_step()) is not None:
-        state = checkpoints.restore(abstract)
+        state = checkpoints.restore(run.abstract_state)
         check_finite(f"checkpoint {newest}, from which the run would go on", state._asdict())
         return state
     weights = teacher
-    if config.training.init_from:
-        weights = load_weights(config.training.init_from, setup.abstract_weights(config, mesh))
+    if options.init_from:
+        weights = load_weights(options.init_from, run.abstract_weights)
     if weights is not None:
-        start = functools.partial(setup.first_state, config)
-        return jax.jit(start, out_shardings=places)(weights)
+        return jax.jit(run.state_from, out_shardings=run.state_shardings)(weights)
     # a stream of its own: the steps fold 0, 1, 2, … into the same root
     key = jax.random.fold_in(jax.random.key(config.seed), 2**31)
-    fresh = functools.partial(setup.fresh_state, config)
-    return jax.jit(fresh, out_shardings=places)(key)
+    return jax.jit(run.init_state, out_shardings=run.state_shardings)(key)

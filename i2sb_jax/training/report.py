@@ -6,15 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jax.sharding import Mesh
 
-from i2sb_jax import build, metrics
+from i2sb_jax import metrics
 from i2sb_jax.accelerators import agreement, sharding
-from i2sb_jax.accelerators.compiler import compile_options
-from i2sb_jax.config import Config
 from i2sb_jax.data.view import degraded_view
 from i2sb_jax.pictures import to_rgb, to_uint8, write_png
 from i2sb_jax.progress import Progress
+from i2sb_jax.run import Run
+from i2sb_jax.sampling import DeviceSampler, Window
 from i2sb_jax.training.metrics_log import MetricsLog
 from i2sb_jax.types import Array, Batch, Params
 
@@ -39,16 +38,15 @@ class Report:
 
     def __init__(
         self,
-        config: Config,
+        run: Run,
         workdir: epath.PathLike,
         eval_batch: Batch,
-        sample_fn: build.SampleFn,
         *,
         writer: Writer,
-        mesh: Mesh,
         start_step: int,
     ):
         """Cuts metrics.jsonl back to `start_step`; compiles nothing yet."""
+        config = run.config
         self._primary = jax.process_index() == 0
         self._log = MetricsLog(workdir, start_step=start_step) if self._primary else None
         self._writer = writer
@@ -60,17 +58,22 @@ class Report:
         self._is_bounded = not config.has_pairs or config.data.scaling == "dtype"
         # a stream of its own, next to that of the initial weights: steps fold 0, 1, 2, … into the
         # root, and splitting the root itself would give their keys again
-        everywhere = sharding.replicated(mesh)
-
-        def preview_keys():
-            key = jax.random.fold_in(jax.random.key(config.seed), 2**31 + 1)
-            return jax.random.split(key, eval_batch.clean.shape[0])
-
-        pictures = eval_batch.degraded, eval_batch.to_restore, eval_batch.cond
-        keys = jax.jit(preview_keys, out_shardings=everywhere)()
-        self._inputs = keys, *sharding.replicate(pictures, mesh)
-        self._sample = jax.jit(
-            sample_fn, out_shardings=everywhere, compiler_options=compile_options(mesh)
+        key = jax.random.fold_in(jax.random.key(config.seed), 2**31 + 1)
+        keys = jax.random.key_data(jax.random.split(key, eval_batch.clean.shape[0]))
+        self._sample = DeviceSampler(
+            run.sample_fn(),
+            run.mesh,
+            rows=sharding.replicated(run.mesh),
+            precision=config.matmul_precision,
+        )
+        self._inputs = self._sample.lay(
+            Window(
+                key=keys,
+                x1=eval_batch.degraded,
+                mask=eval_batch.to_restore,
+                cond=eval_batch.cond,
+                origin=None,
+            )
         )
         self._quality = jax.jit(_quality)
 
@@ -123,8 +126,7 @@ class Report:
             Means over the restored batch, the same on all processes: "psnr" in dB and, where the
             pictures are large enough, "ssim".
         """
-        keys, x1, mask, cond = self._inputs
-        x0 = self._sample(keys, ema_params, x1, mask, cond).x0
+        x0 = self._sample(ema_params, self._inputs).x0
         clean, shown = np.asarray(self._batch.clean), degraded_view(self._batch)
         restored = jax.device_get(x0)
         if self._is_bounded:  # of others nothing is clipped in files, and -1 … 1 is no bound
@@ -140,11 +142,11 @@ class Report:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_png(self._folder / f"step_{step:08d}.png", np.concatenate(rows, axis=0))
             self._writer.write_images(step, {"clean | degraded | restored": rows})
-            told = {f"eval/{name}_degraded": value for name, value in before.items()}
-            told |= {f"eval/{name}_restored": value for name, value in after.items()}
-            self._writer.write_scalars(step, told)
-            told = (f"{name} {before[name]:.4g} → {after[name]:.4g}" for name in after)
-            self._progress.say(f"held out: {', '.join(told)}")
+            scalars = {f"eval/{name}_degraded": value for name, value in before.items()}
+            scalars |= {f"eval/{name}_restored": value for name, value in after.items()}
+            self._writer.write_scalars(step, scalars)
+            changes = (f"{name} {before[name]:.4g} → {after[name]:.4g}" for name in after)
+            self._progress.say(f"held out: {', '.join(changes)}")
         return {name: agreement.agreed(value) for name, value in after.items()}
 
 

@@ -10,12 +10,12 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import build
 from i2sb_jax.cli import evaluate
 from i2sb_jax.data.scaling import ValueRange, ValueRanges, save_value_ranges
 from i2sb_jax.interop import save_model
 from i2sb_jax.interop.safetensors_file import write_safetensors_file
 from i2sb_jax.pictures import to_uint8, write_png
+from i2sb_jax.run import Run
 from tests.golden.synthetic import hashed_classifier_weight, photo
 from tests.training import tiny
 
@@ -26,7 +26,7 @@ def make_model(folder, **overrides):
     """A model folder: a tiny network, weights everywhere, also where training begins with zeros."""
     settings = {"bridge": {"num_steps": 50}, "distributed": "off"} | overrides
     config = tiny.make_config(**settings)
-    params = jax.device_get(build.init_params(jax.random.key(0), config))
+    params = jax.device_get(Run(config).init_params(jax.random.key(0)))
     leaves, structure = jax.tree.flatten(params)
     rng = np.random.default_rng(0)
     leaves = [x + np.float32(0.02) * rng.standard_normal(x.shape, np.float32) for x in leaves]

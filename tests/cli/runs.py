@@ -8,9 +8,8 @@ import sys
 import time
 
 from i2sb_jax import config as config_lib
-from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import Checkpoints
-from i2sb_jax.training.setup import abstract_state
+from i2sb_jax.run import Run
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 TINY = {
@@ -78,7 +77,7 @@ def saved_steps(workdir):
 
 
 def last_state(workdir):
-    abstract = abstract_state(config_lib.load(workdir), sharding.make_mesh())
+    abstract = Run(config_lib.load(workdir)).abstract_state
     with Checkpoints(workdir, read_only=True) as checkpoints:
         return checkpoints.restore(abstract)
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build, interop
 from i2sb_jax import config as config_lib
+from i2sb_jax import interop
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import Checkpoints
+from i2sb_jax.run import Run
 from i2sb_jax.training import TrainState
 from tests.training.tiny import make_config
 
@@ -276,7 +277,7 @@ def test_a_batch_that_the_devices_cannot_share(tmp_path):
 
 def save_model(folder, **overrides):
     config = make_config(sampling={"sampler": "ode"}, **overrides)
-    fresh = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
+    fresh = jax.eval_shape(Run(config).init_params, jax.random.key(0))
     params = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), fresh)
     interop.save_model(folder, config, params)
     return folder

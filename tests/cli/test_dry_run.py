@@ -11,8 +11,7 @@ import sys
 import jax
 import pytest
 
-from i2sb_jax import build
-from i2sb_jax.accelerators import sharding
+from i2sb_jax.run import Run
 from i2sb_jax.training.dry_run import dry_run
 from tests.training.tiny import make_config
 
@@ -63,8 +62,8 @@ def test_the_account_of_a_cut_network(tmp_path, monkeypatch):
 
 def test_parameters_and_bytes_are_those_of_the_arrays():
     config = make_config()
-    found = dry_run(config, sharding.make_mesh())
-    params = jax.eval_shape(lambda: build.init_params(jax.random.key(0), config))
+    found = dry_run(Run(config))
+    params = jax.eval_shape(Run(config).init_params, jax.random.key(0))
     count = sum(x.size for x in jax.tree.leaves(params))
     pictures = 4 * 2 * 16 * 16 * 3  # four clean and degraded ones
     scalars = 3 + 4 + 4  # counters, labels, key

@@ -6,9 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from i2sb_jax.run import Run
+
 pytest.importorskip("tensorflow")
 
-from i2sb_jax import build, interop
+from i2sb_jax import interop
 from i2sb_jax.cli import config_file, restore, train
 from i2sb_jax.interop import save_model
 from tests.data.paired import noise, write_arrays
@@ -29,7 +31,7 @@ def spoilt_model(folder):
     """A model folder of the tiny network, whose first bias has a NaN."""
     arguments = ["--config", str(CONFIG), "--workdir", "x"]
     config, _ = config_file.parse(arguments, program="test")
-    params = jax.device_get(build.init_params(jax.random.key(0), config))
+    params = jax.device_get(Run(config).init_params(jax.random.key(0)))
     params["conv_in"]["bias"] = np.array([0, np.nan, 0, 0], np.float32)
     save_model(folder, config, params)
     return params

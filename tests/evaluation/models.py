@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from i2sb_jax import bridge, build
+from i2sb_jax import bridge
 from i2sb_jax.evaluation import inception, job
 from i2sb_jax.evaluation.networks import Network
 from i2sb_jax.evaluation.results import Data, Model
+from i2sb_jax.run import Run
 from i2sb_jax.types import Batch
 from tests.training import tiny
 
@@ -25,7 +26,9 @@ def make_model():
 def use_plain_sampler(monkeypatch):
     """In place of a network, noise that falls with the evaluations: it compiles in no time."""
 
-    def make_sample_fn(config, *, nfe, record=(), **options):
+    def make_sample_fn(run, sampling, *, record=()):
+        nfe = sampling.nfe
+
         def one(key, params, x1, mask, cond, origin):
             noise = jax.random.normal(key, x1.shape)
             path = jnp.stack([x1 + params["scale"] * noise / nfe] * len(record) + [x1])
@@ -34,7 +37,7 @@ def use_plain_sampler(monkeypatch):
 
         return jax.vmap(one, in_axes=(0, None, 0, 0, 0, 0), out_axes=bridge.Samples(0, 1, 1))
 
-    monkeypatch.setattr(build, "make_sample_fn", make_sample_fn)
+    monkeypatch.setattr(Run, "sample_fn", make_sample_fn)
 
 
 @dataclasses.dataclass

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build, interop
 from i2sb_jax import config as config_lib
+from i2sb_jax import interop
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.cli import export, restore
 from i2sb_jax.interop import export_model, load_model_folder, load_weights, save_model
@@ -33,7 +33,7 @@ SCORES = {2: 21.0, 4: 25.0, 6: 22.0}
 
 def weights(step):
     """Those of a step: told apart by one of them."""
-    params = hashed_params(build.make_network(CONFIG).config)
+    params = hashed_params(CONFIG.unet)
     params["conv_out"]["bias"] = np.full(3, step / 100, np.float32)
     return params
 

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import build
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.interop import (
     import_weights,
@@ -16,8 +15,8 @@ from i2sb_jax.interop import (
     state_dict_from_params,
 )
 from i2sb_jax.interop.safetensors_file import write_safetensors_file
+from i2sb_jax.run import Run
 from i2sb_jax.training import TrainState
-from i2sb_jax.training.setup import abstract_weights, make_mesh
 from i2sb_jax.training.teacher import load_teacher
 from tests.interop.latest import UNET, make_run
 from tests.interop.test_weights import abstract, one_line
@@ -66,7 +65,7 @@ def test_a_checkpoint(tmp_path):
 def folder(tmp_path):
     """A model folder whose last kernel has a NaN, and its configuration."""
     config = make_config()
-    params = build.init_params(jax.random.key(0), config)
+    params = Run(config).init_params(jax.random.key(0))
     params["conv_out"]["kernel"] = params["conv_out"]["kernel"].at[0, 0, 0, 0].set(np.nan)
     save_model(tmp_path / "model", config, params)
     return tmp_path / "model", config
@@ -81,7 +80,7 @@ def test_a_model_folder(folder):
 def test_a_teacher(folder, tmp_path):
     config = make_config(teacher=str(folder[0]), sampling={"nfe": 1})
     with pytest.raises(ValueError) as error:
-        load_teacher(config, tmp_path, abstract_weights(config, make_mesh(config)))
+        load_teacher(config, tmp_path, Run(config).abstract_weights)
     one_line(error, "conv_out/kernel holds NaN")
 
 

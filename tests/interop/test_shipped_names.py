@@ -7,6 +7,7 @@ from i2sb_jax import interop, zoo
 from i2sb_jax.config import from_config_dict
 from i2sb_jax.interop import hub, local_folder
 from i2sb_jax.restoration import Restorer, load_model
+from i2sb_jax.run import Run
 from i2sb_jax.training import teacher
 from i2sb_jax.training.loop import check_start
 from tests.restoration.models import identity_model
@@ -78,13 +79,13 @@ def test_an_export_of_a_name_says_where_it_is_from(tmp_path):
 
 def test_training_starts_from_a_name_and_the_licence_follows(tmp_path):
     config = fine_tuning(training={"init_from": "jpeg"})
-    check_start(config, tmp_path / "run")
+    check_start(Run(config), tmp_path / "run")
     origin = interop.inherited_provenance("jpeg")
     assert origin.trained and "Apache-2.0" in origin.licence
     with pytest.raises(ValueError, match=r"^jpge is neither .* did you mean 'jpeg'"):
-        check_start(fine_tuning(training={"init_from": "jpge"}), tmp_path / "run")
+        check_start(Run(fine_tuning(training={"init_from": "jpge"})), tmp_path / "run")
     with pytest.raises(ValueError, match="denoise"):  # another network: it is told nothing
-        check_start(fine_tuning(training={"init_from": "denoise"}), tmp_path / "run")
+        check_start(Run(fine_tuning(training={"init_from": "denoise"})), tmp_path / "run")
 
 
 def test_a_teacher_is_named_too(tmp_path):

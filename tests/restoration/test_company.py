@@ -67,14 +67,13 @@ def test_tiles_see_the_noise_that_the_whole_picture_sees(project):
     restorer = Restorer(config, jax.tree.map(np.zeros_like, random_params(config)))
     image = photo(48, 80).astype(np.float32)[None] / 127.5 - 1
     whole = restorer(image, nfe=3, names=["a"])[0]
-    from i2sb_jax.restoration.restorer import Window
-    from i2sb_jax.sampling.noise import picture_key
+    from i2sb_jax.sampling import Window, picture_key
 
     key = picture_key(0, "a")
     for row, column in ((0, 0), (16, 32), (32, 64)):
         part = image[0, row : row + 16, column : column + 16]
         window = Window(key, part, origin=np.array([row, column], np.int32))
-        (samples,) = restorer.stream([window], nfe=3)
+        (samples,) = restorer.engine.stream([window], config.choose_sampling(nfe=3))
         np.testing.assert_allclose(
             np.clip(samples.x0, -1, 1), whole[row : row + 16, column : column + 16], atol=1e-6
         )

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build
 from i2sb_jax.corruptions import make_corruption
 from i2sb_jax.pictures import from_uint8
 from i2sb_jax.restoration.degraded import DegradedPictures
+from i2sb_jax.run import Run
 from tests.restoration.models import photo
 from tests.training.tiny import make_config
 
@@ -32,7 +32,7 @@ def opened(folder, **changes):
 def test_a_window_of_a_file_has_no_borders_of_its_own(pictures):
     config, subjects = opened(pictures, corruption="jpeg-file-30-60")
     whole = make_corruption("jpeg-file-30-60", image_size=96)
-    plain = build.make_corruption(config)
+    plain = Run(config).corruption
     for number, subject in enumerate(subjects):
         photograph = from_uint8(photo(96, 96, seed=number))[None]
         index = np.array([number])  # which is 4:4:4, then 4:2:0
@@ -50,13 +50,13 @@ def test_a_resized_square_has_no_margin(pictures):
         pictures, corruption="jpeg-file-30-60", data={"source": "photos", "crop": "resize"}
     )
     for number, subject in enumerate(subjects):
-        want = build.make_corruption(config).degrade(subject.clean[None], index=np.array([number]))
+        want = Run(config).corruption.degrade(subject.clean[None], index=np.array([number]))
         np.testing.assert_array_equal(subject.degraded, want[0])
 
 
 def test_published_corruptions_are_shown_as_ever(pictures):
     config, subjects = opened(pictures, corruption="colorize")
-    corruption = build.make_corruption(config)
+    corruption = Run(config).corruption
     for subject in subjects:
         assert subject.clean.shape == (SIZE, SIZE, 3)
         want = corruption.degrade(subject.clean[None])[0]

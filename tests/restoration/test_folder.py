@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build, interop
+from i2sb_jax import interop
 from i2sb_jax.pictures import from_uint8, to_uint8
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_folder import SHEET
 from i2sb_jax.restoration.sheet import comparison_sheet
+from i2sb_jax.run import Run
 from tests.restoration.models import identity_model
 from tests.training.tiny import make_config
 
@@ -24,7 +25,7 @@ def model(tmp_path_factory):
         bridge={"deterministic": True},
         sampling={"sampler": "ode"},
     )
-    fresh = jax.jit(lambda key: build.init_params(key, config))(jax.random.key(0))
+    fresh = jax.jit(Run(config).init_params)(jax.random.key(0))
     interop.save_model(folder, config, jax.device_get(fresh))
     return folder
 

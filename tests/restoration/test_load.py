@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from i2sb_jax import bridge, build
+from i2sb_jax import bridge
 from i2sb_jax.interop import save_model
 from i2sb_jax.restoration import Restorer, load_model
 from tests.models.networks import hashed_params
@@ -21,7 +21,7 @@ XT = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
 
 def saved(folder, **overrides):
     config = make_config(model=MODEL, **overrides)
-    save_model(folder, config, hashed_params(build.make_network(config).config))
+    save_model(folder, config, hashed_params(config.unet))
     return config
 
 

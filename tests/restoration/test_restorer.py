@@ -6,16 +6,17 @@ import jax
 import numpy as np
 import pytest
 
-from i2sb_jax import bridge, build, interop
+from i2sb_jax import bridge, interop
 from i2sb_jax.restoration import Restorer
-from i2sb_jax.restoration.restorer import Window
+from i2sb_jax.run import Run
+from i2sb_jax.sampling import Window, make_predict_x0
 from i2sb_jax.sampling.noise import picture_key, window_normal
 from tests.training.tiny import make_config
 
 
 def random_params(config, scale=0.05):
     """Parameters of a network that does something: the fresh one returns zero."""
-    fresh = jax.jit(lambda key: build.init_params(key, config))(jax.random.key(0))
+    fresh = jax.jit(Run(config).init_params)(jax.random.key(0))
     leaves, tree = jax.tree.flatten(fresh)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noisy = [x + scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
@@ -45,20 +46,21 @@ def test_same_picture_in_any_company_gives_the_same_pixels(restorer):
 
 def test_a_call_has_no_more_pixels_than_one_of_the_runs_own_size(restorer):
     sides = (8, 16, 24, 32, 64)
-    counts = [restorer.windows_a_call(side, side) / jax.device_count() for side in sides]
+    counts = [restorer.engine.windows_a_call(side, side) / jax.device_count() for side in sides]
     assert counts == [4, 4, 1, 1, 1]
-    assert restorer.batch_size == restorer.windows_a_call(16, 16)
-    assert restorer.windows_a_call(8, 64) / jax.device_count() == 2
+    assert restorer.batch_size == restorer.engine.windows_a_call(16, 16)
+    assert restorer.engine.windows_a_call(8, 64) / jax.device_count() == 2
 
 
 def test_windows_of_several_sizes_are_restored_as_if_apart(restorer):
     sizes = [16, 16, 32, 16, 48, 48]
     windows = [Window(np.array([0, i], np.uint32), pictures(1, n, n)[0]) for i, n in
                enumerate(sizes)]  # fmt: skip
-    together = list(restorer.stream(windows, nfe=2))
+    sampling = restorer.config.choose_sampling(nfe=2)
+    together = list(restorer.engine.stream(windows, sampling))
     assert [len(samples.x0) for samples in together] == sizes
     for window, samples in zip(windows, together, strict=True):
-        (alone,) = restorer.stream([window], nfe=2)
+        (alone,) = restorer.engine.stream([window], sampling)
         np.testing.assert_array_equal(samples.x0, alone.x0)
 
 
@@ -74,9 +76,9 @@ def test_noise_is_the_names_and_the_seeds(restorer):
 
 def test_it_is_the_samplers_result(restorer):
     config, image = restorer.config, pictures(1)
-    schedule, network = build.make_schedule(config), build.make_network(config)
+    schedule, network = Run(config).bridge, Run(config).network
     expected = bridge.sample(
-        None, schedule, build.make_predict_x0(network, schedule, restorer._params), image,
+        None, schedule, make_predict_x0(network, schedule, restorer._params), image,
         steps=bridge.step_grid(1000, 3), deterministic=True, record=(0, 2),
     )  # fmt: skip
     samples = restorer(image, nfe=3, sampler="ode", record=(0, 2))
@@ -96,11 +98,11 @@ def test_it_is_the_samplers_result(restorer):
 )
 def test_every_sampler_and_grid_is_taken(restorer, options):
     config, image = restorer.config, pictures(1)
-    schedule, network = build.make_schedule(config), build.make_network(config)
+    schedule, network = Run(config).bridge, Run(config).network
     sampler = bridge.make_sampler(options["sampler"], eta=options.get("eta", 0.0))
     expected = sampler(
         jax.random.wrap_key_data(picture_key(0, "a")), schedule,
-        build.make_predict_x0(network, schedule, restorer._params), image,
+        make_predict_x0(network, schedule, restorer._params), image,
         steps=bridge.step_grid(1000, 4, spacing=options["spacing"], schedule=schedule),
         normal_fn=functools.partial(window_normal, origin=np.zeros(2, np.int32)),
     )  # fmt: skip
@@ -114,7 +116,7 @@ def test_every_sampler_and_grid_is_taken(restorer, options):
 def test_any_size_comes_back_whole(size):
     """A fresh network predicts ε = 0, so that the OT-ODE returns what it was given."""
     config = make_config()
-    fresh = jax.jit(lambda key: build.init_params(key, config))(jax.random.key(0))
+    fresh = jax.jit(Run(config).init_params)(jax.random.key(0))
     image = pictures(3, *size)
     restored = Restorer(config, fresh)(image, nfe=2, sampler="ode")
     assert restored.shape == image.shape

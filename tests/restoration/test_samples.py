@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import bridge, build
+from i2sb_jax import bridge
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
+from i2sb_jax.sampling import noise, sample_fn
 from tests.restoration.models import identity_model
 
 # X_0 ~ N(MEAN, STD²) at every pixel, whatever X_1 is; X_1 is a plain picture of this value
@@ -51,7 +52,7 @@ def halved(normal):
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
     """(mean, deviation) in 8-bit levels of 256 samples of a picture of 40×24."""
-    monkeypatch.setattr(build, "make_predict_x0", exact_predict_x0)
+    monkeypatch.setattr(sample_fn, "make_predict_x0", exact_predict_x0)
     model = identity_model(
         tmp_path / "model", "jpeg-10", bridge={"beta_max": 1.0}, sampling={"sampler": "ddpm"}
     )
@@ -85,7 +86,7 @@ def test_with_many_steps_the_closed_form_is_that_of_the_data():
 
 
 def test_half_the_noise_is_found_out(measured, monkeypatch):
-    monkeypatch.setattr(build, "window_normal", halved(build.window_normal))
+    monkeypatch.setattr(noise, "window_normal", halved(noise.window_normal))
     _, std = measured()
     assert np.sqrt(np.mean(std**2)) < 0.9 * 127.5 * closed_form_std(NFE)
 

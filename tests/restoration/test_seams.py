@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build, interop
+from i2sb_jax import interop
 from i2sb_jax.models import UNetConfig
 from i2sb_jax.models.receptive_field import receptive_spread, telling_radius
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling, make_grid
+from i2sb_jax.run import Run
 from tests.restoration.models import identity_model, photo
 from tests.restoration.seams import step_ratio
 from tests.restoration.test_restorer import random_params
@@ -136,7 +137,7 @@ def test_what_matters_lies_within_the_radius(changes):
     """The gradient of a pixel by its input, of random weights, and where it is nothing at all."""
     config = dataclasses.replace(make_config(model=LOCAL | {"patch": 1} | changes))
     unet = config.model.unet_config(in_channels=3)
-    params, net, side = random_params(config, scale=0.3), build.make_network(config), 128
+    params, net, side = random_params(config, scale=0.3), Run(config).network, 128
 
     def middle(x):
         return net.apply({"params": params}, x, np.full((1,), 500, np.float32))[0, 64, 64].sum()

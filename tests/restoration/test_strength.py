@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build, interop
+from i2sb_jax import interop
 from i2sb_jax.corruptions import enlarge_smoothly
 from i2sb_jax.pictures import from_uint8, to_pixels
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
+from i2sb_jax.run import Run
 from tests.restoration.models import identity_model, photo
 from tests.training.tiny import make_config
 
@@ -32,7 +33,7 @@ def model(root):
 def changing(folder, corruption):
     config = make_config(corruption=corruption, bridge={"deterministic": True},
                          sampling={"sampler": "ode"})  # fmt: skip
-    params = jax.device_get(jax.jit(lambda key: build.init_params(key, config))(jax.random.key(0)))
+    params = jax.device_get(jax.jit(Run(config).init_params)(jax.random.key(0)))
     rng = np.random.default_rng(0)
     noisy = jax.tree.map(
         lambda x: x + np.float32(0.05) * rng.standard_normal(x.shape, np.float32), params

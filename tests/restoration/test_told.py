@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import build, interop
+from i2sb_jax import interop
 from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.corruptions.jpeg_file import standard_settings
 from i2sb_jax.pictures import from_uint8, read_jpeg_info
@@ -15,6 +15,7 @@ from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.told import told_settings
+from i2sb_jax.run import Run
 from tests.restoration.models import identity_model, photo
 from tests.training.tiny import make_config
 
@@ -38,7 +39,7 @@ def model(tmp_path_factory):
         sampling={"sampler": "ode"},
         model={"norm": "none", "middle_attention": False},
     )
-    shapes = jax.eval_shape(lambda key: build.init_params(key, config), jax.random.key(0))
+    shapes = jax.eval_shape(Run(config).init_params, jax.random.key(0))
     rng = np.random.default_rng(0)
     draw = lambda s: 0.08 * rng.standard_normal(s.shape).astype(np.float32)  # noqa: E731
     interop.save_model(folder, config, jax.tree.map(draw, shapes))

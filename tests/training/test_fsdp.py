@@ -19,9 +19,9 @@ VARIANTS = {
 SCRIPT = """
 import functools, json, re, sys
 import jax
+from i2sb_jax.run import Run
 from i2sb_jax.accelerators import sharding
-from i2sb_jax.models import attention
-from i2sb_jax.training import setup
+from i2sb_jax.models import UNet, attention
 from tests.training.tiny import make_batch, make_config
 
 # As accelerators compute it: a CPU loops over heads, and the loop gathers the batch.
@@ -38,10 +38,12 @@ def run(fsdp, gathers, remat):
         mesh={"fsdp": fsdp, "fsdp_min_bytes": 128}, model=NETWORK | {"remat": remat},
     )
     mesh = sharding.make_mesh(fsdp=fsdp)
-    places, everywhere = setup.state_shardings(config, mesh), sharding.replicated(mesh)
+    places, everywhere = Run(config).state_shardings, sharding.replicated(mesh)
     state = jax.device_put(first, places)
-    gather = sharding.gather_on_use(mesh, min_bytes=128) if gathers else None
-    step = jax.jit(setup.keyed_step(config, gather=gather), out_shardings=(places, everywhere))
+    made = Run(config)
+    if not gathers:
+        made.__dict__["network"] = UNet(config.unet)  # which gathers nothing
+    step = jax.jit(made.step, out_shardings=(places, everywhere))
     batches = [sharding.global_batch(make_batch(8, seed=i), mesh) for i in range(4)]
     key = jax.device_put(jax.random.key(1), everywhere)
     program = step.lower(state, batches[0], key).compile()
@@ -64,8 +66,8 @@ def run(fsdp, gathers, remat):
     }
 
 
-fresh = functools.partial(setup.fresh_state, make_config(model=NETWORK))
-first = jax.jit(fresh)(jax.random.key(0))  # made once: what differs is where it lies
+# made once: what differs is where it lies
+first = jax.jit(Run(make_config(model=NETWORK)).init_state)(jax.random.key(0))
 variants = json.loads(sys.argv[1])
 print(json.dumps({name: run(*variant) for name, variant in variants.items()}))
 """

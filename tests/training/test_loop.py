@@ -10,9 +10,9 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from i2sb_jax import build, interop
-from i2sb_jax.accelerators import sharding
+from i2sb_jax import interop
 from i2sb_jax.checkpoint import Checkpoints
+from i2sb_jax.run import Run
 from i2sb_jax.training import loop, report
 from tests.training.tiny import (
     Killed,
@@ -207,15 +207,12 @@ def test_paths_may_be_epath(tmp_path):
 
 def test_previews_draw_from_a_stream_of_their_own(tmp_path):
     """Splitting a key gives the same keys as folding 0, 1, 2, … into it, which the steps do."""
-    config, mesh = make_config(), sharding.make_mesh()
-    made = report.Report(
-        config, tmp_path, make_batch(2), build.make_sample_fn(config),
-        writer=Recorder(), mesh=mesh, start_step=0,
-    )  # fmt: skip
+    config = make_config()
+    made = report.Report(Run(config), tmp_path, make_batch(2), writer=Recorder(), start_step=0)
     root = jax.random.key(config.seed)
     steps = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(root, np.arange(1000))
     used = {tuple(words) for words in jax.random.key_data(steps).tolist()}
-    previews = jax.random.key_data(made._inputs[0]).tolist()
+    previews = made._inputs.key.tolist()
     assert len(previews) == 2 and not used & {tuple(words) for words in previews}
     naive = jax.random.key_data(jax.random.split(root, 2)).tolist()
     assert used & {tuple(words) for words in naive}  # the trap is real

@@ -11,9 +11,9 @@ import pytest
 SCRIPT = """
 import functools, hashlib, sys
 import jax, numpy as np
-from i2sb_jax.accelerators import sharding
-from i2sb_jax.checkpoint import Checkpoints, abstract_like
-from i2sb_jax.training import loop, setup
+from i2sb_jax.run import Run
+from i2sb_jax.checkpoint import Checkpoints
+from i2sb_jax.training import loop
 from tests.training.test_loop import Recorder
 from tests.training.tiny import endless, make_batch, make_config
 
@@ -34,14 +34,12 @@ def digest(state):
 began = "fresh"
 with Checkpoints(workdir, read_only=True) as checkpoints:
     if checkpoints.latest_step() is not None:
-        mesh = sharding.make_mesh(fsdp=fsdp)
-        shapes = jax.eval_shape(functools.partial(setup.fresh_state, config), jax.random.key(0))
-        state = checkpoints.restore(abstract_like(shapes, setup.state_shardings(config, mesh)))
+        state = checkpoints.restore(Run(config).abstract_state)
         cut = any(not x.is_fully_replicated for x in jax.tree.leaves(state.params))
         assert cut == (fsdp > 1)
         began = digest(state)
 state = loop.train(
-    config, workdir, batches=functools.partial(endless, batch_size=16),
+    Run(config), workdir, batches=functools.partial(endless, batch_size=16),
     eval_batch=make_batch(2), writer=Recorder(),
 )
 print(began, digest(state))

@@ -12,8 +12,8 @@ import numpy as np
 import optax
 import pytest
 
-from i2sb_jax import build
 from i2sb_jax.interop.adm import parameter_table, to_torch_layout
+from i2sb_jax.run import Run
 from i2sb_jax.training import create_state, make_optimizer, make_schedule, make_train_step
 from i2sb_jax.types import Batch
 from tests.golden import load
@@ -61,13 +61,13 @@ def run():
     config = make_recipe()
     tx = recording(make_optimizer(config.optimizer, num_steps=NUM_UPDATES))
     step = make_train_step(
-        apply_fn=build.make_network(config).apply,
+        apply_fn=Run(config).network.apply,
         tx=tx,
-        schedule=build.make_schedule(config),
+        schedule=Run(config).bridge,
         ema_decay=config.training.ema_decay,
         accumulation_steps=config.training.accumulation_steps,
     )
-    step, corruption = jax.jit(step), build.make_corruption(config)
+    step, corruption = jax.jit(step), Run(config).corruption
     root = jax.random.key(config.seed)
     state = create_state(jax.tree.map(jnp.asarray, start_params()), tx)
     trees, metrics = [], []

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from i2sb_jax import build
 from i2sb_jax.data import open_source
+from i2sb_jax.run import Run
 from tests.training.tiny import make_config, train
 
 pytest.importorskip("tensorflow")
@@ -29,7 +29,7 @@ def test_two_updates(name, photographs, tmp_path):
     def batches(start):
         stream = train_batches(
             photographs,
-            build.make_corruption(config),
+            Run(config).corruption,
             config.data,
             image_size=config.image_size,
             batch_size=config.training.batch_size,

@@ -10,16 +10,18 @@ import numpy as np
 import optax
 import pytest
 
-from i2sb_jax import build, interop
+from i2sb_jax import interop
 from i2sb_jax.data.scaling import ValueRange, ValueRanges, save_value_ranges
+from i2sb_jax.learning import init_student
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.options import Options
+from i2sb_jax.run import Run
+from i2sb_jax.sampling import make_generate_fn
 from i2sb_jax.training import (
     DistillState,
     TrainState,
     create_distill_state,
     make_distill_step,
-    setup,
 )
 from i2sb_jax.training.loop import check_start
 from i2sb_jax.training.teacher import load_teacher, note_teacher
@@ -92,7 +94,7 @@ def test_a_teacher_that_goes_on_is_left_behind(tmp_path):
     options = {"keep_checkpoints": 5}
     train(folder, make_config(training=options | {"num_steps": 4}))
     config = student_config(folder)
-    abstract = setup.abstract_weights(config, setup.make_mesh(config))
+    abstract = Run(config).abstract_weights
     note_teacher(config, tmp_path / "student")
     first = load_teacher(config, tmp_path / "student", abstract)
     train(folder, make_config(training=options | {"num_steps": 8}))
@@ -124,10 +126,16 @@ def test_it_starts_as_its_teacher(teacher, nfe):
     plain, weights = interop.load_model_folder(teacher)
     config = student_config(teacher, sampling={"nfe": nfe})
     keys, x1 = jax.random.split(jax.random.key(0), 2), make_batch(2).degraded
-    made = build.make_sample_fn(config)(
-        keys, build.init_student(weights, config), x1, None, None
-    ).x0
-    by_teacher = build.make_sample_fn(plain, nfe=nfe)(keys, weights, x1, None, None).x0
+    made = (
+        Run(config)
+        .sample_fn()(
+            keys, init_student(weights, noise_channels=config.noise_channels), x1, None, None
+        )
+        .x0
+    )
+    by_teacher = (
+        Run(plain).sample_fn(plain.choose_sampling(nfe=nfe))(keys, weights, x1, None, None).x0
+    )
     np.testing.assert_allclose(made, by_teacher, atol=1e-5)
 
 
@@ -136,19 +144,21 @@ def test_it_starts_as_a_teacher_that_sees_patches():
     plain = make_config(model={"patch": 2})
     weights = random_params(plain)
     config = student_config("folder", model={"patch": 2})
-    student = build.init_student(weights, config)
-    fresh = jax.eval_shape(lambda key: build.init_params(key, config), jax.random.key(0))
+    student = init_student(weights, noise_channels=config.noise_channels)
+    fresh = jax.eval_shape(Run(config).init_params, jax.random.key(0))
     assert jax.tree.map(jnp.shape, student) == jax.tree.map(jnp.shape, fresh)
 
     keys, x1 = jax.random.split(jax.random.key(0), 2), make_batch(2).degraded
-    made = build.make_sample_fn(config)(keys, student, x1, None, None).x0
-    by_teacher = build.make_sample_fn(plain, nfe=1)(keys, weights, x1, None, None).x0
+    made = Run(config).sample_fn()(keys, student, x1, None, None).x0
+    by_teacher = (
+        Run(plain).sample_fn(plain.choose_sampling(nfe=1))(keys, weights, x1, None, None).x0
+    )
     np.testing.assert_allclose(made, by_teacher, atol=1e-5)
     assert np.abs(by_teacher - x1).max() > 1e-3  # it does something
 
     loud = student["conv_in"]["kernel"].at[:, :, config.image_channels].add(0.1)
     student |= {"conv_in": student["conv_in"] | {"kernel": loud}}  # the first pixel's noise
-    heard = build.make_sample_fn(config)(keys, student, x1, None, None).x0
+    heard = Run(config).sample_fn()(keys, student, x1, None, None).x0
     assert np.abs(heard - by_teacher).max() > 1e-3
 
 
@@ -185,16 +195,16 @@ def test_other_steps_than_it_has_learnt_are_refused(whole, tmp_path):
 def test_its_steps_are_not_changed_on_the_way(whole, teacher):
     workdir, _ = whole
     with pytest.raises(ValueError, match=r"sampling\.nfe is 1 there, 2 here"):
-        check_start(student_config(teacher, sampling={"nfe": 2}), workdir)
+        check_start(Run(student_config(teacher, sampling={"nfe": 2})), workdir)
 
 
 def test_known_pixels_are_kept_and_their_task_has_noise_already():
     config = make_config(teacher="T", corruption="inpaint-center", sampling={"nfe": 2})
     assert config.noise_channels == 0
-    generate = build.make_generate_fn(config)
+    generate = make_generate_fn(Run(config).sample_fn())
     batch, mask = make_batch(2), np.zeros((2, 16, 16, 1), np.float32)
     mask[:, 4:12, 4:12] = 1
-    params = build.init_params(jax.random.key(0), config)
+    params = Run(config).init_params(jax.random.key(0))
     made = generate(params, jax.random.split(jax.random.key(1), 2), batch._replace(mask=mask))
     same = np.asarray(made) == batch.degraded
     assert same[:, :4].all() and not same[:, 4:12, 4:12].any()
@@ -207,7 +217,7 @@ def test_pairs_have_noise_beside_their_condition():
               "target_channels": 1, "cond_x1": True},
     )  # fmt: skip
     assert (config.noise_channels, config.cond_channels) == (1, 2)
-    assert build.make_network(config).config.in_channels == 4
+    assert config.unet.in_channels == 4
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -219,7 +229,7 @@ def test_an_ot_ode_is_no_teacher(tmp_path):
         student_config(tmp_path, **deterministic)
     train(tmp_path / "ode", make_config(training={"num_steps": 1}, **deterministic))
     with pytest.raises(ValueError, match="is an OT-ODE: distillation fits the law"):
-        check_start(student_config(tmp_path / "ode"), tmp_path / "student")
+        check_start(Run(student_config(tmp_path / "ode")), tmp_path / "student")
 
 
 @pytest.mark.parametrize(
@@ -244,22 +254,22 @@ def test_another_bridge_network_or_task_is_refused(teacher, tmp_path):
         ({"corruption": "sr4x-bicubic"}, "corruption='sr4x-bicubic' must be 'sr4x-pool'"),
     ):
         with pytest.raises(ValueError, match=told):
-            check_start(student_config(teacher, **changes), tmp_path)
+            check_start(Run(student_config(teacher, **changes)), tmp_path)
     assert not any(tmp_path.iterdir())
 
 
 def test_students_nobodies_and_initial_weights_teach_nothing(whole, teacher, tmp_path):
     with pytest.raises(ValueError, match="is a student itself"):
-        check_start(student_config(whole[0]), tmp_path)
+        check_start(Run(student_config(whole[0])), tmp_path)
     with pytest.raises(ValueError, match="is not a run's folder"):
-        check_start(student_config(tmp_path / "none"), tmp_path)
+        check_start(Run(student_config(tmp_path / "none")), tmp_path)
     config, weights = interop.load_model_folder(teacher)
     origin = interop.Provenance(
         source="adm.pt", sha256="0" * 64, licence="MIT", weights="initial", trained=False
     )
     interop.save_model(tmp_path / "initial", config, weights, provenance=origin)
     with pytest.raises(ValueError, match="holds initial weights"):
-        check_start(student_config(tmp_path / "initial"), tmp_path / "run")
+        check_start(Run(student_config(tmp_path / "initial")), tmp_path / "run")
     trained = dataclasses.replace(origin, weights="ema", licence="NVIDIA's")
     interop.save_model(tmp_path / "model", config, weights, provenance=trained)
     one = student_config(tmp_path / "model", training={"num_steps": 1})
@@ -278,9 +288,9 @@ def test_of_pairs_both_must_mean_the_same_by_a_value(tmp_path):
                  "target_channels": 1},
     }  # fmt: skip
     plain = make_config(**pairs)
-    interop.save_model(tmp_path / "t", plain, build.init_params(jax.random.key(0), plain))
+    interop.save_model(tmp_path / "t", plain, Run(plain).init_params(jax.random.key(0)))
     config = student_config(tmp_path / "t", **pairs)
-    abstract = setup.abstract_weights(config, setup.make_mesh(config))
+    abstract = Run(config).abstract_weights
     save_value_ranges(tmp_path / "t", ranges(200.0))
     save_value_ranges(tmp_path / "s", ranges(201.0))
     with pytest.raises(ValueError, match="copy the teacher's into the student's folder"):

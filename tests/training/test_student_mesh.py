@@ -10,8 +10,9 @@ import pytest
 SCRIPT = """
 import functools, json
 import jax
+from i2sb_jax.training.loop import jitted_step
+from i2sb_jax.run import Run
 from i2sb_jax.accelerators import sharding
-from i2sb_jax.training import setup
 from tests.training.tiny import make_batch, make_config
 
 
@@ -20,22 +21,22 @@ def run(fsdp):
         teacher="T", mesh={"fsdp": fsdp, "fsdp_min_bytes": 1024}, sampling={"nfe": 1},
         distill={"auxiliary_updates": 2}, training={"batch_size": 8, "accumulation_steps": 2},
     )
-    mesh = setup.make_mesh(config)
-    first = jax.jit(functools.partial(setup.fresh_state, config))(jax.random.key(0))
-    weights = setup.abstract_weights(config, mesh)
-    copy = jax.jit(lambda x: jax.tree.map(jax.numpy.copy, x), out_shardings=setup.places(weights))
+    run = Run(config)
+    first = jax.jit(run.init_state)(jax.random.key(0))
+    shardings = jax.tree.map(lambda x: x.sharding, run.abstract_weights)
+    copy = jax.jit(lambda x: jax.tree.map(jax.numpy.copy, x), out_shardings=shardings)
     teacher = copy(first.auxiliary_params)  # which is donated with the state
-    state = jax.device_put(first, setup.state_shardings(config, mesh))
+    state = jax.device_put(first, run.state_shardings)
     held = sum(
         part.data.nbytes
         for x in jax.tree.leaves((state, teacher))
         for part in x.addressable_shards
         if part.device == jax.devices()[0]
     )
-    root = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
-    step, losses = setup.jitted_step(config, state, mesh), []
+    root = jax.device_put(jax.random.key(1), sharding.replicated(run.mesh))
+    step, losses = jitted_step(run, state), []
     for i in range(3):
-        batch = sharding.global_batch(make_batch(8, seed=i), mesh)
+        batch = sharding.global_batch(make_batch(8, seed=i), run.mesh)
         state, metrics = step(state, batch, root, teacher)
         losses.append([float(metrics[name]) for name in ("loss", "auxiliary_loss")])
     return {"losses": losses, "held": held}

@@ -17,7 +17,7 @@ STEPS, BATCH = 20, 4
 SCRIPT = f"""
 import json, pathlib, sys
 import jax
-from i2sb_jax import build, data
+from i2sb_jax import data
 from i2sb_jax.accelerators import processes
 from i2sb_jax.data.pipeline import eval_batches, train_batches
 from i2sb_jax.training.loop import train
@@ -26,7 +26,7 @@ from tests.training.tiny import make_config
 
 processes.join("on")
 config = make_config(training={{"num_steps": {STEPS}, "batch_size": {BATCH}}})
-corruption = build.make_corruption(config)
+corruption = Run(config).corruption
 mine, count = jax.process_index(), jax.process_count()
 sources = data.make_sources(config.data, sys.argv[1], process_index=mine, report=print)
 cut = {{"corruption": corruption, "config": config.data, "image_size": config.image_size}}

@@ -8,6 +8,7 @@ import numpy as np
 from i2sb_jax import config as config_lib
 from i2sb_jax.bridge import make_symmetric_schedule
 from i2sb_jax.config import Config
+from i2sb_jax.run import Run
 from i2sb_jax.training import loop
 from i2sb_jax.types import Batch
 
@@ -98,7 +99,7 @@ class Recorder:
 def train(workdir, config=None, *, batches=endless, writer=None):
     """A run of the tiny network, without the pipeline."""
     return loop.train(
-        config or make_config(),
+        Run(config or make_config()),
         workdir,
         batches=batches,
         eval_batch=make_batch(2, seed=5),

@@ -1,0 +1,216 @@
+"""Windows in, samples out: the one place that compiles sample functions and feeds them.
+
+A network call always has one fixed, padded number of windows a device, which depends on their size
+alone, and the noise of a pixel depends on the picture's name, the seed and the pixel's place alone:
+the same picture gives the same pixels in any company.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from i2sb_jax import bridge
+from i2sb_jax.accelerators import sharding
+from i2sb_jax.accelerators.compiler import compile_options
+from i2sb_jax.config import Config, SamplingConfig
+from i2sb_jax.sampling.sample_fn import SampleFn
+from i2sb_jax.types import Array, Params
+
+_TOP_LEFT = np.zeros(2, np.int32)
+_MOST_PROGRAMS = 16  # that are kept, of one sample function
+
+
+class Window(NamedTuple):
+    """A picture, or a part of one, as a network call takes it; or a batch of them.
+
+    Attributes:
+        key: uint32 [2] of the picture, as `picture_key` gives it.
+        x1: X_1 as the bridge uses it, float32 [h, w, c]; holes are filled with noise.
+        mask: [h, w, 1], 1 = hole; None where the run knows none.
+        cond: what the network sees beside X_t, [h, w, c']; None without conditioning.
+        origin: int32 [2], first row and column in the picture, multiples of
+            `sampling.noise.BLOCK`; None: noise is drawn for the window as a whole.
+    """
+
+    key: Array
+    x1: Array
+    mask: Array | None = None
+    cond: Array | None = None
+    origin: Array | None = _TOP_LEFT
+
+
+class DeviceSampler:
+    """A sample function on the devices of a mesh, compiled once for each shape of a batch."""
+
+    def __init__(
+        self,
+        sample_fn: SampleFn,
+        mesh: Mesh,
+        *,
+        rows: NamedSharding | None = None,
+        precision: str = "highest",
+    ):
+        """Compiles nothing yet.
+
+        Args:
+            sample_fn: pure, as `make_sample_fn` gives it.
+            mesh: the devices.
+            rows: how a batch lies on them; cut over all of them if None.
+            precision: of float32 products.
+        """
+        self.rows = sharding.batch_sharding(mesh) if rows is None else rows
+        self._sample_fn, self._mesh, self._precision = sample_fn, mesh, precision
+        self._programs: dict[tuple, jax.stages.Compiled] = {}
+
+    def lay(self, batch: Window) -> Window:
+        """Lays this process's rows of a batch over its devices, float32 and uint32 numpy."""
+        lay = functools.partial(jax.make_array_from_process_local_data, self.rows)
+        return jax.tree.map(lambda x: lay(np.asarray(x)), batch)
+
+    def __call__(self, params: Params, batch: Window) -> bridge.Samples:
+        """Samples a batch.
+
+        Args:
+            params: of the network, on the mesh.
+            batch: as `lay` gives it; fields are [batch, ...].
+
+        Returns:
+            x0 and the recorded paths, laid out as the batch is; they may not be computed yet.
+        """
+        return self.compiled(params, batch)(params, *batch)
+
+    def compiled(self, params: Params, batch: Window) -> jax.stages.Compiled:
+        """Returns the program for such parameters and such a batch, arrays or abstract."""
+        shapes = tuple(x if x is None else (x.shape, x.dtype) for x in batch)
+        if shapes not in self._programs:
+            if len(self._programs) == _MOST_PROGRAMS:
+                del self._programs[next(iter(self._programs))]
+            self._programs[shapes] = self._compile(params, batch)
+        return self._programs[shapes]
+
+    def _compile(self, params: Params, batch: Window) -> jax.stages.Compiled:
+        def run(params, key, x1, mask, cond, origin):
+            keys = jax.random.wrap_key_data(key)
+            return self._sample_fn(keys, params, x1, mask, cond, origin)
+
+        second = NamedSharding(self._mesh, PartitionSpec(None, *self.rows.spec))
+        program = jax.jit(
+            run,
+            out_shardings=bridge.Samples(self.rows, second, second),
+            compiler_options=compile_options(self._mesh),
+        )
+        with jax.default_matmul_precision(self._precision):
+            return program.lower(params, *batch).compile()
+
+
+class Engine:
+    """Samples streams of windows, whatever their sizes, in batches of one size each."""
+
+    def __init__(
+        self,
+        make_sample_fn: Callable[[SamplingConfig, tuple[int, ...]], SampleFn],
+        params: Params,
+        config: Config,
+        mesh: Mesh,
+    ):
+        """Compiles nothing yet.
+
+        Args:
+            make_sample_fn: (sampling, record) -> a sample function of the network.
+            params: of the network, the same on every device.
+            config: of the run: how much is computed at once, and how precisely.
+            mesh: the devices.
+        """
+        self._params, self._config, self._mesh = params, config, mesh
+        self._sampler = functools.lru_cache(maxsize=16)(
+            lambda sampling, record: DeviceSampler(
+                make_sample_fn(sampling, record), mesh, precision=config.matmul_precision
+            )
+        )
+
+    def windows_a_call(self, height: int, width: int) -> int:
+        """Returns how many windows of one size a network call takes, over all devices.
+
+        That is `sampling.batch_size` a device up to the run's own size, and of larger windows as
+        many as have no more pixels: time and memory of a call do not grow with the windows.
+        """
+        most = self._config.sampling.batch_size
+        same_pixels = most * self._config.image_size**2 // (height * width)
+        return self._mesh.size * min(max(same_pixels, 1), most)
+
+    def stream(
+        self,
+        windows: Iterable[Window | None],
+        sampling: SamplingConfig,
+        *,
+        record: tuple[int, ...] = (),
+    ) -> Iterator[bridge.Samples]:
+        """Samples any number of windows, holding two batches of them at a time.
+
+        Args:
+            windows: with sides that the network can halve. Those that follow each other and have
+                one shape share a call; None lets those before it go without waiting for more.
+            sampling: which sampler takes which steps.
+            record: grid positions whose states are wanted too.
+
+        Yields:
+            For each window in turn x0 [h, w, c], not clipped, and its paths
+            [len(record), h, w, c], numpy.
+        """
+        sampler, running = self._sampler(sampling, record), None
+        for chunk in _batches(windows, self.windows_a_call):
+            # the next batch is made ready and handed over before the last one is waited for
+            count = self.windows_a_call(*chunk[0].x1.shape[:2])
+            full = chunk + chunk[-1:] * (count - len(chunk))
+            batch = sampler.lay(jax.tree.map(lambda *rows: np.stack(rows), *full))
+            started = sampler(self._params, batch), len(chunk)
+            if running is not None:
+                yield from _finish(*running)
+            running = started
+        if running is not None:
+            yield from _finish(*running)
+
+    def prepare(
+        self, window: Window, sampling: SamplingConfig, *, record: tuple[int, ...] = ()
+    ) -> None:
+        """Compiles what `stream` needs for windows of the shapes of this one."""
+        sampler = self._sampler(sampling, record)
+        count = self.windows_a_call(*window.x1.shape[:2])
+
+        def of_all(x: Array) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=sampler.rows)
+
+        sampler.compiled(self._params, jax.tree.map(of_all, window))
+
+
+def _batches(
+    windows: Iterable[Window | None], size: Callable[[int, int], int]
+) -> Iterator[list[Window]]:
+    """Windows of the same shapes that follow each other, `size(height, width)` of them at most."""
+    batch: list[Window] = []
+    for window in windows:
+        if batch and (window is None or _shapes(window) != _shapes(batch[0])):
+            yield batch
+            batch = []
+        if window is not None:
+            batch.append(window)
+            if len(batch) == size(*window.x1.shape[:2]):
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+def _shapes(window: Window) -> tuple:
+    """(shape, dtype) of each field, None for what is absent."""
+    return tuple(x if x is None else (x.shape, x.dtype.name) for x in window)
+
+
+def _finish(samples: bridge.Samples, count: int) -> Iterator[bridge.Samples]:
+    x0, xt_path, x0_path = jax.device_get(samples)
+    for i in range(count):
+        yield bridge.Samples(x0[i], xt_path[:, i], x0_path[:, i])

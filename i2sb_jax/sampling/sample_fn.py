@@ -1,0 +1,125 @@
+"""From a network and a bridge to a function that samples pictures, pure and un-jitted."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from i2sb_jax import bridge
+from i2sb_jax.config import SamplingConfig
+from i2sb_jax.models import UNet
+from i2sb_jax.sampling.noise import normal_each
+from i2sb_jax.types import Array, Batch, Params, PredictX0Fn, PRNGKey
+
+SampleFn: TypeAlias = Callable[..., bridge.Samples]
+"""(keys, params, x1, mask, cond, origin=None) -> Samples, see `make_sample_fn`."""
+
+
+def make_predict_x0(
+    network: UNet,
+    schedule: bridge.Bridge,
+    params: Params,
+    *,
+    cond: Array | None = None,
+    prediction: str = "epsilon",
+    clip: bool = False,
+    on_evaluation: Callable[[Any], None] | None = None,
+) -> PredictX0Fn:
+    """Returns (xt [batch, h, w, c], step scalar or [batch]) -> X̂_0, as a sampler sees a network.
+
+    Args:
+        network: of the bridge.
+        schedule: the bridge.
+        params: of the network.
+        cond: [batch, h, w, c'], what the network sees beside X_t.
+        prediction: what the network gives, as in `bridge.predict_x0`.
+        clip: clip X̂_0 to [-1, 1].
+        on_evaluation: called on the host with the step, after each evaluation on each device.
+    """
+
+    def predict_x0_fn(xt: Array, step: Array) -> jax.Array:
+        noise_level = jnp.asarray(schedule.noise_level, jnp.float32)[step]
+        noise_level = jnp.broadcast_to(noise_level, xt.shape[:1])
+        output = network.apply({"params": params}, xt, noise_level, cond)
+        if on_evaluation is not None:
+            jax.debug.callback(on_evaluation, step)
+        return bridge.predict_x0(schedule, step, xt, output, prediction=prediction, clip=clip)
+
+    return predict_x0_fn
+
+
+def make_sample_fn(
+    network: UNet,
+    schedule: bridge.Bridge,
+    sampling: SamplingConfig,
+    *,
+    prediction: str = "epsilon",
+    noise_channels: int = 0,
+    record: tuple[int, ...] = (),
+    on_evaluation: Callable[[Any], None] | None = None,
+) -> SampleFn:
+    """Returns a pure, un-jitted (keys, params, x1, mask, cond, origin=None) -> Samples.
+
+    Every picture has its own key, so that its noise does not depend on the batch around it. With an
+    origin it is a window of a picture, and windows of one key agree on the noise they share.
+
+    Args:
+        network: of the bridge, or of a student of it.
+        schedule: the bridge.
+        sampling: which sampler takes which steps.
+        prediction: what the network gives.
+        noise_channels: of N(0, 1) that a student sees last, drawn anew at each step.
+        record: grid positions whose states are returned.
+        on_evaluation: as for `make_predict_x0`, once for a whole batch; for progress.
+
+    Returns:
+        The function: keys [batch], x1 [batch, h, w, c], mask [batch, h, w, 1] or None, cond
+        [batch, h, w, cond channels] or None, origin int32 [batch, 2] (multiples of
+        `sampling.noise.BLOCK`) or None; the paths are [len(record), batch, h, w, c].
+    """
+    steps = bridge.step_grid(
+        schedule.num_steps, sampling.nfe, spacing=sampling.spacing, schedule=schedule
+    )
+    sampler_fn = bridge.make_sampler(sampling.sampler, eta=sampling.eta)
+    predictor = functools.partial(
+        make_predict_x0, network, schedule, prediction=prediction, clip=sampling.clip,
+        on_evaluation=on_evaluation,
+    )  # fmt: skip
+
+    def sample_fn(keys, params, x1, mask, cond, origin=None):
+        normal_fn = functools.partial(normal_each, origin=origin)
+
+        def predict_x0_fn(xt, step):
+            side = cond
+            if noise_channels:
+                noise = normal_fn(_noise_keys(keys, step), xt.shape, xt.dtype)
+                side = noise if cond is None else jnp.concatenate([cond, noise], axis=-1)
+            return predictor(params, cond=side)(xt, step)
+
+        return sampler_fn(
+            keys, schedule, predict_x0_fn, x1, steps=steps, mask=mask, record=record,
+            normal_fn=normal_fn,
+        )  # fmt: skip
+
+    return sample_fn
+
+
+def make_generate_fn(sample_fn: SampleFn) -> Callable[[Params, PRNGKey, Batch], Array]:
+    """Returns a sample function as training uses it: (params, keys [batch], batch) -> X_0.
+
+    Known pixels, and those without data, are exactly those of X_1.
+    """
+
+    def generate_fn(params: Params, keys: PRNGKey, batch: Batch) -> Array:
+        mask = batch.to_restore
+        x0 = sample_fn(keys, params, batch.degraded, mask, batch.cond).x0
+        return x0 if mask is None else jnp.where(mask > 0.5, x0, batch.degraded)
+
+    return generate_fn
+
+
+def _noise_keys(keys: PRNGKey, step: Array) -> PRNGKey:
+    """Returns keys [batch] of a student's noise; no sampler splits its keys into these."""
+    return jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, 2**31), step))(keys)
