@@ -142,12 +142,13 @@ class Bench:
     def restore(self, setting: Setting) -> tuple[np.ndarray, float]:
         """uint8 [n, h, w, 3], truncated as the protocol has it, and seconds without compiling."""
         (sampler, eta), spacing, nfe = setting
-        options = {"nfe": nfe, "sampler": sampler, "spacing": spacing, "eta": eta}
-        batch, side = self.pictures.batch, self._restorer.config.image_size
-        self._restorer.prepare(side, self._restorer.config.choose_sampling(**options))
+        config = self._restorer.config
+        sampling = config.choose_sampling(nfe=nfe, sampler=sampler, spacing=spacing, eta=eta)
+        batch = self.pictures.batch
+        self._restorer.prepare(config.image_size, sampling)
         start = time.perf_counter()
         samples = self._restorer.from_x1(
-            batch.degraded, **options, seed=self._seed, mask=batch.mask, cond=batch.cond,
+            batch.degraded, sampling, seed=self._seed, mask=batch.mask, cond=batch.cond,
             names=list(batch.name),
         )  # fmt: skip
         return to_uint8(samples.x0), time.perf_counter() - start

@@ -77,3 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output uploads again, by a temporary folder",
     )
     return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -80,3 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--weights", choices=WEIGHTS, help=told)
     add("--licence", help="of the weights, where it is not the usual one")
     return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -87,3 +87,7 @@ def _report(outcome: Outcome, output: str) -> None:
 
 def _pictures(count: int) -> str:
     return "1 picture" if count == 1 else f"{count} pictures"
+
+
+if __name__ == "__main__":
+    main()

@@ -213,10 +213,13 @@ class Restorer:
         elif not facts.keeps_light:
             tell_once(task)
             x1 = as_published(task, self._pad(images))  # the window is what has borders
+        sampling = self.config.choose_sampling(
+            nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, clip=clip
+        )
         samples = self.from_x1(
-            x1, nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, seed=seed,
+            x1, sampling, seed=seed,
             mask=mask if self.corruption.has_mask or valid is not None else None,
-            cond=cond, names=names, clip=clip, record=record,
+            cond=cond, names=names, record=record,
         )  # fmt: skip
         samples = bridge.Samples(*(x[..., : shape[1], : shape[2], :] for x in samples))
         if record:
@@ -231,19 +234,31 @@ class Restorer:
     def from_x1(
         self,
         x1: Array,
+        sampling: SamplingConfig | None = None,
         *,
-        nfe: int | None = None,
-        sampler: str | None = None,
-        spacing: str | None = None,
-        eta: float | None = None,
         seed: int = 0,
         mask: Array | None = None,
         cond: Array | None = None,
         names: Sequence[str] | None = None,
-        clip: bool | None = None,
         record: tuple[int, ...] = (),
     ) -> bridge.Samples:
-        """Restores from X_1 as the bridge uses it: holes filled with noise, cond beside it."""
+        """Restores from X_1 as the bridge uses it: holes filled with noise, cond beside it.
+
+        Args:
+            x1: float32 [batch, h, w, c].
+            sampling: as `config.choose_sampling` gives it; the run's if None.
+            seed: of all noise.
+            mask: [batch, h, w, 1], 1 = hole.
+            cond: [batch, h, w, c'], what the network sees beside X_t.
+            names: as in a call, like the rest.
+            record: see there.
+
+        Returns:
+            Samples, unclipped.
+
+        Raises:
+            NonFiniteError: the network gave NaN or infinity.
+        """
         count, height, width = x1.shape[:3]
         names = _names(names, count)
         images = [None if x is None else self._pad(np.asarray(x)) for x in (x1, mask, cond)]
@@ -252,9 +267,8 @@ class Restorer:
             parts = (None if x is None else x[i] for x in images)
             return Window(picture_key(seed, names[i]), *parts)
 
-        sampling = self.config.choose_sampling(
-            nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, clip=clip
-        )
+        if sampling is None:
+            sampling = self.config.sampling
         results = list(self.engine.stream(map(window, range(count)), sampling, record=record))
         for name, result in zip(names, results, strict=True):
             self.check_finite(result.x0, name)

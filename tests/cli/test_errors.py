@@ -1,5 +1,9 @@
 """One line for what is the user's to mend, and the whole error for what is not."""
 
+import configparser
+import pathlib
+import re
+import runpy
 import sys
 
 import jax
@@ -104,3 +108,19 @@ def test_places_that_cannot_be_reached(monkeypatch, capsys, tmp_path, place, wor
     err = capsys.readouterr().err
     assert stop.value.code == 2 and words in err and err.count("\n") == 1
     assert not epath.Path(tmp_path / "out").exists()
+
+
+SCRIPTS = configparser.ConfigParser()
+SCRIPTS.read(pathlib.Path(__file__).parents[2] / "setup.cfg")
+MODULES = re.findall(
+    r"= (i2sb_jax\.cli\.\w+):main", SCRIPTS["options.entry_points"]["console_scripts"]
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_tool_is_a_module_too(module, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [module, "--help"])
+    monkeypatch.delitem(sys.modules, module, raising=False)  # else it is run twice over
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module(module, run_name="__main__")
+    assert not stop.value.code and "i2sb-" in capsys.readouterr().out
