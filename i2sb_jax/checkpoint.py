@@ -145,13 +145,13 @@ class Checkpoints(contextlib.AbstractContextManager):
             self._manager.save, step, args=ocp.args.Composite(**items), metrics=finite or None
         )
         if not alone:  # its barriers are programs, which all processes must start in one order
-            with self._telling_what_failed():
+            with self._explained_failure():
                 save()
         self._pending = self._worker.submit(self._finish, save if alone else None)
 
     def _finish(self, save: Callable[[], object] | None) -> None:
         """Finishes a save while the loop goes on; Orbax alone would hold it up by each tensor."""
-        with self._telling_what_failed():
+        with self._explained_failure():
             if save is not None:
                 save()
             self._manager.wait_until_finished()
@@ -168,7 +168,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             self.wait()
 
     @contextlib.contextmanager
-    def _telling_what_failed(self) -> Iterator[None]:
+    def _explained_failure(self) -> Iterator[None]:
         try:
             yield
         except (MemoryError, jax.errors.JaxRuntimeError):  # a device's, or a lost process'
@@ -226,7 +226,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     def _read(self, step: int, fields: dict[str, Any]) -> dict[str, Any]:
         self._check_fields(step, fields)
         items = {name: ocp.args.StandardRestore(_as_tree(value)) for name, value in fields.items()}
-        with self._telling_what_is_unreadable(step):
+        with self._explained_damage(step):
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         return {
             name: jax.tree.unflatten(jax.tree.structure(tree), jax.tree.leaves(restored[name]))
@@ -235,7 +235,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
     def _check_fields(self, step: int, fields: dict[str, Any]) -> None:
         """One clear line instead of Orbax's, before anything is allocated."""
-        with self._telling_what_is_unreadable(step):
+        with self._explained_damage(step):
             saved = self._manager.item_metadata(step)
             missing = [name for name in fields if saved[name] is None]
             if missing:
@@ -246,7 +246,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             check_shapes(origin, shapes[name], _shapes(_as_tree(abstract), prefix=f"{name}/"))
 
     @contextlib.contextmanager
-    def _telling_what_is_unreadable(self, step: int) -> Iterator[None]:
+    def _explained_damage(self, step: int) -> Iterator[None]:
         try:
             yield
         except (MemoryError, jax.errors.JaxRuntimeError):  # no fault of the files

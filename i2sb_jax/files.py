@@ -108,7 +108,7 @@ def list_images(
     names, others = [], []
     for name in _walk(require_folder(folder)):
         (names if name.lower().endswith(suffixes) else others).append(name)
-    line = _told_others(others)
+    line = _left_out(others)
     if not names:
         raise ValueError(
             f"no pictures in {folder} (suffixes: {' '.join(suffixes)})" + (line and f"; {line}")
@@ -118,14 +118,14 @@ def list_images(
     return sorted(names)
 
 
-def _told_others(names: list[str]) -> str:
+def _left_out(names: list[str]) -> str:
     """That files are left out, with their suffixes; "" where there are none."""
     suffixes = sorted({os.path.splitext(name)[1].lower() or "none" for name in names})
     more = " …" if len(suffixes) > _MOST_TOLD else ""
-    told = f"({' '.join(suffixes[:_MOST_TOLD])}{more})"
+    shown = f"({' '.join(suffixes[:_MOST_TOLD])}{more})"
     if len(names) == 1:
-        return f"1 file with another suffix {told} is left out"
-    return f"{len(names)} files with other suffixes {told} are left out" if names else ""
+        return f"1 file with another suffix {shown} is left out"
+    return f"{len(names)} files with other suffixes {shown} are left out" if names else ""
 
 
 def require_pictures(folder: epath.PathLike, *, at_least: int = 1) -> None:

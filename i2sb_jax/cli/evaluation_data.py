@@ -112,5 +112,5 @@ def _source(config: Config, folder, given, warn) -> tuple[data.Source, str]:
 
     changed = dataclasses.replace(config.data, path=given.data, target_path=given.targets or "")
     ranges = scaling.load_value_ranges(folder)
-    told = f"{given.data} and {given.targets}" if given.targets else given.data
-    return whole_pairs(changed, ranges, report=warn), told
+    name = f"{given.data} and {given.targets}" if given.targets else given.data
+    return whole_pairs(changed, ranges, report=warn), name

@@ -76,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     tasks = f"{', '.join(task_names())}, or a config file; an export's adm.safetensors needs none"
     add("--task", help=tasks)
     add("--workdir", required=True, type=path, help="a new folder for the model")
-    told = "of latest.pt, default: ema; or says that one state dict is a trained bridge, not ADM's"
-    add("--weights", choices=WEIGHTS, help=told)
+    which = "of latest.pt, default: ema; or says that one state dict is a trained bridge, not ADM's"
+    add("--weights", choices=WEIGHTS, help=which)
     add("--licence", help="of the weights, where it is not the usual one")
     return parser
 

@@ -116,15 +116,15 @@ def best_repair(
     only = low if low == high else None
     match kind:
         case "blur-photo":
-            told = only if sigma is None else sigma
-            settings = _for_blur(told, noise, _DEBLUR, _DEBLUR_TOLD, _DEBLUR_NOISELESS)
+            known = only if sigma is None else sigma
+            settings = _for_blur(known, noise, _DEBLUR, _DEBLUR_TOLD, _DEBLUR_NOISELESS)
             return _deblurring(settings)
         case "noise" | "noise-float":
-            told = only if noise is None else noise
-            return Repair("cosine thresholding", functools.partial(_denoise, noise=told))
+            known = only if noise is None else noise
+            return Repair("cosine thresholding", functools.partial(_denoise, noise=known))
         case "jpeg-file" | "jpeg-told":
-            told = only if quality is None else quality
-            return Repair("cosine thresholding", functools.partial(_smooth_file, quality=told))
+            known = only if quality is None else quality
+            return Repair("cosine thresholding", functools.partial(_smooth_file, quality=known))
         case "sr2x-photo" | "sr4x-photo":
             return Repair("bicubic and Wiener filter", _wiener(_REDUCTION[int(kind[2])]))
         case "real":
@@ -143,11 +143,11 @@ def wiener_filter(*, sigma: float | None = None, noise: float | None = None) -> 
     return Repair("Wiener filter", _wiener(settings))
 
 
-def _for_blur(sigma, noise, untold, told, noiseless):
+def _for_blur(sigma, noise, default, known, noiseless):
     if sigma is None:
-        return untold
-    between = _between(noiseless if noise == 0 else told, sigma)
-    return type(untold)(*between)._replace(sigma=sigma)
+        return default
+    between = _between(noiseless if noise == 0 else known, sigma)
+    return type(default)(*between)._replace(sigma=sigma)
 
 
 def _smooth_file(picture: np.ndarray, *, quality: float | None) -> np.ndarray:

@@ -81,7 +81,7 @@ def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Cor
     if kind == "jpeg":
         return make_jpeg(name, image_size, int(low))
     if kind in ("jpeg-file", "jpeg-told"):
-        return make_jpeg_file(name, image_size, int(low), int(high), told=kind == "jpeg-told")
+        return make_jpeg_file(name, image_size, int(low), int(high), is_told=kind == "jpeg-told")
     if kind in _RANGED_MAKERS:
         return _RANGED_MAKERS[kind](name, image_size, low, high)
     if name == "inpaint-center":

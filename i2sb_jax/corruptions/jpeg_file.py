@@ -79,10 +79,10 @@ class ToldJpegFile(JpegFile):
 
     def corrupt(self, xp, keys, images, index):
         settings = quality, subsampling = self._settings(xp, keys, index)
-        told = xp.concat(
+        numbers = xp.concat(
             [xp.take(_STEPS, quality), xp.take(_HALVED, subsampling)], axis=1
         )  # [batch, 4]
-        flat = xp.reshape(told, (-1, 1, 1, told.shape[1]))
+        flat = xp.reshape(numbers, (-1, 1, 1, numbers.shape[1]))
         cond = flat + xp.zeros_like(images[..., :1])
         return Corrupted(self._code(xp, images, *settings), cond=cond)
 
@@ -152,9 +152,9 @@ def code_as_drawn(
 
 
 def make_jpeg_file(
-    name: str, image_size: int, low: int, high: int, *, told: bool = False
+    name: str, image_size: int, low: int, high: int, *, is_told: bool = False
 ) -> JpegFile:
     """JPEG files of qualities `low` ... `high`; `told`: and how they were made."""
-    return (ToldJpegFile if told else JpegFile)(
+    return (ToldJpegFile if is_told else JpegFile)(
         name=name, image_size=image_size, quality_range=(low, high)
     )

@@ -10,7 +10,7 @@ with B blur, R resizing, N noise, J JPEG. The papers train for pictures that may
 parameters are chosen so that a picture stays recognisable at its own size, and most of what people
 keep lies within. So blurs are narrower than theirs (which are up to 3 pixels before a reduction by
 4), noise is at most half of theirs, factors lie above a half, and no quality lies below 40. The
-second hand is the gentler one, as in both papers.
+second round is the gentler one, as in both papers.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from i2sb_jax.corruptions.reduction import KERNELS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Hand:
+class Round:
     """The settings of one pass over a picture; ranges are uniform, both ends included.
 
     Attributes:
@@ -54,8 +54,8 @@ class Hand:
     quality: tuple[int, int]
 
 
-HANDS = (
-    Hand(
+ROUNDS = (
+    Round(
         blur_share=0.8,
         blur=(0.2, 1.6),
         size_share=0.7,
@@ -64,7 +64,7 @@ HANDS = (
         grey_share=0.4,
         quality=(40, 95),
     ),
-    Hand(
+    Round(
         blur_share=0.5,
         blur=(0.2, 1.0),
         size_share=0.5,
@@ -77,37 +77,37 @@ HANDS = (
 
 _ENLARGING = KERNELS[1:]  # a box would repeat pixels, which none of today's programs does
 
-_DRAWS_A_HAND = 12
+_DRAWS_A_ROUND = 12
 
 
 class Real(Photographic):
     """The two hands. There is no gradient."""
 
-    num_draws = len(HANDS) * _DRAWS_A_HAND
-    num_noises = len(HANDS)
+    num_draws = len(ROUNDS) * _DRAWS_A_ROUND
+    num_noises = len(ROUNDS)
 
     def degrade_picture(self, image, draws, noise=None):
         height, width = image.shape[:2]
         levels = to_levels(image)
-        last = len(HANDS) - 1
-        # one column a hand, so that the evenly spread columns in front are those of both
-        columns = np.asarray(draws, np.float64).reshape(_DRAWS_A_HAND, len(HANDS))
-        for number, hand in enumerate(HANDS):
+        last = len(ROUNDS) - 1
+        # one column a round, so that the evenly spread columns in front are those of both
+        columns = np.asarray(draws, np.float64).reshape(_DRAWS_A_ROUND, len(ROUNDS))
+        for number, round_ in enumerate(ROUNDS):
             size, noise_sd, quality, *rest = columns[:, number]
             is_blurred, blur, other, angle, is_resized, kernel, is_grey, subsampling, back = rest
-            if is_blurred < hand.blur_share:
-                widths = (between(hand.blur, draw) for draw in (blur, other))
+            if is_blurred < round_.blur_share:
+                widths = (between(round_.blur, draw) for draw in (blur, other))
                 levels = convolve(levels, gaussian_psf(*widths, np.pi * angle))
-            factor = between(hand.size, size) if is_resized < hand.size_share else 1.0
+            factor = between(round_.size, size) if is_resized < round_.size_share else 1.0
             shape = tuple(max(1, round(factor * side)) for side in (height, width))
             levels = resize(levels, shape, kernel)
             if noise is not None:
                 grain = noise[number][: shape[0], : shape[1]]
-                grain = grain[..., :1] if is_grey < hand.grey_share else grain
-                levels = levels + between(hand.noise, noise_sd) * grain
+                grain = grain[..., :1] if is_grey < round_.grey_share else grain
+                levels = levels + between(round_.noise, noise_sd) * grain
             if number == last:
                 levels = resize(levels, (height, width), back)
-            levels = code_as_drawn(round_levels(levels), hand.quality, quality, subsampling)
+            levels = code_as_drawn(round_levels(levels), round_.quality, quality, subsampling)
         return from_levels(levels)
 
 

@@ -65,10 +65,10 @@ class Pictures(NamedTuple):
 
 def read_pictures(store: ShardStore) -> Pictures:
     """Returns the store's facts about the pictures; those not readable go by their number."""
-    told = store.whole(pictures_of(CLEAN), arrays=("name", "label", "there"))
-    raw = [bytes(name).decode("utf-8", "replace") for name in told["name"]]
+    facts = store.whole(pictures_of(CLEAN), arrays=("name", "label", "there"))
+    raw = [bytes(name).decode("utf-8", "replace") for name in facts["name"]]
     names = [name or f"picture {number}" for number, name in enumerate(raw)]
-    return Pictures(names, told["label"], told["there"])
+    return Pictures(names, facts["label"], facts["there"])
 
 
 def make_reference(
@@ -135,7 +135,9 @@ def _set_figures(
 ) -> dict[str, Figure]:
     """FID and KID; of the clean pictures only where they are compared with others."""
     found = {}
-    own = {name for name, told in reference.names.items() if told.endswith("of this evaluation")}
+    own = {
+        name for name, origin in reference.names.items() if origin.endswith("of this evaluation")
+    }
     for name, measure, least in ((FID, _frechet, 0.0), (KID, _kernel, -np.inf)):
         if name in own and not compare_own:
             continue

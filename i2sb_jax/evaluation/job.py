@@ -169,7 +169,7 @@ def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> Non
     once = run.sample_fn(dataclasses.replace(config.sampling, nfe=1))
     seconds = seconds_per_evaluation(once, params, pictures, store, mesh=mesh)
     if not quiet:
-        _tell_plan(store, batches, seconds, mesh)
+        _print_plan(store, batches, seconds, mesh)
     with Progress(total, unit="evaluation", quiet=quiet) as progress:
         for nfe in (nfe for nfe, left in batches.items() if left):
 
@@ -184,7 +184,7 @@ def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> Non
     agreement.barrier("the pictures are restored")
 
 
-def _tell_plan(store: ShardStore, batches: Mapping[int, int], seconds: float, mesh: Mesh) -> None:
+def _print_plan(store: ShardStore, batches: Mapping[int, int], seconds: float, mesh: Mesh) -> None:
     evaluations = sum(nfe for nfe, left in batches.items() if left)
     calls = sum(nfe * left for nfe, left in batches.items())
     rows = store.size * mesh.size

@@ -122,12 +122,12 @@ def _network(
 
 def _read(file: WeightFile, path: str, any_weights: bool) -> tuple[dict[str, np.ndarray], str]:
     """(PyTorch's names -> arrays, SHA-256) of a file; ValueError where it will not do."""
-    told = f"{file.file}, from {file.origin}"
+    description = f"{file.file}, from {file.origin}"
     if not path:
-        raise ValueError(f"evaluation.{file.key} names no file: {told}")
+        raise ValueError(f"evaluation.{file.key} names no file: {description}")
     where = epath.Path(path).expanduser()
     if not where.is_file():
-        raise ValueError(f"evaluation.{file.key}={path!r} is not there: {told}")
+        raise ValueError(f"evaluation.{file.key}={path!r} is not there: {description}")
     try:
         sha256 = file_sha256(where)
     except OSError as error:
@@ -135,11 +135,11 @@ def _read(file: WeightFile, path: str, any_weights: bool) -> tuple[dict[str, np.
     if file.sha256 and not sha256.startswith(file.sha256) and not any_weights:
         raise ValueError(
             f"evaluation.{file.key}={path!r} has the SHA-256 {sha256[:8]}…, not "
-            f"{' or '.join(file.sha256)}… of {told}; --any-weights takes it all the same"
+            f"{' or '.join(file.sha256)}… of {description}; --any-weights takes it all the same"
         )
     tensors = interop.read_weights_file(where)
     if not isinstance(tensors, dict):
-        raise ValueError(f"evaluation.{file.key}={path!r} holds no named tensors: {told}")
+        raise ValueError(f"evaluation.{file.key}={path!r} holds no named tensors: {description}")
     return tensors, sha256
 
 

@@ -76,9 +76,9 @@ class Values(NamedTuple):
 
     def __str__(self) -> str:
         ends = (", ".join(f"{end:g}" for end in each) for each in (self.low, self.high))
-        told = "-1 … 1 is {} … {} of {}".format(*ends, self.dtype)
+        range_ = "-1 … 1 is {} … {} of {}".format(*ends, self.dtype)
         clipped = self.as_json()["clipped_to"] is not None
-        return f"{told}, {'clipped to what files hold' if clipped else 'unclipped'}"
+        return f"{range_}, {'clipped to what files hold' if clipped else 'unclipped'}"
 
 
 class Data(NamedTuple):
@@ -160,7 +160,7 @@ def write_results(
         )
         for method in methods
     }  # fmt: skip
-    _tell_losses(store, pictures, methods, warn)
+    _warn_of_losses(store, pictures, methods, warn)
     left_out = dict(measures.left_out)
     if RESNET50 in measures.arrays and not (pictures.labels >= 0).any():
         left_out[_ACCURACY] = (
@@ -175,7 +175,7 @@ def write_results(
     if PSNR_Y in measures.arrays:
         facts["border without luma"] = f"{measures.border} pixels"
     if reference is not None:
-        facts |= {f"{name.upper()} against": told for name, told in reference.names.items()}
+        facts |= {f"{name.upper()} against": origin for name, origin in reference.names.items()}
     figures = {method: figures_lib.as_json(each) for method, (each, _) in found.items() if each}
     present = {name for each in figures.values() for name in each}
     results = {
@@ -273,7 +273,7 @@ def _hashes(measures: Measures) -> dict[str, str]:
     return {f"evaluation.{key}": sha for key, sha in files}
 
 
-def _tell_losses(store, pictures, methods, warn) -> None:
+def _warn_of_losses(store, pictures, methods, warn) -> None:
     """A line for pictures of a method that are not finite."""
     for method in methods:
         finite = store.whole(pictures_of(method), arrays=("finite",))["finite"]

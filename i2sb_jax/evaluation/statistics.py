@@ -93,7 +93,7 @@ class _Rows:
     """Walks batches, one ahead of the device."""
 
     def __init__(self, size: int, mesh: Mesh, on_batch: Callable[[int], None]):
-        self._size, self._where, self._told = size, sharding.batch_sharding(mesh), on_batch
+        self._size, self._where, self._on_batch = size, sharding.batch_sharding(mesh), on_batch
 
     def moments(self, features, batches: Iterator[Batch]) -> FeatureMoments | None:
         """Returns the statistics of all readable pictures; None without any."""
@@ -120,7 +120,7 @@ class _Rows:
 
     def _finished(self, features: jax.Array, readable: np.ndarray) -> np.ndarray:
         found = np.asarray(features)[: len(readable)][readable]
-        self._told(len(readable))
+        self._on_batch(len(readable))
         return found
 
 

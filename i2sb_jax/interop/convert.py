@@ -134,13 +134,13 @@ def _read_i2sb(contents: Any, config: Config, weights: str | None) -> _Read:
 
 
 def _read_adm(contents: Any, source: epath.Path, config: Config, weights: str | None) -> _Read:
-    told = _metadata(source)
-    kind = weights or told.get("weights", INITIAL)
+    metadata = _metadata(source)
+    kind = weights or metadata.get("weights", INITIAL)
     unet = config.unet
     # new channels are for a training to fill: a finished bridge has none to spare
     params = adm_params(contents, unet, seed=config.seed, adapt=kind == INITIAL)
-    licence = told.get("licence") or _assumed_licence(source.name, contents)
-    return _Read(params, kind, licence, _ranges(told, config))
+    licence = metadata.get("licence") or _assumed_licence(source.name, contents)
+    return _Read(params, kind, licence, _ranges(metadata, config))
 
 
 def _metadata(source: epath.Path) -> dict[str, str]:
@@ -155,12 +155,12 @@ def _assumed_licence(name: str, state_dict: Mapping[str, Any]) -> str:
     return ADM_LICENCE if name in _RELEASED and outputs == (_RELEASED_OUTPUTS,) else UNKNOWN_LICENCE
 
 
-def _ranges(told: Mapping[str, str], config: Config) -> ValueRanges | None:
+def _ranges(metadata: Mapping[str, str], config: Config) -> ValueRanges | None:
     """The value ranges that travel in an export of a run on pairs."""
-    if not config.has_pairs or "value_ranges" not in told:
+    if not config.has_pairs or "value_ranges" not in metadata:
         return None
     try:
-        ranges = from_json(json.loads(told["value_ranges"]))
+        ranges = from_json(json.loads(metadata["value_ranges"]))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"its metadata {error}") from None
     channels = (ranges.source.channels, ranges.target.channels)

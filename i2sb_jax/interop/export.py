@@ -120,16 +120,16 @@ def _value_ranges(workdir: epath.Path) -> scaling.ValueRanges | None:
 
 def _metadata(provenance: Provenance | None, ranges: scaling.ValueRanges | None) -> dict[str, str]:
     """Returns metadata for a file with ADM's names, lest it be taken for ADM's own."""
-    told = {"i2sb_jax": importlib.metadata.version("i2sb_jax"), "licence": _UNSTATED}
-    told["weights"] = "ema"  # of a run
+    metadata = {"i2sb_jax": importlib.metadata.version("i2sb_jax"), "licence": _UNSTATED}
+    metadata["weights"] = "ema"  # of a run
     if provenance is not None:
-        told |= {"licence": provenance.licence, "source": provenance.source}
-        told["source_sha256"] = provenance.sha256
+        metadata |= {"licence": provenance.licence, "source": provenance.source}
+        metadata["source_sha256"] = provenance.sha256
         if not provenance.trained:
-            told["weights"] = provenance.weights
+            metadata["weights"] = provenance.weights
     if ranges is not None:  # without them the weights cannot say what their outputs mean
-        told["value_ranges"] = scaling.to_json(ranges)
-    return told
+        metadata["value_ranges"] = scaling.to_json(ranges)
+    return metadata
 
 
 def _metrics(workdir: epath.Path, step: int | None) -> dict[str, float]:

@@ -44,7 +44,7 @@ def local_folder(path: epath.PathLike) -> epath.PathLike:
     if text in zoo.MODELS:
         if not any((epath.Path(text) / name).exists() for name in _OF_MODELS):
             return zoo.shipped_folder(text)
-        _tell_local(text)
+        _note_local(text)
         return path
     if not text.startswith("hf:/"):
         # a path that a program made is no name that somebody typed
@@ -68,7 +68,7 @@ def local_folder(path: epath.PathLike) -> epath.PathLike:
 
 
 @functools.lru_cache
-def _tell_local(name: str) -> None:
+def _note_local(name: str) -> None:
     print(f"note: {name} is the folder of that name, not the shipped model", file=sys.stderr)
 
 

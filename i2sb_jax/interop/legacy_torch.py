@@ -26,7 +26,7 @@ _VERSION = 1001  # of the format: there never was another
 _COUNT = struct.Struct("<q")
 
 
-class _Told(NamedTuple):
+class _Declared(NamedTuple):
     """The type and size that the pickle gives a storage."""
 
     kind: StorageType
@@ -64,9 +64,9 @@ def legacy_values(buffer: mmap.mmap) -> Any:
     if type(machine) is not dict or machine.get("little_endian") is not True:
         raise ValueError("its numbers are not said to be little-endian")
     find = functools.partial(find_name, buffer)
-    told: dict[str, _Told] = {}
-    _, end = run_next_pickle(buffer, start, find, functools.partial(_first_load, buffer, told))
-    members = _members(buffer, *_plain(buffer, end), told)
+    declared: dict[str, _Declared] = {}
+    _, end = run_next_pickle(buffer, start, find, functools.partial(_first_load, buffer, declared))
+    members = _members(buffer, *_plain(buffer, end), declared)
     value, _ = run_next_pickle(buffer, start, find, functools.partial(_load, members))
     return value
 
@@ -80,14 +80,14 @@ def _refuse_name(module: str, name: str) -> NoReturn:
     raise refused_name(module, name)
 
 
-def _refuse_load(told: Any) -> NoReturn:
+def _refuse_load(declared: Any) -> NoReturn:
     raise ValueError("it refers to a storage outside of its object")
 
 
-def _first_load(buffer: mmap.mmap, told: dict[str, _Told], reference: Any) -> Storage:
+def _first_load(buffer: mmap.mmap, declared: dict[str, _Declared], reference: Any) -> Storage:
     """Notes what is said of a storage; the bytes are any of the file, so many of them."""
     key, here = _read(reference)
-    if told.setdefault(key, here) != here:
+    if declared.setdefault(key, here) != here:
         raise ValueError(f"storage {shown(key)} is said to be of two types or sizes")
     if not 0 <= here.length <= len(buffer):
         raise ValueError(
@@ -103,11 +103,11 @@ def _load(members: dict[str, Member], reference: Any) -> Storage:
     return Storage(members[key], here.kind.dtype)
 
 
-def _read(reference: Any) -> tuple[str, _Told]:
+def _read(reference: Any) -> tuple[str, _Declared]:
     """(key, type and size) of the storage that a reference out of the pickle means."""
     match reference:
         case ("storage", StorageType() as kind, str(key), str(), int(count), None):
-            return key, _Told(kind, count)
+            return key, _Declared(kind, count)
         case ("storage", StorageType(), str(key), str(), int(), _):
             raise ValueError(
                 f"storage {shown(key)} is part of another, as early versions of PyTorch wrote: "
@@ -116,29 +116,31 @@ def _read(reference: Any) -> tuple[str, _Told]:
     raise ValueError("its pickle refers to data that is not a tensor's storage")
 
 
-def _members(buffer: mmap.mmap, keys: Any, start: int, told: dict[str, _Told]) -> dict[str, Member]:
+def _members(
+    buffer: mmap.mmap, keys: Any, start: int, declared: dict[str, _Declared]
+) -> dict[str, Member]:
     """Returns each storage's place; together they take all that is left of the file."""
     if type(keys) is not list or any(type(key) is not str for key in keys):
         raise ValueError("its storages' keys are not a list of texts")
     members: dict[str, Member] = {}
     for key in keys:
-        if key not in told or key in members:
+        if key not in declared or key in members:
             reason = "twice" if key in members else "that no tensor refers to"
             raise ValueError(f"it has a storage {shown(key)} {reason}")
         if start + _COUNT.size > len(buffer):
             raise ValueError(f"it is cut short before storage {shown(key)}")
         (count,) = _COUNT.unpack_from(buffer, start)
-        if count != told[key].count:
+        if count != declared[key].count:
             raise ValueError(
-                f"storage {shown(key)} has {count} numbers, not {shown(told[key].count)} of "
-                f"{told[key].kind.name}"
+                f"storage {shown(key)} has {count} numbers, not {shown(declared[key].count)} of "
+                f"{declared[key].kind.name}"
             )
-        members[key] = Member(start + _COUNT.size, told[key].length)
+        members[key] = Member(start + _COUNT.size, declared[key].length)
         start = members[key].start + members[key].length
         if start > len(buffer):
             raise ValueError(f"it is cut short within storage {shown(key)}")
-    if len(members) < len(told):
-        absent = next(key for key in told if key not in members)
+    if len(members) < len(declared):
+        absent = next(key for key in declared if key not in members)
         raise ValueError(f"there is no storage {shown(absent)} in it")
     if start != len(buffer):
         raise ValueError(f"it goes on for {len(buffer) - start} bytes after its last storage")

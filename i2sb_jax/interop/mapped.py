@@ -100,17 +100,17 @@ def array_view(
     numbers = (*shape, *strides, offset)
     if any(type(number) is not int for number in numbers):
         raise ValueError("a tensor's shape, strides or offset is not made of integers")
-    told = f"a tensor of shape {shown(shape)}, strides {shown(strides)}, offset {shown(offset)}"
+    view = f"a tensor of shape {shown(shape)}, strides {shown(strides)}, offset {shown(offset)}"
     if min(numbers) < 0:
-        raise ValueError(f"{told} has a negative number")
+        raise ValueError(f"{view} has a negative number")
     if math.prod(max(size, 1) for size in shape) * dtype.itemsize > _MAX_BYTES:
-        raise ValueError(f"{told} is larger than any memory")
+        raise ValueError(f"{view} is larger than any memory")
     if 0 in shape:
         return _read_only(np.empty(shape, dtype))
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if (last + 1) * dtype.itemsize > length:
         raise ValueError(
-            f"{told} reaches {shown((last + 1) * dtype.itemsize)} bytes into a storage of {length}"
+            f"{view} reaches {shown((last + 1) * dtype.itemsize)} bytes into a storage of {length}"
         )
     # an axis of length one may have any stride, one too large for numpy among them
     steps = tuple(

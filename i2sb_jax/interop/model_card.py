@@ -228,15 +228,15 @@ def _input(config: Config) -> tuple[list[str], str]:
         )
     if facts.adds_noise:
         return ["--input", "GREY"], "GREY is a folder of pictures, which are coloured.\n"
-    told = f"DEGRADED is a folder of pictures of any size that suffered from `{config.corruption}`"
+    text = f"DEGRADED is a folder of pictures of any size that suffered from `{config.corruption}`"
     if facts.members:
         extra = ["--member", "MEMBER"]
-        told += f"; MEMBER is which of them: {', '.join(facts.members)}"
+        text += f"; MEMBER is which of them: {', '.join(facts.members)}"
     if not facts.keeps_light:
-        told += ", and are as bright as sharp ones"
+        text += ", and are as bright as sharp ones"
     if facts.is_float:
-        told += ", or of float arrays in [-1, 1] (.npy)"
-    return ["--input", "DEGRADED", *extra], told + ".\n"
+        text += ", or of float arrays in [-1, 1] (.npy)"
+    return ["--input", "DEGRADED", *extra], text + ".\n"
 
 
 def _adm(config: Config, channels: tuple[int, int]) -> str:

@@ -107,15 +107,15 @@ def _root(buffer: mmap.mmap, members: dict[str, Member]) -> str:
     if f"{root}/constants.pkl" in members:
         raise ValueError("a TorchScript program: save the module's state_dict() instead")
     order = members.get(f"{root}/byteorder", Member(0, 0))
-    told = buffer[order.start : order.start + min(order.length, 16)]
-    if told not in (b"", b"little"):
-        raise ValueError(f"its byte order is {shown(told.decode('latin-1'))}, not little")
+    byte_order = buffer[order.start : order.start + min(order.length, 16)]
+    if byte_order not in (b"", b"little"):
+        raise ValueError(f"its byte order is {shown(byte_order.decode('latin-1'))}, not little")
     return root
 
 
-def _load(members: dict[str, Member], root: str, told: Any) -> Storage:
+def _load(members: dict[str, Member], root: str, reference: Any) -> Storage:
     """The storage that a reference out of the pickle means."""
-    match told:
+    match reference:
         case ("storage", StorageType() as kind, str(key), str(), int(count)):
             pass
         case _:

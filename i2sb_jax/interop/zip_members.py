@@ -85,8 +85,8 @@ def _directory(buffer: mmap.mmap) -> tuple[int, int, int]:
         if end + _END_64.size != locator or buffer[end : end + 4] != b"PK\x06\x06":
             raise ValueError("the zip64 record at its end is not where it is said to be")
         _, _, *disks, here, count, size, start = _END_64.unpack_from(buffer, end)
-        told = zip(record, (*disks, here, count, size, start), (4, 4, 4, 4, 8, 8), strict=True)
-        if disk or any(short not in (long, 16**digits - 1) for short, long, digits in told):
+        fields = zip(record, (*disks, here, count, size, start), (4, 4, 4, 4, 8, 8), strict=True)
+        if disk or any(short not in (long, 16**digits - 1) for short, long, digits in fields):
             raise ValueError("the two records at the zip's end disagree")
     if any(disks) or here != count or comment:
         raise ValueError("the zip is one part of several, or has a comment")

@@ -165,8 +165,8 @@ def make_distill_step(
             student_loss, state.params, teacher, auxiliary, batch=batch, key=key_student
         )
         state = state._replace(auxiliary_params=auxiliary, auxiliary_opt_state=auxiliary_opt_state)
-        new, told = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
-        metrics = {"loss": loss} | told
+        new, more = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
+        metrics = {"loss": loss} | more
         if auxiliary_updates:
             metrics["auxiliary_loss"] = jnp.mean(losses)
         return new, metrics
@@ -212,8 +212,8 @@ def make_regression_step(
         loss, grads = _gradient(
             loss_fn, state.params, teacher, batch=batch, key=key, count=accumulation_steps
         )
-        new, told = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
-        return new, {"loss": loss} | told
+        new, more = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
+        return new, {"loss": loss} | more
 
     return regression_step
 

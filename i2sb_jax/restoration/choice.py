@@ -94,12 +94,14 @@ def choose_for(source: epath.PathLike, options: Options) -> str:
     if len(models) > 1:
         for name, each in choices.items():
             print(f"{name}: {each.model or 'no model'} ({each.reason})", file=sys.stderr)
-        told = ", ".join(
+        votes = ", ".join(
             f"{model or 'no model'} suits {sum(each.model == model for each in choices.values())}"
             for model in models
         )
-        raise ValueError(f"the pictures need different models: {told}; give each a folder, or name "
-                         "one for all by --model")  # fmt: skip
+        raise ValueError(
+            f"the pictures need different models: {votes}; give each a folder, or name one for "
+            "all by --model"
+        )
     if choice.model is None:
         raise ValueError(
             f"nothing tells what {first} needs ({choice.reason}): name a model by --model, such as "

@@ -56,13 +56,13 @@ class Clock:
         measured = self._done > _WARM and now - self._since >= _MEASURED
         if measured or self._done == self._total:
             self.seconds = (now - self._since) / (self._done - self._before)
-            self._tell()
+            self._print()
 
     def estimate(self, evaluations: int | None = None) -> float:
         """Seconds for so many evaluations of a batch; for all of them if None."""
         return (self.seconds or 0.0) * (self._total if evaluations is None else evaluations)
 
-    def _tell(self) -> None:
+    def _print(self) -> None:
         if self._quiet:
             return
         total = self.estimate()

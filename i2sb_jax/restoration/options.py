@@ -184,14 +184,14 @@ class Options:
 
     def _check_mixable(self, config: Config) -> None:
         """Raises ValueError where result and input are not the same picture at the same size."""
-        told = f"strength={self.strength}"
+        option = f"strength={self.strength}"
         if config.has_pairs:
-            raise ValueError(f"{told} needs a result of the input's kind: leave it 1 for pairs")
+            raise ValueError(f"{option} needs a result of the input's kind: leave it 1 for pairs")
         members = corruption_facts(config.corruption).members
         tasks = [self.member] if self.member else members or [config.corruption]
         for task in tasks:
             if reason := unmixable(corruption_facts(task), degrade=self.degrade):
-                raise ValueError(f"{told} mixes a result with its input, and {task} {reason}")
+                raise ValueError(f"{option} mixes a result with its input, and {task} {reason}")
 
     def _check_degrade(self) -> None:
         for name in ("tile", "overlap", "member"):

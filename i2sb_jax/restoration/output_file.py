@@ -91,8 +91,8 @@ class OutputFile:
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raises ValueError, in one line, where a file is there that this job did not write."""
         ((name, file),) = self.targets.items()
-        told = {key: value for key, value in settings.items() if key not in UNCOMPARED}
-        self._digest = _digest(told | {"picture": name})
+        compared = {key: value for key, value in settings.items() if key not in UNCOMPARED}
+        self._digest = _digest(compared | {"picture": name})
         if self._options.preview:
             check_own(self.preview)
             return

@@ -73,7 +73,7 @@ class PairSources:
         self._folder, self._options, self._ranges = folder, options, ranges
         self._channels, self._nodata = config.data.source_channels, config.data.source_nodata
         self._source_side = config.data.source_side
-        self._told_nodata = False
+        self._noted_nodata = False
         self._suspects = not config.data.target_path and not options.side_by_side
         self._tiling = options.tiling(config)
 
@@ -119,7 +119,7 @@ class PairSources:
         is_whole, values = bool(valid.all()), array.data
         elsewhere = target.nodata_value(otherwise=(*nodata, *source.nodata))
         if not is_whole:
-            self._tell_nodata(name, elsewhere)
+            self._note_nodata(name, elsewhere)
 
         def cut(row: int, column: int, side: int) -> np.ndarray:
             window = window_at(values, row - lead, column - lead, image_size=side)
@@ -145,12 +145,12 @@ class PairSources:
             cut_valid=None if is_whole else cut_valid,
         )
 
-    def _tell_nodata(self, name: str, value: float) -> None:
+    def _note_nodata(self, name: str, value: float) -> None:
         """Says once what results hold where nobody may expect it: a value that is none's own."""
         target = self._ranges.target
-        if self._told_nodata or np.dtype(target.dtype).kind == "f" or value in target.nodata:
+        if self._noted_nodata or np.dtype(target.dtype).kind == "f" or value in target.nodata:
             return
-        self._told_nodata = True
+        self._noted_nodata = True
         print(
             f"note: {name} has pixels without data, which are {value:g} in the result: "
             f"{target.dtype} has no NaN, and the targets named no value",

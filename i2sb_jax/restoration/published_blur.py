@@ -103,7 +103,7 @@ def published_note(name: str) -> str:
 
 
 @functools.cache
-def tell_once(name: str) -> None:
+def note_once(name: str) -> None:
     """Prints that line, once in a process."""
     print(published_note(name), file=sys.stderr)
 

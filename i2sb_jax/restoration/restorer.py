@@ -15,7 +15,7 @@ from i2sb_jax.corruptions import CorruptionFacts
 from i2sb_jax.restoration.arrays import from_array, hole_mask, require_finite
 from i2sb_jax.restoration.members import chosen_task
 from i2sb_jax.restoration.options import check_strength, unmixable
-from i2sb_jax.restoration.published_blur import as_published, tell_once
+from i2sb_jax.restoration.published_blur import as_published, note_once
 from i2sb_jax.restoration.told import everywhere, told_settings
 from i2sb_jax.run import restoring_run
 from i2sb_jax.sampling import Engine, Window
@@ -211,7 +211,7 @@ class Restorer:
         elif facts.has_cond:
             x1, cond = images + self._noise(images, seed, names), images
         elif not facts.keeps_light:
-            tell_once(task)
+            note_once(task)
             x1 = as_published(task, self._pad(images))  # the window is what has borders
         sampling = self.config.choose_sampling(
             nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, clip=clip

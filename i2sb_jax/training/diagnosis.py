@@ -53,17 +53,19 @@ def explain_metric(
             return found
     except Exception as error:  # whatever the source raises: it is not what is to be told
         return f"its pictures cannot be read again ({' '.join(str(error).split())})"
-    told = "its pictures are finite"
+    message = "its pictures are finite"
     if jax.process_count() > 1:
-        told = f"the pictures of process {jax.process_index()} are finite"
+        message = f"the pictures of process {jax.process_index()} are finite"
     if large := _largest(batch, sides):
-        return f"{told}, but as large as {large}, where -1 to 1 is usual"
+        return f"{message}, but as large as {large}, where -1 to 1 is usual"
     if before is not None:
-        told += f" (the loss was {before['loss']:.4g} at step {step - 1})"
+        message += f" (the loss was {before['loss']:.4g} at step {step - 1})"
     weights = _in_weights(state)
-    told += f", the weights not any more: {weights}" if weights else ", and the weights are still"
+    message += (
+        f", the weights not any more: {weights}" if weights else ", and the weights are still"
+    )
     return (
-        f"{told}; a lower optimizer.learning_rate than {config.optimizer.learning_rate:g}, more "
+        f"{message}; a lower optimizer.learning_rate than {config.optimizer.learning_rate:g}, more "
         "optimizer.warmup_steps or optimizer.clip_norm may help"
     )
 

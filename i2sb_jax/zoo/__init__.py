@@ -46,8 +46,8 @@ class ShippedModel:
     def gain(self) -> str:
         """The first and the last of `gains`, in words."""
         (first, at_first), (last, at_last) = (list(self.gains.items())[i] for i in (0, -1))
-        told = f"{at_first:+.1f} dB at {self.level} {first:g}"
-        return told if first == last else f"{told}, {at_last:+.1f} at {last:g}"
+        text = f"{at_first:+.1f} dB at {self.level} {first:g}"
+        return text if first == last else f"{text}, {at_last:+.1f} at {last:g}"
 
 
 def _gains(values: dict[float, float]) -> Mapping[float, float]:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from i2sb_jax.corruptions.real import HANDS
+from i2sb_jax.corruptions.real import ROUNDS
 from tests.corruptions.cases import cached_corruption, corrupt
 from tests.golden import synthetic
 
@@ -37,7 +37,7 @@ def degrade(image, *hands, noise=None):
 def test_hands_that_do_nothing_save_two_jpegs():
     image = synthetic.photo(1, 48, 5)[0]
     levels = ((image + 1) * 127.5).round().astype(np.uint8)
-    for _ in HANDS:
+    for _ in ROUNDS:
         file = io.BytesIO()
         Image.fromarray(levels).save(file, "JPEG", quality=95, subsampling="4:4:4")
         levels = np.asarray(Image.open(file))

@@ -10,7 +10,7 @@ from i2sb_jax.corruptions import corruption_facts, corruption_names, make_corrup
 from i2sb_jax.corruptions.constants import GAUSSIAN_KERNEL, UNIFORM_KERNEL
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
-from i2sb_jax.restoration.published_blur import REACH, as_published, light_left, tell_once
+from i2sb_jax.restoration.published_blur import REACH, as_published, light_left, note_once
 from i2sb_jax.restoration.restorer import Restorer
 from tests.restoration.models import identity_model, photo
 
@@ -156,7 +156,7 @@ def test_results_of_before_are_told_apart(model, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(16, 16), (20, 50)])
 def test_in_python_the_network_sees_the_same(model, monkeypatch, capsys, shape):
-    tell_once.cache_clear()
+    note_once.cache_clear()
     restorer, seen = Restorer.from_workdir(model), []
     windows = Restorer.stream
 
