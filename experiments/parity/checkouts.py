@@ -99,7 +99,7 @@ def run_tool(checkout: pathlib.Path, devices: int, tool: str, *arguments: str) -
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
     done = subprocess.run(
-        [sys.executable, "-m", f"i2sb_jax.cli.{tool}", *arguments],
+        [sys.executable, "-c", f"from i2sb_jax.cli.{tool} import main; main()", *arguments],
         cwd=checkout, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:

@@ -12,6 +12,7 @@ from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_folder import PREVIEW
 from i2sb_jax.restoration.restorer import Restorer
+from i2sb_jax.sampling import Engine
 from tests.picture_files import pillow
 from tests.restoration.models import identity_model, photo
 from tests.training.tiny import make_config
@@ -251,14 +252,14 @@ def test_windows_start_on_a_jpegs_blocks_whichever_way_it_was_turned(
 ):
     # no side is a multiple of 16: counted from the far side, blocks lie elsewhere
     data, seen = blocks_jpeg(53, 59, orientation), {}
-    windows = Restorer.stream
+    windows = Engine.stream
 
-    def watched(self, given, **options):
+    def watched(self, given, *options, **more):
         given = list(given)
         seen.update({tuple(window.origin.tolist()): window.x1 for window in given})
-        yield from windows(self, given, **options)
+        yield from windows(self, given, *options, **more)
 
-    monkeypatch.setattr(Restorer, "stream", watched)
+    monkeypatch.setattr(Engine, "stream", watched)
     options = Options(nfe=1, tile=32, overlap=16)
     _, out = restore(models("jpeg-10"), tmp_path, options, **{"a.jpg": data})
     inside = seen[16, 16][:24, :24].reshape(3, 8, 3, 8, 3)

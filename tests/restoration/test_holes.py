@@ -9,6 +9,7 @@ from i2sb_jax.restoration import folder as folder_lib
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_folder import PREVIEW
 from i2sb_jax.restoration.restorer import Restorer
+from i2sb_jax.sampling import Engine
 from tests.restoration.models import identity_model, photo
 from tests.restoration.test_given import close, read, restore
 
@@ -51,14 +52,14 @@ def test_transparency_that_is_no_hole_stays(noisy, tmp_path):
 
 def test_tiles_without_a_hole_are_not_restored(noisy, tmp_path, monkeypatch, capsys):
     sizes = []
-    windows = Restorer.stream
+    windows = Engine.stream
 
-    def counted(self, given, **options):
+    def counted(self, given, *options, **more):
         given = list(given)
         sizes.append(len(given))
-        yield from windows(self, given, **options)
+        yield from windows(self, given, *options, **more)
 
-    monkeypatch.setattr(Restorer, "stream", counted)
+    monkeypatch.setattr(Engine, "stream", counted)
     one_hole = {"a.png": cut_out(64, 128, slice(2, 6), slice(100, 104))}
     for name, options in (("one", {}), ("three", {"samples": 3}), ("states", {"trajectory": True})):
         (tmp_path / name).mkdir()

@@ -12,6 +12,7 @@ from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.published_blur import REACH, as_published, light_left, note_once
 from i2sb_jax.restoration.restorer import Restorer
+from i2sb_jax.sampling import Engine
 from tests.restoration.models import identity_model, photo
 
 DARKENING = ("blur-uni", "blur-gauss", "blur-uni-exact", "blur-gauss-exact")
@@ -21,12 +22,12 @@ ONCE = Options(nfe=1)
 def brighten(monkeypatch, name):
     """Puts the perfect repair of a flat window in the sampler's place: X_1 divided by its light."""
 
-    def finish(self, windows, **options):
-        del self, options
+    def finish(self, windows, sampling, **options):
+        del self, sampling, options
         for window in windows:
             yield samples_of((window.x1 + 1) / light_left(name, *window.x1.shape[:2]) - 1)
 
-    monkeypatch.setattr(Restorer, "stream", finish)
+    monkeypatch.setattr(Engine, "stream", finish)
     monkeypatch.setattr(Restorer, "prepare", lambda *_, **__: None)
 
 
@@ -110,16 +111,16 @@ def test_a_flat_picture_comes_back_flat(model, tmp_path, monkeypatch, capsys, op
 def test_what_is_wrong_at_the_borders_of_windows_is_not_seen(model, tmp_path, monkeypatch):
     """A repair that is wrong as a trained one was, by so many levels from the border inwards."""
     brighten(monkeypatch, "blur-gauss-exact")
-    perfect, levels = Restorer.stream, [18, 16, 7, 7, 6, 6, 4, 4, 3, 2, 2, 2, 2, 2, 1, 1, 1]
+    perfect, levels = Engine.stream, [18, 16, 7, 7, 6, 6, 4, 4, 3, 2, 2, 2, 2, 2, 1, 1, 1]
 
-    def nearly(self, windows, **options):
-        for result in perfect(self, windows, **options):
+    def nearly(self, windows, *options, **more):
+        for result in perfect(self, windows, *options, **more):
             index = np.arange(len(result.x0))
             inwards = np.minimum(index, index[::-1])
             wrong = np.interp(np.minimum.outer(inwards, inwards), range(17), levels)
             yield samples_of(result.x0 + wrong[..., None].astype(np.float32) / 127.5)
 
-    monkeypatch.setattr(Restorer, "stream", nearly)
+    monkeypatch.setattr(Engine, "stream", nearly)
     (tmp_path / "in").mkdir()
     Image.fromarray(np.full((150, 200, 3), 120, np.uint8)).save(tmp_path / "in" / "a.png")
 
@@ -158,14 +159,14 @@ def test_results_of_before_are_told_apart(model, tmp_path, monkeypatch):
 def test_in_python_the_network_sees_the_same(model, monkeypatch, capsys, shape):
     note_once.cache_clear()
     restorer, seen = Restorer.from_workdir(model), []
-    windows = Restorer.stream
+    windows = Engine.stream
 
-    def watched(self, given, **options):
+    def watched(self, given, *options, **more):
         given = list(given)
         seen.extend(window.x1 for window in given)
-        yield from windows(self, given, **options)
+        yield from windows(self, given, *options, **more)
 
-    monkeypatch.setattr(Restorer, "stream", watched)
+    monkeypatch.setattr(Engine, "stream", watched)
     picture = np.full((1, *shape, 3), 120, np.uint8)
     restored = restorer(picture, nfe=1)
     assert restored.shape == picture.shape
@@ -175,7 +176,6 @@ def test_in_python_the_network_sees_the_same(model, monkeypatch, capsys, shape):
     np.testing.assert_allclose(restored[0], seen[0][: shape[0], : shape[1]], atol=1e-6)
     restorer(picture, nfe=1)
     assert capsys.readouterr().err.count("of the light") == 1
-    dark = restorer.from_x1(
-        seen[0][None], restorer.config.choose_sampling(nfe=1)
-    ).x0  # X_1 that is dark already
+    once = restorer.config.choose_sampling(nfe=1)
+    dark = restorer.from_x1(seen[0][None], once).x0  # X_1 that is dark already
     np.testing.assert_allclose(dark[0], seen[0], atol=1e-6)
