@@ -1,0 +1,227 @@
+"""The page on extending, put to the test: one of each kind, by the files it names alone."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+
+# kind -> files; of each what is put before a line, or the whole of a new file
+ADDITIONS = {
+    "a corruption": {
+        "i2sb_jax/corruptions/negative.py": """
+import dataclasses
+
+from i2sb_jax.corruptions.corruption import DeterministicCorruption
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Negative(DeterministicCorruption):
+    def transform(self, xp, images):
+        return -images
+
+
+def make_negative(name, image_size):
+    return Negative(name=name, image_size=image_size)
+""",
+        "i2sb_jax/corruptions/names.py": [
+            ('    "mixture",\n    "sr2x-photo"', '    "negative",\n')
+        ],
+        "i2sb_jax/corruptions/facts.py": [
+            (
+                '    "mixture": _mixture(),',
+                '    "negative": _published(natural_input="a negative"),\n',
+            )
+        ],
+        "i2sb_jax/corruptions/factory.py": [
+            ('    "real": make_real,', '    "negative": make_negative,\n'),
+            ("\n_MIN_SIZE", "from i2sb_jax.corruptions.negative import make_negative\n"),
+        ],
+    },
+    "a sampler": {
+        "i2sb_jax/bridge/sampler.py": [
+            ('SAMPLERS = ("ddpm"', "# one more\n"),
+            ("    if name in _ORDER:", '    if name == "jump":\n        return jump\n'),
+            (
+                "def sample(\n",
+                '''def jump(key, schedule, predict_x0_fn, x1, *, steps, **options):
+    """Walks the OT-ODE by its first and its last step alone."""
+    return sample(key, schedule, predict_x0_fn, x1, steps=(steps[0], steps[-1]),
+                  deterministic=True, **options)
+
+
+''',
+            ),
+        ],
+    },
+    "a bridge": {
+        "i2sb_jax/bridge/families.py": [
+            (
+                "    makers = {",
+                '    if name == "wide":\n'
+                "        return brownian_bridge(num_steps=num_steps, variance=4.0)\n",
+            ),
+        ],
+    },
+    "a network": {
+        "i2sb_jax/models/scaled.py": """
+import flax.linen as nn
+
+
+class Scaled(nn.Module):
+    @nn.compact
+    def __call__(self, x, noise_level, cond=None, *, train=False):
+        return x * self.param("scale", nn.initializers.ones, ())
+""",
+        "i2sb_jax/run.py": [],
+    },
+    "a data source": {
+        "i2sb_jax/data/flat.py": """
+import dataclasses
+
+import numpy as np
+
+from i2sb_jax.data.record import Record
+
+
+@dataclasses.dataclass(frozen=True)
+class FlatSource:
+    names: tuple[str, ...] = tuple(f"flat-{index}" for index in range(256))
+
+    def __len__(self):
+        return len(self.names)
+
+    def read(self, index):
+        return Record(name=self.names[index], image=np.full((16, 16, 3), index, np.uint8))
+""",
+        "i2sb_jax/data/sources.py": [
+            (
+                '        case "synthetic":',
+                '        case "flat":\n            from i2sb_jax.data.flat import FlatSource\n\n'
+                "            return FlatSource()\n",
+            )
+        ],
+        "i2sb_jax/config/data.py": [],
+    },
+    "a metric": {
+        "i2sb_jax/evaluation/scores.py": [
+            ("    if side >= metrics.SSIM_SIDE:", '    arrays["mae"] = "mae"\n'),
+            ('        if "ssim" in arrays:', '        found["mae"] = abs(x - y).mean((1, 2, 3))\n'),
+        ],
+        "i2sb_jax/evaluation/figures.py": [
+            (
+                "    LPIPS: {",
+                '    "mae": {"title": "MAE", "unit": "", "better": "lower", "digits": 4},\n',
+            )
+        ],
+    },
+}
+# what replaces a text instead of standing before it
+REPLACED = {
+    "i2sb_jax/bridge/sampler.py": ('SAMPLERS = ("ddpm"', 'SAMPLERS = ("jump", "ddpm"'),
+    "i2sb_jax/bridge/families.py": ('BRIDGES = ("i2sb"', 'BRIDGES = ("wide", "i2sb"'),
+    "i2sb_jax/config/data.py": ('SOURCES = ("photos"', 'SOURCES = ("flat", "photos"'),
+    "i2sb_jax/run.py": (
+        "        return models.UNet(self.config.unet, gather=gather)",
+        "        from i2sb_jax.models.scaled import Scaled\n\n        return Scaled()",
+    ),
+}
+PARAMS = '''    def init_params(self, key: jax.Array) -> Params:
+        """The network's."""
+        size, channels = self.config.image_size, self.config.image_channels
+        return self.network.init(key, jnp.zeros((1, size, size, channels)), jnp.zeros(1))["params"]
+
+    def _init_params('''
+
+PROGRAM = """
+import jax, numpy as np
+from i2sb_jax import bridge, config, corruptions
+from i2sb_jax.data.sources import open_source
+from i2sb_jax.evaluation.figures import METRICS
+from i2sb_jax.evaluation.scores import make_score_fn, score_arrays
+from i2sb_jax.run import Run
+from i2sb_jax.types import Batch
+from tests.training.tiny import make_batch, make_config
+
+run = Run(make_config(
+    corruption="negative", bridge={"name": "wide"}, sampling={"sampler": "jump"},
+    data={"source": "flat", "crop": "window"},
+))
+batch = make_batch(4)
+negative = run.corruption(None, batch.clean).image
+np.testing.assert_array_equal(negative, -batch.clean)
+assert corruptions.corruption_facts("negative").natural_input == "a negative"
+
+assert len(open_source(run.config.data.source)) == 256
+
+state = run.init_state(jax.random.key(0))
+assert list(state.params) == ["scale"]
+state, metrics = jax.jit(run.step)(state, batch._replace(degraded=negative), jax.random.key(1))
+assert np.isfinite(metrics["loss"]) and state.params["scale"] != 1
+
+keys = jax.random.split(jax.random.key(2), 4)
+sampling = run.config.choose_sampling(nfe=8)
+made = run.sample_fn(sampling)(keys, state.params, negative, None, None).x0
+assert made.shape == negative.shape and np.isfinite(made).all()
+plain = run.sample_fn(run.config.choose_sampling(nfe=8, sampler="ode"))
+assert np.abs(plain(keys, state.params, negative, None, None).x0 - made).max() > 1e-4
+brownian = bridge.make_bridge("brownian", num_steps=1000, beta_max=0.3)
+assert np.abs(run.bridge.c - brownian.c).max() > 0.1
+
+arrays = score_arrays({}, side=16, channels=3)
+assert "mae" in METRICS
+scores = make_score_fn({}, arrays)({}, made, batch.clean)
+np.testing.assert_allclose(scores["mae"], np.abs(made - batch.clean).mean((1, 2, 3)), rtol=1e-5)
+print("all six")
+"""
+
+
+def rows():
+    """Kind -> the files and folders that the page names for it."""
+    found = re.findall(r"^\| (a \w[\w ]*) \| (.*?) \|", PAGE, re.MULTILINE)
+    return {kind: re.findall(r"`([\w./]+)`", files) for kind, files in found}
+
+
+@pytest.mark.parametrize("kind", ADDITIONS)
+def test_the_page_names_the_files_that_are_touched(kind):
+    touched = set()
+    for path, change in ADDITIONS[kind].items():
+        touched.add(f"{pathlib.PurePosixPath(path).parent}/" if isinstance(change, str) else path)
+    assert touched == set(rows()[kind])
+
+
+def test_every_kind_is_tried():
+    assert set(rows()) == {*ADDITIONS, "a task"}  # tasks are what tests/test_configs.py is about
+
+
+def test_one_of_each_by_these_files(tmp_path):
+    leave_out = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    for folder in ("i2sb_jax", "configs", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=leave_out)
+    for path, change in (item for files in ADDITIONS.values() for item in files.items()):
+        file = tmp_path / path
+        if isinstance(change, str):
+            file.write_text(change)
+            continue
+        text = file.read_text()
+        for before, added in change:
+            assert text.count(before) == 1, (path, before)
+            text = text.replace(before, added + before)
+        if path in REPLACED:
+            old, new = REPLACED[path]
+            assert text.count(old) == 1, (path, old)
+            text = text.replace(old, new)
+        if path == "i2sb_jax/run.py":
+            text = text.replace("    def init_params(", PARAMS)
+        file.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": os.fspath(tmp_path), "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.stdout == "all six\n", done.stderr
