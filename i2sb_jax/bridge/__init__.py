@@ -9,7 +9,6 @@ from X_1 to X_0. Nothing here knows of pictures, networks, devices or files.
 from i2sb_jax.bridge.families import (
     BRIDGES,
     brownian_bridge,
-    i2sb_bridge,
     make_bridge,
     ou_bridge,
     vp_bridge,
@@ -25,7 +24,7 @@ from i2sb_jax.bridge.grid import SPACINGS, step_grid
 from i2sb_jax.bridge.implicit import implicit_steps, sample_implicit
 from i2sb_jax.bridge.process import Moments, marginal, posterior, posterior_sample, q_sample
 from i2sb_jax.bridge.sampler import SAMPLERS, make_sampler, posterior_steps, sample
-from i2sb_jax.bridge.schedule import BridgeSchedule, make_symmetric_schedule
+from i2sb_jax.bridge.schedule import BridgeSchedule, i2sb_bridge, make_symmetric_schedule
 from i2sb_jax.bridge.target import (
     PREDICTIONS,
     WEIGHTINGS,

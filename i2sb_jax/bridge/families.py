@@ -20,9 +20,8 @@ from i2sb_jax.bridge.gaussian import (
     diffusion_bridge,
     make_gaussian_bridge,
 )
-from i2sb_jax.bridge.schedule import BridgeSchedule, array_module, make_symmetric_schedule
+from i2sb_jax.bridge.schedule import i2sb_bridge, make_symmetric_schedule
 
-CONVENTIONS = ("exact", "inclusive")
 BRIDGES = ("i2sb", "i2sb-exact", "brownian", "vp", "ou")
 
 
@@ -45,37 +44,6 @@ def make_bridge(name: str, *, num_steps: int, beta_max: float) -> Bridge:
         return schedule if name == "i2sb" else i2sb_bridge(schedule)
     makers = {"brownian": brownian_bridge, "vp": vp_bridge, "ou": ou_bridge}
     return makers[name](num_steps=num_steps)
-
-
-def i2sb_bridge(schedule: BridgeSchedule, *, convention: str = "exact") -> GaussianBridge:
-    """I²SB's bridge: that of x_t = x_0 + σ_t·z, so α = 1 and s = σ.
-
-    Args:
-        schedule: σ and σ̄; NumPy leaves give float64 coefficients, traced ones are taken as well.
-        convention: "exact" takes σ̄_t² = σ_T² - σ_t², so that q is pinned at T (c_T = 0) and its
-            conditionals agree with each other; implicit samplers walk on it. "inclusive" takes σ̄
-            as published weights were trained, with β_t in both sums; the loss draws from it.
-
-    Raises:
-        ValueError: another convention.
-    """
-    if convention not in CONVENTIONS:
-        raise ValueError(f"convention={convention!r} is not known: {' or '.join(CONVENTIONS)}")
-    a, b, c, std = schedule.a, schedule.b, schedule.c, schedule.scale
-    xp = array_module(std)
-    if convention == "exact":
-        last = std[-1]
-        a, b = (std / last) ** 2, (last - std) * (last + std) / last**2
-        # at T, b = 0; a root there would have no derivative
-        c = std * xp.where(b > 0, xp.where(b > 0, b, 1.0) ** 0.5, 0.0)
-    return GaussianBridge(
-        a=a, b=b, c=c, scale=std, noise_level=schedule.noise_level, num_steps=schedule.num_steps
-    )
-
-
-def pinned(schedule: Bridge) -> GaussianBridge:
-    """The coefficients that λ and implicit samplers need: of I²SB's schedule the exact ones."""
-    return i2sb_bridge(schedule) if isinstance(schedule, BridgeSchedule) else schedule
 
 
 def brownian_bridge(*, num_steps: int, variance: float = 1.0) -> GaussianBridge:

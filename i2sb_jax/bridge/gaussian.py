@@ -14,20 +14,45 @@ A network's output stands for (x_t - x_0) / s_t, with a scale s_t that belongs t
 """
 
 import dataclasses
-from typing import TypeAlias
+from types import ModuleType
+from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from i2sb_jax.bridge.schedule import BridgeSchedule, array_module, even_noise_level
 from i2sb_jax.types import Array
 
 _PINNED = 1e-6  # how far a, b, c may be from 1, 0, 0 at T
 
 
+class Bridge:
+    """The facts that the loss and the samplers use of a bridge, by index.
+
+    Attributes:
+        a, b, c: of Eq. (1), [num_steps].
+        scale: s, of what the network is trained on, [num_steps].
+        noise_level: what the network is told of an index, [num_steps].
+        num_steps: N, static.
+        has_sigma: whether it is I²SB's own, whose posterior is Eq. (4) in σ (`process`).
+    """
+
+    a: Array
+    b: Array
+    c: Array
+    scale: Array
+    noise_level: Array
+    num_steps: int
+    has_sigma: ClassVar[bool] = False
+
+    def pinned(self) -> "GaussianBridge":
+        """Returns the coefficients that are exactly x_T at T, as λ and implicit samplers need."""
+        raise NotImplementedError
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class GaussianBridge:
+class GaussianBridge(Bridge):
     """Coefficients of a bridge at its discrete indices; a pytree, made by `make_gaussian_bridge`.
 
     Index num_steps - 1 is T, where sampling starts at x_T = X_1; index 0 is where it ends.
@@ -48,9 +73,9 @@ class GaussianBridge:
     noise_level: Array
     num_steps: int = dataclasses.field(metadata={"static": True})
 
-
-Bridge: TypeAlias = BridgeSchedule | GaussianBridge
-"""What has a, b, c, scale and noise_level: a bridge by its coefficients, or I²SB's by its σ."""
+    def pinned(self) -> "GaussianBridge":
+        """Returns itself: `make_gaussian_bridge` takes no other."""
+        return self
 
 
 def make_gaussian_bridge(
@@ -153,3 +178,13 @@ def signal_to_noise(bridge: Bridge) -> Array:
     c = xp.where(bridge.c > 0, bridge.c, 1.0)
     at_end = (bridge.c == 0) & (np.arange(bridge.num_steps) == 0)
     return xp.where(at_end, xp.inf, (bridge.b / c) ** 2)
+
+
+def even_noise_level(num_steps: int) -> np.ndarray:
+    """Returns a network's input for each step, evenly from 1e-4·N to N, float64 [num_steps]."""
+    return np.linspace(1e-4, 1.0, num_steps) * num_steps
+
+
+def array_module(values: Array) -> ModuleType:
+    """NumPy for NumPy arrays, which stay on the host in float64; jax.numpy for all others."""
+    return np if isinstance(values, np.ndarray) else jnp

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from i2sb_jax.bridge.families import pinned
 from i2sb_jax.bridge.gaussian import Bridge
-from i2sb_jax.bridge.schedule import BridgeSchedule
 
 SPACINGS = ("index", "sigma", "lambda")
 
@@ -45,7 +43,7 @@ def step_grid(
         raise ValueError(f"spacing={spacing!r} needs the schedule, of num_steps={num_steps}")
     if spacing == "lambda":
         return _lambda_grid(schedule, nfe)
-    if not isinstance(schedule, BridgeSchedule):
+    if not schedule.has_sigma:
         raise ValueError("spacing='sigma' needs I²SB's schedule: other bridges have no σ")
     std = np.asarray(schedule.std_fwd, np.float64)
     return _even_grid(std, np.linspace(std[0], std[-1], nfe + 1))
@@ -53,7 +51,7 @@ def step_grid(
 
 def _lambda_grid(schedule: Bridge, nfe: int) -> tuple[int, ...]:
     """T, and below it `nfe` indices evenly spaced in λ, which is -∞ at T; at c_0 = 0 it is ∞."""
-    exact = pinned(schedule)
+    exact = schedule.pinned()
     b, c = (np.asarray(x, np.float64) for x in (exact.b, exact.c))
     last = exact.num_steps - 1
     first = 0 if c[0] > 0 else 1

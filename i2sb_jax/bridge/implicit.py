@@ -28,9 +28,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from i2sb_jax.bridge.families import pinned
-from i2sb_jax.bridge.gaussian import Bridge
-from i2sb_jax.bridge.schedule import array_module
+from i2sb_jax.bridge.gaussian import Bridge, array_module
 from i2sb_jax.bridge.walk import FRESH, ONCE, NormalFn, Samples, Steps, check_grid, walk
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
 
@@ -75,7 +73,7 @@ def sample_implicit(
     """
     check_implicit(eta=eta, order=order)
     check_grid(schedule.num_steps, steps, record)
-    weights = implicit_steps(pinned(schedule), steps, eta=eta, order=order)
+    weights = implicit_steps(schedule.pinned(), steps, eta=eta, order=order)
     return walk(
         key, weights, predict_x0_fn, x1, steps=steps,
         noise=FRESH if eta else ONCE, mask=mask, record=record, normal_fn=normal_fn,

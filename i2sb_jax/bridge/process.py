@@ -19,8 +19,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from i2sb_jax.bridge.gaussian import Bridge
-from i2sb_jax.bridge.schedule import BridgeSchedule, array_module
+from i2sb_jax.bridge.gaussian import Bridge, array_module
+from i2sb_jax.bridge.schedule import BridgeSchedule
 from i2sb_jax.types import Array, PRNGKey
 
 
@@ -106,7 +106,7 @@ def posterior(
     Raises:
         ValueError: the bridge is given by its coefficients.
     """
-    if not isinstance(schedule, BridgeSchedule):
+    if not schedule.has_sigma:
         raise ValueError(
             "the posterior of Eq. (4) is of I²SB's BridgeSchedule; of a bridge given by its "
             "coefficients, implicit_steps(bridge, steps, eta=1.0) has it"

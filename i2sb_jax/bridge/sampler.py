@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from i2sb_jax.bridge.choices import check_choice
-from i2sb_jax.bridge.gaussian import Bridge
+from i2sb_jax.bridge.gaussian import Bridge, array_module
 from i2sb_jax.bridge.implicit import check_implicit, implicit_steps, sample_implicit
 from i2sb_jax.bridge.process import posterior_weights
-from i2sb_jax.bridge.schedule import BridgeSchedule, array_module
+from i2sb_jax.bridge.schedule import BridgeSchedule
 from i2sb_jax.bridge.walk import FRESH, NEVER, NormalFn, Samples, Steps, check_grid, walk
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
 
@@ -89,7 +89,7 @@ def sample(
             something that is not a position in it.
     """
     check_grid(schedule.num_steps, steps, record)
-    if isinstance(schedule, BridgeSchedule):
+    if schedule.has_sigma:
         weights = posterior_steps(schedule, steps)
     else:
         weights = implicit_steps(schedule, steps, eta=1.0)

@@ -6,26 +6,27 @@ With β symmetric in time (I²SB section 4.1), the bridge needs two variances on
     σ̄_n² = Σ_{k ≥ n} β_k        (noise still to come until X_1).            (2)
 
 Both sums include β_n: published weights were trained so. Hence σ_0 = √β_0 = 0.01 is not zero, and
-σ_n² + σ̄_n² = Σβ + β_n is not constant. `families.i2sb_bridge` names both conventions, this one
+σ_n² + σ̄_n² = Σβ + β_n is not constant. `i2sb_bridge` names both conventions, this one
 "inclusive" and the one without the second β_n "exact".
 """
 
 import dataclasses
-from types import ModuleType
+from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from i2sb_jax.bridge.gaussian import Bridge, GaussianBridge, array_module, even_noise_level
 from i2sb_jax.types import Array
 
 # √β runs linearly from here to √(beta_max / N). It is a step's variance and does not scale with N.
 _FIRST_BETA = 1e-4
+CONVENTIONS = ("exact", "inclusive")
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class BridgeSchedule:
+class BridgeSchedule(Bridge):
     """Standard deviations of the bridge at its discrete steps; a pytree.
 
     Attributes:
@@ -39,6 +40,7 @@ class BridgeSchedule:
     std_bwd: Array
     noise_level: Array
     num_steps: int = dataclasses.field(metadata={"static": True})
+    has_sigma: ClassVar[bool] = True
 
     @property
     def a(self) -> Array:
@@ -63,18 +65,12 @@ class BridgeSchedule:
         """The unit of a network's output, Eq. (12): σ, [num_steps]."""
         return _widen(self.std_fwd)
 
+    def pinned(self) -> GaussianBridge:
+        """Returns the exact convention of `i2sb_bridge`."""
+        return i2sb_bridge(self)
+
     def _variances(self) -> tuple[Array, Array]:
         return _widen(self.std_fwd) ** 2, _widen(self.std_bwd) ** 2
-
-
-def even_noise_level(num_steps: int) -> np.ndarray:
-    """Returns a network's input for each step, evenly from 1e-4·N to N, float64 [num_steps]."""
-    return np.linspace(1e-4, 1.0, num_steps) * num_steps
-
-
-def array_module(values: Array) -> ModuleType:
-    """NumPy for NumPy arrays, which stay on the host in float64; jax.numpy for all others."""
-    return np if isinstance(values, np.ndarray) else jnp
 
 
 def _widen(values: Array) -> Array:
@@ -111,4 +107,30 @@ def make_symmetric_schedule(*, num_steps: int, beta_max: float) -> BridgeSchedul
         std_bwd=np.sqrt(np.cumsum(betas[::-1])[::-1]).astype(np.float32),
         noise_level=even_noise_level(num_steps).astype(np.float32),
         num_steps=num_steps,
+    )
+
+
+def i2sb_bridge(schedule: BridgeSchedule, *, convention: str = "exact") -> GaussianBridge:
+    """I²SB's bridge: that of x_t = x_0 + σ_t·z, so α = 1 and s = σ.
+
+    Args:
+        schedule: σ and σ̄; NumPy leaves give float64 coefficients, traced ones are taken as well.
+        convention: "exact" takes σ̄_t² = σ_T² - σ_t², so that q is pinned at T (c_T = 0) and its
+            conditionals agree with each other; implicit samplers walk on it. "inclusive" takes σ̄
+            as published weights were trained, with β_t in both sums; the loss draws from it.
+
+    Raises:
+        ValueError: another convention.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(f"convention={convention!r} is not known: {' or '.join(CONVENTIONS)}")
+    a, b, c, std = schedule.a, schedule.b, schedule.c, schedule.scale
+    xp = array_module(std)
+    if convention == "exact":
+        last = std[-1]
+        a, b = (std / last) ** 2, (last - std) * (last + std) / last**2
+        # at T, b = 0; a root there would have no derivative
+        c = std * xp.where(b > 0, xp.where(b > 0, b, 1.0) ** 0.5, 0.0)
+    return GaussianBridge(
+        a=a, b=b, c=c, scale=std, noise_level=schedule.noise_level, num_steps=schedule.num_steps
     )

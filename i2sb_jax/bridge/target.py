@@ -25,9 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from i2sb_jax.bridge.choices import check_choice
-from i2sb_jax.bridge.gaussian import Bridge, signal_to_noise
+from i2sb_jax.bridge.gaussian import Bridge, array_module, signal_to_noise
 from i2sb_jax.bridge.process import at_step
-from i2sb_jax.bridge.schedule import array_module
 from i2sb_jax.types import Array
 
 PREDICTIONS = ("epsilon", "x0", "v")

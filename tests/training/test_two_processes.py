@@ -20,13 +20,15 @@ import jax
 from i2sb_jax import data
 from i2sb_jax.accelerators import processes
 from i2sb_jax.data.pipeline import eval_batches, train_batches
+from i2sb_jax.run import Run
 from i2sb_jax.training.loop import train
 from i2sb_jax.training.writers import make_writer
 from tests.training.tiny import make_config
 
 processes.join("on")
 config = make_config(training={{"num_steps": {STEPS}, "batch_size": {BATCH}}})
-corruption = Run(config).corruption
+run = Run(config)
+corruption = run.corruption
 mine, count = jax.process_index(), jax.process_count()
 sources = data.make_sources(config.data, sys.argv[1], process_index=mine, report=print)
 cut = {{"corruption": corruption, "config": config.data, "image_size": config.image_size}}
@@ -43,7 +45,7 @@ def batches(start):
 
 preview = next(eval_batches(sources[1], **cut, batch_size=2))
 writer = make_writer(config, sys.argv[1], silent=True)
-train(config, sys.argv[1], batches=batches, eval_batch=preview, writer=writer)
+train(run, sys.argv[1], batches=batches, eval_batch=preview, writer=writer)
 told = {{"names": names[: {STEPS}], "pictures": len(sources[0])}}
 pathlib.Path(sys.argv[2], f"{{mine}}-of-{{count}}.json").write_text(json.dumps(told))
 """
