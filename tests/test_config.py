@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -262,3 +265,31 @@ def test_round_trip_through_json():
     again = from_config_dict(json.loads(json.dumps(to_dict(config))))
     assert again == config
     assert isinstance(again.model.channel_mult, tuple) and hash(again) == hash(config)
+
+
+def test_validation_builds_no_operator_and_meets_no_device():
+    """Where both would fail, every task's configuration is read as anywhere."""
+    program = (
+        "import json, sys\n"
+        "import jax, numpy\n"
+        "from i2sb_jax.config import from_config_dict\n"
+        "from i2sb_jax.corruptions import corruption_names, make_corruption\n"
+        "numpy.linalg.svd = None\n"
+        "values = json.load(sys.stdin)\n"
+        "for name in corruption_names():\n"
+        "    from_config_dict(values | {'corruption': name})\n"
+        "for build in (jax.devices, lambda: make_corruption('blur-uni', image_size=256)):\n"
+        "    try:\n"
+        "        build()\n"
+        "    except (RuntimeError, TypeError):\n"
+        "        continue\n"
+        "    sys.exit('nothing would have failed')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"JAX_PLATFORMS": "no_such_platform"},
+        input=json.dumps(values()),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ from i2sb_jax.config.sampling import (
     check_spacing,
     check_student,
 )
-from i2sb_jax.corruptions import corruption_facts, make_corruption
+from i2sb_jax.corruptions.facts import check_image_size, corruption_facts
 from i2sb_jax.metrics import SSIM_SIDE
 from i2sb_jax.models import UNetConfig
 
@@ -370,7 +370,7 @@ class Config:
                 f"{self.data.source!r}: 'pairs' of both, or of neither"
             )
         if not self.has_pairs:
-            make_corruption(self.corruption, image_size=self.image_size)  # checks both
+            check_image_size(self.corruption, self.image_size)
         elif self.mask_file:
             raise ValueError(f"mask_file={self.mask_file!r}: pairs have no masks, leave it ''")
 

@@ -7,7 +7,7 @@ from i2sb_jax.corruptions import constants
 from i2sb_jax.corruptions.blur import make_exact_blur, make_spectral_blur
 from i2sb_jax.corruptions.colorize import make_colorize
 from i2sb_jax.corruptions.corruption import Corruption
-from i2sb_jax.corruptions.facts import corruption_facts
+from i2sb_jax.corruptions.facts import check_image_size
 from i2sb_jax.corruptions.inpainting import make_inpainting
 from i2sb_jax.corruptions.jpeg import make_jpeg
 from i2sb_jax.corruptions.jpeg_file import make_jpeg_file
@@ -25,8 +25,6 @@ from i2sb_jax.corruptions.photo_blur import make_photo_blur
 from i2sb_jax.corruptions.real import make_real
 from i2sb_jax.corruptions.reduction import make_photo_reduction
 from i2sb_jax.corruptions.super_resolution import make_bicubic, make_pool
-
-_MIN_SIZE = 8  # the bicubic filter mirrors eight pixels
 
 _MAKERS = {
     "sr4x-pool": make_pool,
@@ -74,7 +72,7 @@ def make_corruption(name: str, *, image_size: int, mask_file: Any = None) -> Cor
       ValueError: the name is unknown, the size does not fit, or the mask file is of no use.
     """
     kind, low, high = parse_name(name)
-    _check_size(name, image_size, corruption_facts(name).unit)
+    check_image_size(name, image_size)
     if mask_file is not None:
         _check_mask_file(name, image_size)
 
@@ -107,19 +105,6 @@ def _freeform_masks(name: str, image_size: int, mask_file: Any) -> Masks:
     if mask_file is None:
         return StrokeMasks(image_size, low, high)
     return read_mask_file(mask_file, key)
-
-
-def _check_size(name: str, image_size: int, unit: int) -> None:
-    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < _MIN_SIZE:
-        raise ValueError(
-            f"image_size of {name} must be an integer of at least {_MIN_SIZE}, got {image_size!r}"
-        )
-    if image_size % unit:
-        below = image_size // unit * unit
-        nearest = f"{below} or {below + unit}" if below >= _MIN_SIZE else f"{below + unit}"
-        raise ValueError(
-            f"image_size of {name} must be a multiple of {unit}, got {image_size}: try {nearest}"
-        )
 
 
 def _check_mask_file(name: str, image_size: int) -> None:

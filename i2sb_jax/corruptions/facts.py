@@ -8,6 +8,7 @@ from i2sb_jax.corruptions.names import MIXTURE_NAMES, parse_name
 
 JPEG_UNIT = 16  # side of what a 4:2:0 JPEG codes together
 REAL_MARGIN = 48
+_MIN_SIZE = 8  # the bicubic filter mirrors eight pixels
 FILE_SETTINGS = 4  # numbers that say how a JPEG was made (`jpeg_file.file_settings`)
 
 
@@ -165,3 +166,23 @@ def corruption_facts(name: str) -> CorruptionFacts:
     """
     parsed = parse_name(name)
     return PLAIN[name] if name in PLAIN else _of_range(*parsed)
+
+
+def check_image_size(name: str, image_size: int) -> None:
+    """Raises ValueError, in one line, unless there is such a corruption of pictures of that size.
+
+    Args:
+      name: as `make_corruption` takes it.
+      image_size: height and width in pixels.
+    """
+    unit = corruption_facts(name).unit
+    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < _MIN_SIZE:
+        raise ValueError(
+            f"image_size of {name} must be an integer of at least {_MIN_SIZE}, got {image_size!r}"
+        )
+    if image_size % unit:
+        below = image_size // unit * unit
+        nearest = f"{below} or {below + unit}" if below >= _MIN_SIZE else f"{below + unit}"
+        raise ValueError(
+            f"image_size of {name} must be a multiple of {unit}, got {image_size}: try {nearest}"
+        )

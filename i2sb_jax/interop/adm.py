@@ -7,7 +7,7 @@ import numpy as np
 from etils import epath
 
 from i2sb_jax.config import flatten
-from i2sb_jax.corruptions import make_corruption
+from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.corruptions.names import MIXTURE_NAMES
 from i2sb_jax.finite import in_words, is_finite
 from i2sb_jax.interop.mapped import float_array
@@ -264,7 +264,7 @@ def explain_inputs(given: int, wanted: int) -> str:
     fitting = [
         name
         for name in (*MIXTURE_NAMES, "mixture", "colorize")
-        if given == (6 if make_corruption(name, image_size=64).has_cond else 3)
+        if given == (6 if corruption_facts(name).has_cond else 3)
     ]
     tasks = f"such weights fit {', '.join(fitting)}" if fitting else "no task of the paper has that"
     pairs = " and paired data with as many channels"

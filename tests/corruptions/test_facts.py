@@ -3,6 +3,8 @@
 import pytest
 
 from i2sb_jax.corruptions import corruption_facts, corruption_names, factory
+from i2sb_jax.corruptions import make_corruption as make
+from i2sb_jax.corruptions.facts import check_image_size
 from i2sb_jax.corruptions.names import name_patterns, parse_name
 from tests.corruptions.cases import cached_corruption
 
@@ -73,6 +75,23 @@ def test_facts_build_nothing(monkeypatch):
     corruption_facts.cache_clear()
     for name in corruption_names():
         corruption_facts(name)
+        check_image_size(name, 256)
+
+
+def test_sizes_are_those_that_operators_are_made_for():
+    for name in ("sr4x-pool", "jpeg-10", "mixture", "sr2x-photo", "real", "colorize"):
+        unit = corruption_facts(name).unit
+        for size in (0, 7, 8, 100, 256, 256 + unit, 256 + unit - 1, 64.0, True):
+            lines = []
+            for check in (check_image_size, lambda name, size: make(name, image_size=size)):
+                try:
+                    check(name, size)
+                    lines.append("")
+                except ValueError as error:
+                    lines.append(str(error))
+            assert lines[0] == lines[1] and "\n" not in lines[0]
+            fits = isinstance(size, int) and size >= 8 and size % unit == 0
+            assert (lines[0] == "") == fits, (name, size)
 
 
 @pytest.mark.parametrize("name", ("jpg-file", "jpeg-file-5", "blur-photo-3-1", None, "jpeg-0"))
