@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from i2sb_jax.fields import documented, field, required_field
 from i2sb_jax.models.sharpen import RADIUS
 
 REMAT_POLICIES = ("none", "blocks", "dots")
@@ -19,56 +20,64 @@ PATCHES = (1, 2, 4)
 MAX_SHARPENED = 2.5  # pixels: filters for wider blurs reach further than they are kept
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UNetConfig:
     """The shape of a U-Net and how it is computed. Hashable, so it may be a static argument.
-
-    Attributes:
-        model_channels: width that `channel_mult` multiplies and length of the sinusoidal embedding;
-            positive and even.
-        channel_mult: one factor a level, finest first; level i has int(factor * model_channels)
-            channels, which must be a multiple of `norm_groups`.
-        num_res_blocks: residual blocks a level on the way down (one more on the way up); >= 1.
-        attention_downsamples: downsampling factors at which every residual block is followed by
-            attention, powers of two up to that of the coarsest level (a patch not counted). The
-            bottleneck has it by `middle_attention`.
-        head_channels: channels an attention head; divides the channels wherever there is attention.
-        in_channels: channels of the image plus those of the condition, if any; >= 1.
-        out_channels: channels of the output; >= 1.
-        norm_groups: groups of every group normalisation; >= 1.
-        norm: "group", as in ADM, or "none": the time embedding still scales and shifts; without
-            attention an output pixel then depends on its surroundings alone (`receptive_radius`).
-        patch: 1, 2 or 4: squares of so many pixels become channels before the first convolution
-            and pixels again behind the last, so that the finest level is so much smaller; 1 is ADM.
-        middle_attention: whether the bottleneck attends, as ADM's always does.
-        sharpened: widths in pixels of blurs, 0 excluded: the network sees its picture as Wiener
-            filters for these sharpen it, too (`sharpen`); none in ADM.
-        dropout: rate inside residual blocks, in [0, 1); drawn only when `train=True`.
-        dtype: float32 or bfloat16, the type of convolutions and attention. Parameters, statistics,
-            softmax, the time embedding and the output are float32 in either case.
-        remat: what a backward pass recomputes. "none": nothing. "blocks": everything inside a
-            residual or attention block (least memory). "dots": inside a block, only what is not
-            a convolution or matrix product (cheap to recompute).
 
     Raises:
         ValueError: a value is out of range; the message names it and what would be right.
     """
 
-    model_channels: int
-    channel_mult: tuple[float, ...]
-    num_res_blocks: int
-    attention_downsamples: tuple[int, ...]
-    head_channels: int
-    in_channels: int = 3
-    out_channels: int = 3
-    norm_groups: int = 32
-    norm: str = "group"
-    patch: int = 1
-    middle_attention: bool = True
-    sharpened: tuple[float, ...] = ()
-    dropout: float = 0.0
-    dtype: np.dtype = jnp.float32
-    remat: str = "none"
+    model_channels: int = required_field(
+        "width that channel_mult multiplies, and length of the sinusoidal embedding; even"
+    )
+    channel_mult: tuple[float, ...] = required_field(
+        "width of each level / model_channels, finest first; int(factor * model_channels) must be "
+        "a multiple of norm_groups"
+    )
+    num_res_blocks: int = required_field(
+        "residual blocks a level on the way down; one more on the way up"
+    )
+    attention_downsamples: tuple[int, ...] = required_field(
+        "attention behind each residual block where the picture is so much smaller: powers of two "
+        "up to the coarsest level's (a patch not counted)"
+    )
+    head_channels: int = required_field(
+        "channels an attention head; divides the channels wherever there is attention"
+    )
+    in_channels: int = field(3, "channels of the picture and of the condition, if any")
+    out_channels: int = field(3, "channels of the output")
+    norm_groups: int = field(
+        32, "groups of every group normalisation, at least 1; fewer for narrow networks"
+    )
+    norm: str = field(
+        "group",
+        "normalisation: group (ADM) | none: the time embedding still scales and shifts; without "
+        "attention a pixel then sees what is near it alone (receptive_radius)",
+    )
+    patch: int = field(
+        1,
+        "1 (ADM) | 2 | 4: squares of so many pixels are channels from the first convolution to the "
+        "last, so that the finest level is so much smaller",
+    )
+    middle_attention: bool = field(True, "attention at the coarsest level, as ADM has it")
+    sharpened: tuple[float, ...] = field(
+        (),
+        "σ in pixels, above 0 and up to 2.5: the network sees its picture as Wiener filters for "
+        "such blurs sharpen it, too; () in ADM",
+    )
+    dropout: float = field(0.0, "rate inside residual blocks, in [0, 1); drawn in training alone")
+    dtype: np.dtype = field(
+        jnp.float32,
+        "type of convolutions and attention: float32 | bfloat16; parameters, statistics, softmax, "
+        "time embedding and output are float32 always",
+    )
+    remat: str = field(
+        "none",
+        "what the backward pass recomputes: none | blocks: all inside residual and attention "
+        "blocks, least memory | dots: what there is neither convolution nor matrix product",
+    )
 
     def __post_init__(self):
         # Lists would make the config unhashable, and jnp.float32 is a different object from
@@ -207,7 +216,7 @@ def adm_256(**overrides) -> UNetConfig:
     """
     base = UNetConfig(
         model_channels=256,
-        channel_mult=(1, 1, 2, 2, 4, 4),
+        channel_mult=(1.0, 1.0, 2.0, 2.0, 4.0, 4.0),
         num_res_blocks=2,
         attention_downsamples=(8, 16, 32),
         head_channels=64,
