@@ -4,12 +4,23 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
-from i2sb_jax.config import Config, check_key, from_config_dict, to_dict
+from i2sb_jax.config import (
+    BridgeConfig,
+    Config,
+    DataConfig,
+    ModelConfig,
+    check_key,
+    from_config_dict,
+    to_dict,
+)
+from i2sb_jax.config.__main__ import page, table
+from i2sb_jax.models import UNetConfig, adm_256
 
 pytest.importorskip("ml_collections")
 
@@ -68,13 +79,38 @@ def test_base_and_dataclasses_have_the_same_keys():
     assert sorted(keys_of(base.get_config().to_dict())) == sorted(KEYS)
 
 
-def test_every_key_of_base_is_explained():
-    source = pathlib.Path(base.__file__).read_text().splitlines()
-    names = {key.rpartition(".")[2] for key in KEYS} - {"b1", "b2", "eps"}
-    for name in names:
-        # config.data is a section, mesh.data a key
-        lines = [line for line in source if f".{name} = " in line and " = _" not in line]
-        assert lines and all("  # " in line for line in lines), name
+def test_every_key_is_explained_once():
+    """The page of keys is what the command prints; a field without a meaning would stop it."""
+    assert (CONFIGS.parent / "docs" / "keys.md").read_text() == page()
+    rows = [line for line in page().splitlines() if line.startswith("| `")]
+    assert [re.match(r"\| `([\w.]+)`", row)[1] for row in rows] == sorted(
+        KEYS, key=lambda key: ("." in key, KEYS.index(key))
+    )
+    assert "| `bridge.num_steps` | `1000` | N, steps of the bridge; even |" in rows
+    assert "    num_steps: N, steps of the bridge; even" in BridgeConfig.__doc__.splitlines()
+    with pytest.raises(KeyError, match="meaning"):
+        list(table(dataclasses.make_dataclass("Bare", [("seed", int, 0)]), prefix=""))
+
+
+def test_defaults_of_dataclasses_are_those_of_base():
+    config = Config(data=DataConfig(source="photos"))
+    assert config == from_config_dict(values())
+    with pytest.raises(ValueError, match=r"^data.path='' must name a directory"):
+        Config()
+    other = Config(corruption="pairs", data=DataConfig(source="pairs", path="a", cond_x1=True))
+    assert other == from_config_dict(values({**PAIRS, "data.path": "a", "data.cond_x1": True}))
+
+
+def test_keys_of_the_model_are_the_networks():
+    model, network = ModelConfig(), adm_256(in_channels=6)
+    assert model.unet_config(in_channels=6) == network
+    of_network = {field.name: field for field in dataclasses.fields(UNetConfig)}
+    channels = {"in_channels", "out_channels"}
+    assert {field.name for field in dataclasses.fields(model)} == set(of_network) - channels
+    for field in dataclasses.fields(model):
+        twin = of_network[field.name]
+        assert field.metadata["meaning"] == twin.metadata["meaning"]
+        assert field.type == (str if field.name == "dtype" else twin.type)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def in_config_file(error: Exception, usage: str) -> str:
     if misspelt := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text):
         return f"unknown config key {misspelt[2]!r}: did you mean {misspelt[1]!r}?"
     if unknown := re.search(r'Key "(\w+)" does not exist', text):
-        return f"unknown config key {unknown[1]!r}: configs/base.py has all there are"
+        return f"unknown config key {unknown[1]!r}: python -m i2sb_jax.config lists all there are"
     if isinstance(error, flags.UnrecognizedFlagError):
         return f"--{error.flagname} is not an option: {usage}"
     if "Traceback" in text:  # ml_collections quotes it; its last line is the error

@@ -1,5 +1,6 @@
 """The configuration as frozen dataclasses: the second and third of three gates.
 
+A field is a key, with its default and its meaning; `python -m i2sb_jax.config` prints all of them.
 Gate 1 is the locked ConfigDict of `configs/base.py`, where a misspelt key raises. Gate 2 is
 `from_config_dict`, which takes a plain mapping and refuses unknown or missing keys. Gate 3 is each
 `__post_init__`, which checks ranges and what must fit together before any device is touched.
@@ -8,7 +9,14 @@ Gate 1 is the locked ConfigDict of `configs/base.py`, where a misspelt key raise
 from i2sb_jax.config.checks import nearest
 from i2sb_jax.config.data import PAIRS, SOURCES, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
-from i2sb_jax.config.mapping import check_key, flatten, from_config_dict, map_paths, to_dict
+from i2sb_jax.config.mapping import (
+    check_key,
+    defaults,
+    flatten,
+    from_config_dict,
+    map_paths,
+    to_dict,
+)
 from i2sb_jax.config.run import check_same_run, has_run, load, save
 from i2sb_jax.config.sampling import (
     SamplingConfig,
@@ -50,6 +58,7 @@ __all__ = [
     "check_seed",
     "check_spacing",
     "check_student",
+    "defaults",
     "flatten",
     "from_config_dict",
     "has_run",

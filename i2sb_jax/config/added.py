@@ -2,7 +2,7 @@
 
 A config.json lies in a run or a model folder for years, and says what was done. A key that came
 later gets the value that describes what was done without it, which need not be the default of
-`configs/base.py`. Of a configuration that a person writes nothing is filled in.
+today. Of a configuration that a person writes nothing is filled in.
 """
 
 from collections.abc import Mapping

@@ -1,19 +1,12 @@
 """Checks of single values, each raising one line that names the key and the value."""
 
-import dataclasses
 import difflib
 import re
-from typing import Any
 
 LONGEST = 4096  # characters of a text, as of a path on Linux
 _SHOWN = 80
 # what moves a terminal's cursor, begins a line, or turns the direction in which text is read
 _CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069]")
-
-
-def path_field() -> Any:
-    """A dataclass field for a path: `map_paths` finds it, and an export leaves its value out."""
-    return dataclasses.field(metadata={"is_path": True})
 
 
 def check_text(key: str, value: str, *, longest: int = LONGEST) -> None:

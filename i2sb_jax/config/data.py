@@ -8,8 +8,8 @@ from i2sb_jax.config.checks import (
     check_at_most,
     check_choice,
     check_within,
-    path_field,
 )
+from i2sb_jax.fields import documented, field, path_field
 from i2sb_jax.files import real_path
 
 PAIRS = "pairs"  # the source of X_0 and X_1, and of the corruption that is none
@@ -22,38 +22,70 @@ _MAX_GRAIN = 128  # levels: half of the range
 _MAX_CHANNELS = 4096  # of a file: several times what spectrometers deliver
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """The source of the clean pictures, or of both sides of pairs, and how they are cut."""
 
-    source: str
-    path: str = path_field()
-    eval_path: str = path_field()
-    eval_fraction: float
-    eval_list: str = path_field()
-    tfds_name: str
-    tfds_split: str
-    tfds_eval_split: str
-    crop: str
-    flip: bool
-    quarter_turns: bool
-    shuffle_channels: bool
-    scales: tuple[float, ...]
-    grain: tuple[float, ...]
-    max_unreadable: int
-    target_path: str = path_field()
-    eval_target_path: str = path_field()
-    source_side: str
-    source_channels: int
-    target_channels: int
-    scaling: str
-    source_range: tuple[float, ...]
-    target_range: tuple[float, ...]
-    source_nodata: tuple[float, ...]
-    target_nodata: tuple[float, ...]
-    percentiles: tuple[float, ...]
-    group_pattern: str
-    cond_x1: bool
+    source: str = field(
+        "folder", "where pictures come from: photos | folder | records | tfds | synthetic | pairs"
+    )
+    path: str = path_field(
+        "directory of pictures, records, or sources (X_1) of pairs; data_dir of tfds; may be gs://"
+    )
+    eval_path: str = path_field('held-out pictures; "" holds out eval_fraction of path by name')
+    eval_fraction: float = field(0.02, "share of path that is held out, in [0, 1)")
+    eval_list: str = path_field(
+        "file of names, one a line, with a label or not: the held-out pictures to take"
+    )
+    tfds_name: str = field("", "builder, e.g. imagenet2012")
+    tfds_split: str = field("train", "TFDS split for training")
+    tfds_eval_split: str = field("validation", "TFDS split for evaluation")
+    crop: str = field(
+        "resize", "resize: short side to image_size | window: cut at native resolution"
+    )
+    flip: bool = field(True, "horizontal flips in training")
+    quarter_turns: bool = field(False, "turns by 90° in training (windows without an up or down)")
+    shuffle_channels: bool = field(
+        False, "RGB in any order in training: more colours from few pictures"
+    )
+    scales: tuple[float, ...] = field(
+        (1.0,),
+        "sizes of a picture that training windows are cut from, one drawn a visit; in (0, 1]",
+    )
+    grain: tuple[float, ...] = field(
+        (0.0, 0.0), "lowest and highest σ of noise added to clean training windows, levels; 0 … 128"
+    )
+    max_unreadable: int = field(100, "training stops when more pictures than this cannot be read")
+    target_path: str = path_field(
+        'pairs: directory of the targets (X_0), matched by name; "": side by side'
+    )
+    eval_target_path: str = path_field("pairs: targets of eval_path")
+    source_side: str = field(
+        "left", "pairs: side of the source in pictures that hold both, as in pix2pix: left | right"
+    )
+    source_channels: int = field(3, "pairs: channels of every source file")
+    target_channels: int = field(
+        3, "pairs: channels of every target file, which the bridge works on"
+    )
+    scaling: str = field(
+        "dtype", "pairs: what becomes -1 and 1: dtype (its range) | fixed | percentiles"
+    )
+    source_range: tuple[float, ...] = field(
+        (0.0, 1.0), "scaling fixed: values of the source files that become -1 and 1"
+    )
+    target_range: tuple[float, ...] = field((0.0, 1.0), "the same of the targets")
+    source_nodata: tuple[float, ...] = field(
+        (), "pairs: values that are no data, beside NaN and what GDAL_NODATA names"
+    )
+    target_nodata: tuple[float, ...] = field((), "the same of the targets")
+    percentiles: tuple[float, ...] = field(
+        (0.1, 99.9), "scaling percentiles: percent, of each channel over the training side"
+    )
+    group_pattern: str = field(
+        "", 'pairs: regex on a name, whose group 1 (a patient, …) is never split; "": the name'
+    )
+    cond_x1: bool = field(False, "pairs: the network sees X_t and, beside it, the whole source")
 
     def __post_init__(self):
         check_choice("data.source", self.source, SOURCES)

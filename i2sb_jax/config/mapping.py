@@ -9,6 +9,8 @@ from typing import Any
 from i2sb_jax.config.checks import check_text, nearest
 from i2sb_jax.config.sections import Config
 
+_ALL_KEYS = "python -m i2sb_jax.config lists all"
+
 
 def from_config_dict(values: Mapping[str, Any]) -> Config:
     """Builds the configuration from a plain nested mapping.
@@ -26,6 +28,14 @@ def from_config_dict(values: Mapping[str, Any]) -> Config:
     if not isinstance(values, Mapping):
         raise ValueError(f"a configuration is a mapping, not {values!r}")
     return _build(Config, values, prefix="")
+
+
+def defaults(section: type = Config) -> dict[str, Any]:
+    """Returns every key with its default, in nested dicts: what a config file starts from."""
+    return {
+        field.name: defaults(field.type) if dataclasses.is_dataclass(field.type) else field.default
+        for field in dataclasses.fields(section)
+    }
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -84,7 +94,7 @@ def _build(cls, values: Mapping[str, Any], *, prefix: str):
         _check_known(name, fields, prefix=prefix)
     missing = sorted(set(fields) - set(values))
     if missing:
-        raise ValueError(f"config key {prefix + missing[0]!r} is missing; configs/base.py has all")
+        raise ValueError(f"config key {prefix + missing[0]!r} is missing; {_ALL_KEYS}")
     built = {}
     for name, kind in fields.items():
         value = values[name]

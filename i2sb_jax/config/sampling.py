@@ -5,21 +5,25 @@ from typing import Any
 
 from i2sb_jax.bridge import SAMPLERS, SPACINGS, make_sampler
 from i2sb_jax.config.checks import check_at_least, check_at_most, check_choice
+from i2sb_jax.fields import documented, field
 
 STEPS = ("sampler", "nfe", "spacing", "eta")  # what decides the steps that are taken
 _MAX_BATCH = 4096  # pictures a device in one network call
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """How pictures are restored, during training, by `i2sb-restore` and by `i2sb-evaluate`."""
 
-    sampler: str
-    nfe: int
-    spacing: str
-    eta: float
-    batch_size: int
-    clip: bool
+    sampler: str = field(
+        "ddpm", "ddpm: SDE posterior | ode: OT-ODE | implicit | implicit2 | implicit3"
+    )
+    nfe: int = field(10, "network evaluations, 1 … bridge.num_steps - 1")
+    spacing: str = field("index", "in what the steps lie evenly: index | sigma | lambda")
+    eta: float = field(0.0, "noise of implicit: 0 (ODE) … 1 (posterior)")
+    batch_size: int = field(8, "pictures a device in one network call")
+    clip: bool = field(False, "clip each predicted X_0 to [-1, 1]")
 
     def __post_init__(self):
         check_at_least("sampling.batch_size", self.batch_size, 1)

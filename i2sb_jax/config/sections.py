@@ -1,6 +1,7 @@
 """The configuration as frozen dataclasses; each `__post_init__` is the third gate."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from i2sb_jax.bridge import BRIDGES, PREDICTIONS, WEIGHTINGS
@@ -9,7 +10,6 @@ from i2sb_jax.config.checks import (
     check_at_most,
     check_choice,
     check_within,
-    path_field,
 )
 from i2sb_jax.config.data import PAIRS, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
@@ -21,8 +21,9 @@ from i2sb_jax.config.sampling import (
     check_student,
 )
 from i2sb_jax.corruptions.facts import check_image_size, corruption_facts
+from i2sb_jax.fields import documented, field, path_field
 from i2sb_jax.metrics import SSIM_SIDE
-from i2sb_jax.models import UNetConfig
+from i2sb_jax.models import UNetConfig, adm_256
 
 SCHEDULES = ("step", "cosine")
 _SEEDS = 2**32  # without 64-bit mode JAX drops the bits above
@@ -42,18 +43,27 @@ _MAX_SIDE = 2048  # pixels of a training picture
 _MAX_LEVELS, _MAX_BLOCKS, _MAX_WIDTH = 10, 16, 16_384  # of a network; ADM: 6, 2, 1024
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BridgeConfig:
     """The bridge (I²SB section 3): which one, its schedule, SDE or OT-ODE, and what is learnt."""
 
-    name: str
-    num_steps: int
-    beta_max: float
-    deterministic: bool
-    prediction: str
-    weighting: str
-    end_share: float
-    log_floor: float
+    name: str = field(
+        "i2sb", "which bridge: i2sb (published weights) | i2sb-exact | brownian | vp | ou"
+    )
+    num_steps: int = field(1000, "N, steps of the bridge; even")
+    beta_max: float = field(0.3, "nominal peak of N·β, of i2sb; 0.3 or 1.0 in the paper")
+    deterministic: bool = field(False, "False: SDE; True: OT-ODE, no noise in training or sampling")
+    prediction: str = field("epsilon", "what the network gives: epsilon (Eq. 12) | x0 | v")
+    weighting: str = field(
+        "epsilon", "weighting of its error: epsilon | x0 | v | snr | min_snr | truncated_snr"
+    )
+    end_share: float = field(
+        0.0, "share of pictures at step N - 1, all that nfe=1 sees, 0 … 1; the rest at any step"
+    )
+    log_floor: float = field(
+        0.0, "above 0: log(loss + this) of each picture, so that small errors count too"
+    )
 
     def __post_init__(self):
         if not 0 <= self.end_share <= 1:
@@ -73,23 +83,24 @@ class BridgeConfig:
         check_choice("bridge.weighting", self.weighting, WEIGHTINGS)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The U-Net; corruption and data decide its input and output channels."""
+def _keys_of(network: UNetConfig) -> Iterator[tuple[str, type, Any]]:
+    """Yields (key, type, field) of all that a configuration says of a network, by default this."""
+    for each in dataclasses.fields(network):
+        kind, value = each.type, getattr(network, each.name)
+        if each.name == "dtype":
+            kind, value = str, value.name
+        if each.name not in ("in_channels", "out_channels"):
+            yield each.name, kind, field(value, each.metadata["meaning"])
 
-    model_channels: int
-    channel_mult: tuple[float, ...]
-    num_res_blocks: int
-    attention_downsamples: tuple[int, ...]
-    head_channels: int
-    norm_groups: int
-    norm: str
-    patch: int
-    middle_attention: bool
-    sharpened: tuple[float, ...]
-    dropout: float
-    dtype: str
-    remat: str
+
+# so that a key of the network, its default and its meaning stand in UNetConfig and adm_256 alone
+_Network = dataclasses.make_dataclass("_Network", _keys_of(adm_256()), frozen=True, kw_only=True)
+
+
+@documented
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig(_Network):
+    """The U-Net: ADM's at 256², 552,807,171 parameters; its channels in and out are the data's."""
 
     def __post_init__(self):
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
@@ -117,21 +128,24 @@ class ModelConfig:
         return UNetConfig(**channels, **dataclasses.asdict(self))
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """AdamW with the paper's step decay, or warm-up and cosine."""
 
-    learning_rate: float
-    schedule: str
-    warmup_steps: int
-    decay_every: int
-    decay_rate: float
-    b1: float
-    b2: float
-    eps: float
-    weight_decay: float
-    clip_norm: float
-    skip_norm: float
+    learning_rate: float = field(5e-5, "peak of the schedule")
+    schedule: str = field(
+        "step", "learning rate: step: × decay_rate every decay_every | cosine: to 0 at the end"
+    )
+    warmup_steps: int = field(0, "updates of linear warm-up")
+    decay_every: int = field(1000, "updates from one decay to the next, of step")
+    decay_rate: float = field(0.99, "factor of a decay, of step; in (0, 1]")
+    b1: float = field(0.9, "AdamW's β₁, in [0, 1)")
+    b2: float = field(0.999, "AdamW's β₂, in [0, 1)")
+    eps: float = field(1e-8, "AdamW's ε")
+    weight_decay: float = field(0.0, "decoupled weight decay")
+    clip_norm: float = field(0.0, "longer gradients are scaled down to this norm; 0: never")
+    skip_norm: float = field(0.0, "updates by longer gradients are not made; 0: all are")
 
     def __post_init__(self):
         check_choice("optimizer.schedule", self.schedule, SCHEDULES)
@@ -154,22 +168,29 @@ class OptimizerConfig:
             )
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """Length, batch and rhythm of a run."""
 
-    num_steps: int
-    batch_size: int
-    accumulation_steps: int
-    ema_decay: float
-    init_from: str = path_field()
-    log_every: int
-    image_every: int
-    checkpoint_every: int
-    keep_checkpoints: int
-    keep_every: int
-    best_metric: str
-    wandb_project: str
+    num_steps: int = field(1_000_000, "updates in all")
+    batch_size: int = field(256, "pictures an update, over all devices")
+    accumulation_steps: int = field(1, "micro-batches an update")
+    ema_decay: float = field(
+        0.99, "decay of the averaged weights, after min(decay, (1+k)/(10+k)); in [0, 1)"
+    )
+    init_from: str = path_field(
+        "a run, model folder or .safetensors whose (averaged) weights it starts from"
+    )
+    log_every: int = field(100, "updates between lines of metrics.jsonl")
+    image_every: int = field(5000, "updates between sheets of restored held-out pictures")
+    checkpoint_every: int = field(5000, "updates between checkpoints")
+    keep_checkpoints: int = field(3, "newest checkpoints that are kept")
+    keep_every: int = field(0, "checkpoints of steps that it divides are kept for good; 0: none")
+    best_metric: str = field(
+        "", 'the checkpoint that restores held-out pictures best is kept: psnr | ssim; "": none'
+    )
+    wandb_project: str = field("", 'project of Weights & Biases, beside TensorBoard; "": none')
 
     def __post_init__(self):
         for key in ("num_steps", "batch_size", "accumulation_steps", "log_every"):
@@ -204,13 +225,17 @@ class TrainingConfig:
             )
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """How devices share batches ("data") and, of large tensors, also parameters ("fsdp")."""
+    """How devices share batches ("data") and, of large tensors, also parameters ("fsdp").
 
-    data: int
-    fsdp: int
-    fsdp_min_bytes: int
+    data × fsdp are all devices; both may change between restarts.
+    """
+
+    data: int = field(-1, "devices that share a batch only; -1: the rest")
+    fsdp: int = field(1, "devices that share a batch and large parameters")
+    fsdp_min_bytes: int = field(4 * 2**20, "smaller tensors lie whole on every device")
 
     def __post_init__(self):
         if self.data != -1:
@@ -219,39 +244,57 @@ class MeshConfig:
         check_at_least("mesh.fsdp_min_bytes", self.fsdp_min_bytes, 0)
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DistillConfig:
     """How a student of `teacher` is trained; its steps are the `sampling` section's."""
 
-    method: str
-    auxiliary_updates: int
-    teacher_nfe: int
+    method: str = field(
+        "inverse",
+        "what it learns by: inverse: bridge matching (IBMD) | regression: on the OT-ODE's end",
+    )
+    auxiliary_updates: int = field(
+        5, "updates of the auxiliary bridge for one of the student, of inverse"
+    )
+    teacher_nfe: int = field(10, "evaluations of the teacher, of regression")
 
     def __post_init__(self):
         check_choice("distill.method", self.method, DISTILL_METHODS)
         check_at_least("distill.auxiliary_updates", self.auxiliary_updates, 1)
 
 
+@documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that defines a run."""
+    """Everything that defines a run.
 
-    seed: int
-    corruption: str
-    mask_file: str = path_field()
-    image_size: int
-    matmul_precision: str
-    distributed: str
-    bridge: BridgeConfig
-    model: ModelConfig
-    data: DataConfig
-    optimizer: OptimizerConfig
-    training: TrainingConfig
-    teacher: str = path_field()
-    distill: DistillConfig
-    mesh: MeshConfig
-    sampling: SamplingConfig
-    evaluation: EvaluationConfig
+    Defaults are the paper's recipe, where it has one: ImageNet at 256², 4× super-resolution.
+    """
+
+    seed: int = field(0, "seed of weights, order, augmentation and noise, 0 … 2³² - 1")
+    corruption: str = field(
+        "sr4x-pool", "what is repaired: a name of i2sb_jax.corruptions, or pairs"
+    )
+    mask_file: str = path_field('.npz of freeform masks (the paper\'s); "" draws brush strokes')
+    image_size: int = field(256, "height and width of training pictures, pixels")
+    matmul_precision: str = field(
+        "default", "precision of float32 products on TPU and GPU: default | high | highest"
+    )
+    distributed: str = field(
+        "auto", "processes that share the run: auto: a launcher's, or one | on: a launcher's | off"
+    )
+    bridge: BridgeConfig = dataclasses.field(default_factory=BridgeConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    teacher: str = path_field(
+        'a run or model folder, to train a student of it; "": a bridge of its own'
+    )
+    distill: DistillConfig = dataclasses.field(default_factory=DistillConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
 
     def __post_init__(self):
         reason = "larger pictures are restored in tiles"

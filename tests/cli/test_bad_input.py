@@ -164,7 +164,7 @@ def get_config():
     [
         ("config.bridge.num_step = 8", ("unknown config key 'num_step'", "'num_steps'")),
         ("config.brige.num_steps = 8", ("unknown config key 'brige'", "'bridge'")),
-        ("config.zzz = 8", ("unknown config key 'zzz'", "configs/base.py")),
+        ("config.zzz = 8", ("unknown config key 'zzz'", "python -m i2sb_jax.config")),
         ("config.update({'sede': 8})", ("unknown config key 'sede'", "'seed'")),
         ("config.bridge.num_steps = 999", ("bridge.num_steps=999", "even")),
         ("config.bridge.num_steps = 8.5", ("8.5", "int")),
