@@ -10,7 +10,7 @@ learn. `--config.sampling.nfe` is how many steps the student learns to take, 1 t
 Hardware: two CPU cores, under 20 minutes. Expected: experiments/distill/README.md.
 """
 
-from configs import small_adm
+from i2sb_jax.configs import small_adm
 
 
 def get_config():

@@ -12,7 +12,7 @@ Hardware: one GPU of 16 GB or more; weights and optimizer take 2.2 GB, the rest 
 measured: double training.accumulation_steps when memory runs out. Expected: not measured.
 """
 
-from configs import base
+from i2sb_jax.configs import base
 
 _LEVELS = {
     "64": (1.0, 2.0, 3.0, 4.0),

@@ -10,7 +10,7 @@ Expected: not measured at this size. A network of 0.2 M parameters is compared w
 the published operator in experiments/jpeg_file/README.md.
 """
 
-from configs import folder
+from i2sb_jax.configs import folder
 
 
 def get_config(size="256"):

@@ -11,7 +11,7 @@ picture of any size comes back as its tiles do. Hardware: two CPU cores, seven m
 docs/howto/measure.md.
 """
 
-from configs import base
+from i2sb_jax.configs import base
 
 
 def get_config():

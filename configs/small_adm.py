@@ -7,7 +7,7 @@ that a lens blurred are `configs/quickstart.py`. Hardware: two CPU cores, about 
 Expected: experiments/nfe_sweep and experiments/distill, where it is trained as an SDE.
 """
 
-from configs import base
+from i2sb_jax.configs import base
 
 
 def get_config():

@@ -7,7 +7,7 @@ and likewise :deblur, :denoise and :sr4x. Hardware: hours on CPU cores, or some 
 (experiments/models/gpu.py). Expected: experiments/models/README.md.
 """
 
-from configs import quickstart
+from i2sb_jax.configs import quickstart
 
 TASKS = {
     "jpeg": "jpeg-told-5-95",

@@ -24,7 +24,7 @@ from i2sb_jax.models import UNetConfig, adm_256
 
 pytest.importorskip("ml_collections")
 
-from configs import base
+from i2sb_jax.configs import base
 
 CONFIGS = pathlib.Path(base.__file__).parent
 

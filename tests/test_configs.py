@@ -36,30 +36,30 @@ TINY = {
 
 
 def config_modules():
-    """Dotted names of all files below configs/ that can be given to --config."""
+    """Dotted names below i2sb_jax.configs of all files that can be given to --config."""
     for path in sorted((ROOT / "configs").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        if "def get_config(" in path.read_text() and name != "configs.base":
+        name = ".".join(path.relative_to(ROOT / "configs").with_suffix("").parts)
+        if "def get_config(" in path.read_text() and name != "base":
             yield name
 
 
 MODULES = list(config_modules())
-TASKS = [name for name in MODULES if name.startswith("configs.imagenet256.")]
+TASKS = [name for name in MODULES if name.startswith("imagenet256.")]
 # those of the same network and code as another, only with other operators and numbers: slow
 ALIKE = {
-    *("configs.imagenet256.jpeg5", "configs.imagenet256.jpeg10", "configs.imagenet256.sr4x_pool"),
-    *("configs.imagenet256.sr4x_bicubic", "configs.imagenet256.blur_uni"),
-    "configs.imagenet256.colorize",
-    "configs.imagenet256.distill_sr4x_bicubic",
-    *("configs.imagenet256.blur_gauss", "configs.imagenet256.inpaint_freeform1020"),
-    *("configs.imagenet256.inpaint_freeform2030", "configs.translation.day2night"),
+    *("imagenet256.jpeg5", "imagenet256.jpeg10", "imagenet256.sr4x_pool"),
+    *("imagenet256.sr4x_bicubic", "imagenet256.blur_uni"),
+    "imagenet256.colorize",
+    "imagenet256.distill_sr4x_bicubic",
+    *("imagenet256.blur_gauss", "imagenet256.inpaint_freeform1020"),
+    *("imagenet256.inpaint_freeform2030", "translation.day2night"),
 }
 ALL_BUT_ALIKE = [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in MODULES]
 
 
 def load(name, **overrides):
     """The validated configuration of a config file, changed as `section={key: value}` says."""
-    values = importlib.import_module(name).get_config()
+    values = importlib.import_module(f"i2sb_jax.configs.{name}").get_config()
     for key, value in overrides.items():
         if isinstance(value, dict):
             values[key].update(value)
@@ -100,8 +100,8 @@ def test_the_paper_has_nine_tasks_and_we_two_more():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_it_says_command_hardware_and_what_to_expect(name):
-    text = importlib.import_module(name).__doc__
-    path = name.replace(".", "/") + ".py"
+    text = importlib.import_module(f"i2sb_jax.configs.{name}").__doc__
+    path = "configs/" + name.replace(".", "/") + ".py"
     assert f"i2sb-train --config {path}" in text and "--workdir" in text
     assert "Hardware" in text and ("Expected" in text or "Measured" in text)
 

@@ -18,7 +18,7 @@ FLOORS = {
     ),
     3: ("run", "sampling"),
     4: ("training", "restoration", "evaluation"),
-    5: ("cli",),
+    5: ("cli", "configs"),
 }
 FLOOR_OF = {part: floor for floor, parts in FLOORS.items() for part in parts}
 PEERS = (1, 4)  # floors whose parts do not import each other

@@ -10,7 +10,7 @@ Expected: FID 3.9, CA 73.7 at 1000 evaluations, on the 10,000 pictures of LIST (
 one name a line) (published, arXiv 2302.05872; not reproduced here).
 """
 
-from configs.imagenet256 import recipe
+from i2sb_jax.configs.imagenet256 import recipe
 
 
 def get_config():

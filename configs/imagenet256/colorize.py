@@ -9,7 +9,7 @@ ADM's, made ready by i2sb-import --task colorize, which adds three input channel
 Expected: no number is published for it, and none was measured here.
 """
 
-from configs.imagenet256 import recipe
+from i2sb_jax.configs.imagenet256 import recipe
 
 
 def get_config():

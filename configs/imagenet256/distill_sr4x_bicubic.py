@@ -11,7 +11,7 @@ Expected: FID 2.6, CA 72.3 at one evaluation, against 2.8 and 70.7 of the teache
 (published, arXiv 2502.01362; not reproduced here).
 """
 
-from configs.imagenet256 import recipe
+from i2sb_jax.configs.imagenet256 import recipe
 
 
 def get_config():

@@ -11,7 +11,7 @@ LIST (Palette's subset, one name a line) (published, arXiv 2302.05872; not repro
 MASKS.npz holds the paper's masks; without it strokes of the same areas are drawn.
 """
 
-from configs.imagenet256 import recipe
+from i2sb_jax.configs.imagenet256 import recipe
 
 
 def get_config():

@@ -10,7 +10,7 @@ Expected: FID 4.6, CA 67.9 at 1000 evaluations, FID 5.4, CA 67.5 at 100, on the 
 LIST (Palette's subset, one name a line) (published, arXiv 2302.05872; not reproduced here).
 """
 
-from configs.imagenet256 import recipe
+from i2sb_jax.configs.imagenet256 import recipe
 
 
 def get_config():

@@ -7,7 +7,7 @@ The initial weights are ADM's, `256x256_diffusion_uncond.pt` of openai/guided-di
 
 import ml_collections
 
-from configs import base
+from i2sb_jax.configs import base
 
 
 def imagenet256(

@@ -9,7 +9,7 @@ Expected: FID 2.8, CA 70.7 at 1000 evaluations on all 50,000 validation pictures
 2302.05872; not reproduced here).
 """
 
-from configs.imagenet256 import recipe
+from i2sb_jax.configs.imagenet256 import recipe
 
 
 def get_config():

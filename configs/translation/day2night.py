@@ -11,7 +11,7 @@ Expected: FID 196.3 at 1 evaluation, 185.8 at 5, 153.6 at 1000 (published, arXiv
 reproduced here).
 """
 
-from configs.translation import edges2shoes
+from i2sb_jax.configs.translation import edges2shoes
 
 
 def get_config():

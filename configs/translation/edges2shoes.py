@@ -10,7 +10,7 @@ Expected: FID 73.9 at 1 evaluation, 54.2 at 5, 37.8 at 1000 (published, arXiv 23
 reproduced here).
 """
 
-from configs import base
+from i2sb_jax.configs import base
 
 
 def get_config():

@@ -9,7 +9,7 @@ trained on and held out. Windows are cut at native resolution, and outputs have 
 and units. Hardware: one GPU with 16 GB. Expected: no published number.
 """
 
-from configs import base
+from i2sb_jax.configs import base
 
 
 def get_config():

@@ -19,8 +19,8 @@ import time
 import jax
 import jax.numpy as jnp
 
-from configs import quickstart
 from i2sb_jax import config, interop, models
+from i2sb_jax.configs import quickstart
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options

@@ -5,7 +5,7 @@
 What follows the colon is the corruption. README.md has the commands, times and results.
 """
 
-from configs import small_adm
+from i2sb_jax.configs import small_adm
 
 
 def get_config(corruption="jpeg-file-5-90"):

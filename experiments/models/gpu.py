@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from configs import zoo
 from i2sb_jax.config import Config, from_config_dict
+from i2sb_jax.configs import zoo
 from i2sb_jax.corruptions import make_corruption
 from i2sb_jax.corruptions.photographic import round_levels, to_levels
 from i2sb_jax.data.windows import WindowCorruption, window_at, window_corruption

@@ -1,14 +1,18 @@
 """Reads a ml_collections config file, with overrides, from wherever it lies."""
 
+import importlib.abc
+import importlib.util
 import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 
 from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
+from i2sb_jax import configs
 from i2sb_jax.cli import errors
 from i2sb_jax.config import Config, check_key, from_config_dict, map_paths
 
@@ -38,6 +42,8 @@ def parse(
         if not path.is_file():
             raise ValueError(f"no config file {path}: --config names a Python file")
         _make_importable(path)
+    if _former_name not in sys.meta_path:
+        sys.meta_path.insert(0, _former_name)
     for argument in arguments:
         if override := re.match(r"--?config\.([\w.]+)", argument):
             check_key(override[1])
@@ -71,6 +77,27 @@ def _make_importable(path: epath.Path) -> None:
         root = root.parent
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
+
+
+class _FormerName(importlib.abc.MetaPathFinder):
+    """Finds `i2sb_jax.configs` as `configs`, its former name, which users' config files import."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Returns the package; None of other names, and where there is another such package."""
+        del path, target
+        if name != "configs":
+            return None
+        other = PathFinder.find_spec(name)
+        if other is not None and other.origin is not None:
+            return None
+        beside = other.submodule_search_locations if other else []  # a folder without __init__.py
+        (ours,) = configs.__path__
+        return importlib.util.spec_from_file_location(
+            name, os.path.join(ours, "__init__.py"), submodule_search_locations=[*beside, ours]
+        )
+
+
+_former_name = _FormerName()
 
 
 def _expanded(path: re.Match) -> str:

@@ -4,10 +4,10 @@ import re
 
 from etils import epath
 
+from i2sb_jax import configs
 from i2sb_jax.config import nearest
 
-# beside the package in a clone, and in an installation too
-_CONFIGS = epath.Path(__file__).parents[2] / "configs"
+_CONFIGS = epath.Path(configs.__path__[0])
 _TASKS = _CONFIGS / "imagenet256"
 
 

@@ -1,6 +1,6 @@
 """The run in 96e2f41.tar.xz, as it was trained then."""
 
-from configs import base
+from i2sb_jax.configs import base
 
 
 def get_config():

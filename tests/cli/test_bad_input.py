@@ -24,8 +24,8 @@ pytest.importorskip("clu")
 pytest.importorskip("ml_collections")
 pytest.importorskip("skimage")
 
-from configs import small_adm
 from i2sb_jax.cli import config_file, restore, train
+from i2sb_jax.configs import small_adm
 
 BIN = pathlib.Path(sys.executable).parent
 
@@ -151,7 +151,7 @@ def test_a_command_line(refused, arguments, words):
 
 
 OVERLAY = """
-from configs import small_adm
+from i2sb_jax.configs import small_adm
 def get_config():
     config = small_adm.get_config()
     {line}

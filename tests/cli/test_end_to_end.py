@@ -20,7 +20,7 @@ ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu"}
 CONFIG = '''
 """A small run on one's own folder, in a package of its own."""
 
-from configs import base
+from i2sb_jax.configs import base
 from mine.common import PICTURES
 
 

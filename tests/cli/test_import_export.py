@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from configs import folder, small_adm
 from i2sb_jax import config as config_lib
 from i2sb_jax.cli import config_file, export, import_checkpoint, restore
 from i2sb_jax.config import flatten, to_dict
+from i2sb_jax.configs import folder, small_adm
 from i2sb_jax.interop import load_model_folder, read_provenance
 from i2sb_jax.interop.export import LAYOUTS
 from i2sb_jax.models import UNet

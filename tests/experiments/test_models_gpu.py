@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import zoo
 from experiments.models import gpu, photographs
 from i2sb_jax.config import from_config_dict
+from i2sb_jax.configs import zoo
 from i2sb_jax.corruptions import make_corruption
 from i2sb_jax.data.windows import window_corruption
 from i2sb_jax.restoration import Restorer

@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("skimage")
 
-import configs.quickstart
 from experiments.remedies.__main__ import LEVELS, ROWS, TASKS
 from i2sb_jax.cli import config_file
+from i2sb_jax.configs import quickstart
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -17,7 +17,7 @@ def test_every_row_is_a_configuration_and_differs_from_the_others(task):
     found = []
     for overrides in ROWS[task].values():
         flags = [f"--config.{key}={value}" for key, value in overrides.items()]
-        path = pathlib.Path(configs.quickstart.__file__)
+        path = pathlib.Path(quickstart.__file__)
         config, _ = config_file.parse(
             [f"--config={path}", *flags], program="test", needs_workdir=False
         )

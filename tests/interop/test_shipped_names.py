@@ -20,7 +20,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def fine_tuning(**changes):
-    from configs import zoo as configs
+    from i2sb_jax.configs import zoo as configs
 
     values = configs.get_config("jpeg")
     values.data.path = "photographs"

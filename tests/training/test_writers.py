@@ -170,8 +170,8 @@ def test_what_cannot_start_is_an_error_at_first_and_a_warning_later(wandb, tmp_p
 
 
 def test_a_missing_package_is_one_line_before_anything_is_written(tmp_path, monkeypatch, capsys):
-    from configs import small_adm
     from i2sb_jax.cli import train as train_cli
+    from i2sb_jax.configs import small_adm
 
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.delenv("I2SB_TRACEBACK", raising=False)

@@ -38,7 +38,7 @@ OVERRIDES = {
 
 def make_config(**overrides) -> Config:
     """The tiny run; `section={...}` or `key=value` changes it."""
-    from configs import base
+    from i2sb_jax.configs import base
 
     config = base.get_config()
     for changes in (OVERRIDES, overrides):
