@@ -10,6 +10,8 @@ import pytest
 
 from i2sb_jax import config as config_lib
 from i2sb_jax import data
+from i2sb_jax.cli.tasks import task_file
+from i2sb_jax.configs import imagenet256
 from i2sb_jax.interop import save_model
 from i2sb_jax.run import Run
 from i2sb_jax.training import loop
@@ -44,7 +46,7 @@ def config_modules():
 
 
 MODULES = list(config_modules())
-TASKS = [name for name in MODULES if name.startswith("imagenet256.")]
+TASKS = [f"imagenet256.{file.removesuffix('.py')}" for file in imagenet256.TASKS.values()]
 # those of the same network and code as another, only with other operators and numbers: slow
 ALIKE = {
     *("imagenet256.jpeg5", "imagenet256.jpeg10", "imagenet256.sr4x_pool"),
@@ -89,6 +91,12 @@ def train_state(config):
         plain = config.without_teacher()
         teacher = jax.eval_shape(Run(plain).init_params, key)
     return state, jax.eval_shape(Run(config).step, state, batch, key, teacher)
+
+
+def test_every_file_of_the_paper_is_a_task():
+    assert [name for name in MODULES if name.startswith("imagenet256.")] == TASKS
+    for task in imagenet256.TASKS:
+        assert pathlib.Path(task_file(task.replace("_", "-"))).is_file()
 
 
 def test_the_paper_has_nine_tasks_and_we_two_more():

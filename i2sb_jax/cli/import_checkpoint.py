@@ -13,8 +13,9 @@ from etils import epath
 
 from i2sb_jax import config as config_lib
 from i2sb_jax.cli import config_file, startup
-from i2sb_jax.cli.tasks import task_file, task_names
+from i2sb_jax.cli.tasks import task_file
 from i2sb_jax.config import Config
+from i2sb_jax.configs.imagenet256 import TASKS
 from i2sb_jax.interop import import_weights
 from i2sb_jax.interop.i2sb import WEIGHTS
 
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--source", required=True, type=path, help="ADM's .pt, I²SB's latest.pt, or an export")
-    tasks = f"{', '.join(task_names())}, or a config file; an export's adm.safetensors needs none"
+    tasks = f"{', '.join(TASKS)}, or a config file; an export's adm.safetensors needs none"
     add("--task", help=tasks)
     add("--workdir", required=True, type=path, help="a new folder for the model")
     which = "of latest.pt, default: ema; or says that one state dict is a trained bridge, not ADM's"

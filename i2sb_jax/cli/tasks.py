@@ -6,20 +6,14 @@ from etils import epath
 
 from i2sb_jax import configs
 from i2sb_jax.config import nearest
+from i2sb_jax.configs.imagenet256 import TASKS
 
 _CONFIGS = epath.Path(configs.__path__[0])
-_TASKS = _CONFIGS / "imagenet256"
 
 
 def base_file() -> epath.Path:
     """The config file of the defaults."""
     return _CONFIGS / "base.py"
-
-
-def task_names() -> list[str]:
-    """Those that have a config file of their own."""
-    files = _TASKS.glob("*.py")  # among them what the tasks have in common
-    return sorted(path.stem for path in files if "def get_config(" in path.read_text())
 
 
 def task_file(task: str) -> str:
@@ -44,7 +38,7 @@ def _file(name: str) -> epath.Path:
     if "/" in name and (_CONFIGS / f"{name}.py").is_file():
         return _CONFIGS / f"{name}.py"
     plain = re.sub("[-_]", "", name)
-    for known in task_names():
+    for known, file in TASKS.items():
         if known.replace("_", "") == plain:
-            return _TASKS / f"{known}.py"
-    raise ValueError(f"--task {name} is not known: {nearest(name, tuple(task_names()))}")
+            return _CONFIGS / "imagenet256" / file
+    raise ValueError(f"--task {name} is not known: {nearest(name, tuple(TASKS))}")
