@@ -36,6 +36,7 @@ class CorruptionFacts:
       is_float: whether what a person has may be an array of floats, whose values leave [-1, 1].
       members: of a mixture, what is known of each of which by its own name.
       natural_input: what a person has, one phrase for messages.
+      baseline: the classical repair that a network has to beat; "" where none is customary.
     """
 
     has_mask: bool = False
@@ -54,6 +55,7 @@ class CorruptionFacts:
     is_float: bool = False
     members: tuple[str, ...] = ()
     natural_input: str
+    baseline: str = ""
 
     @property
     def is_told(self) -> bool:
@@ -78,9 +80,24 @@ def psf_radius(width: float) -> int:
 _published = CorruptionFacts
 _photographic = functools.partial(CorruptionFacts, is_random=True, is_photographic=True)
 
-_BLOCKS = _published(unit=4, enlargement=4, enlarged_by="blocks", natural_input="a small picture")
-_DARKENED = _published(keeps_light=False, natural_input="a blurred picture")
-_HOLES = _published(has_mask=True, is_random=True, natural_input="a picture with holes")
+_BLOCKS = _published(
+    unit=4,
+    enlargement=4,
+    enlarged_by="blocks",
+    natural_input="a small picture",
+    baseline="bicubic upsampling",
+)
+_DARKENED = _published(
+    keeps_light=False, natural_input="a blurred picture", baseline="brightness matching"
+)
+_HOLES = _published(
+    has_mask=True,
+    is_random=True,
+    natural_input="a picture with holes",
+    baseline="biharmonic filling",
+)
+_DEBLURRING = "Wiener filter and thresholding"
+_THRESHOLDING = "cosine thresholding"
 
 
 def _reduction(factor: int) -> CorruptionFacts:
@@ -93,6 +110,7 @@ def _reduction(factor: int) -> CorruptionFacts:
         enlargement=factor,
         enlarged_by="smooth",
         natural_input="a small picture",
+        baseline="bicubic and Wiener filter",
     )
 
 
@@ -125,7 +143,9 @@ PLAIN = {
     "mixture": _mixture(),
     "sr2x-photo": _reduction(2),
     "sr4x-photo": _reduction(4),
-    "real": _photographic(margin=REAL_MARGIN, grid=JPEG_UNIT, natural_input="any picture"),
+    "real": _photographic(
+        margin=REAL_MARGIN, grid=JPEG_UNIT, natural_input="any picture", baseline=_DEBLURRING
+    ),
 }
 
 
@@ -141,15 +161,21 @@ def _of_range(kind: str, low: float, high: float) -> CorruptionFacts:
                 grid=JPEG_UNIT,
                 quality_range=qualities,
                 natural_input="a JPEG file",
+                baseline=_THRESHOLDING,
             )
         case "blur-photo":
-            return _photographic(margin=psf_radius(high), natural_input="a blurred picture")
+            return _photographic(
+                margin=psf_radius(high), natural_input="a blurred picture", baseline=_DEBLURRING
+            )
         case "noise":
-            return _photographic(natural_input="a noisy picture")
+            return _photographic(natural_input="a noisy picture", baseline=_THRESHOLDING)
         case "noise-float":
             bound = max(4.0, 1 + 6 * high / 127.5)  # six standard deviations beyond white
             return _photographic(
-                bound=bound, is_float=True, natural_input="a noisy picture of floats"
+                bound=bound,
+                is_float=True,
+                natural_input="a noisy picture of floats",
+                baseline=_THRESHOLDING,
             )
     raise AssertionError(f"{kind} has a name and no facts")
 

@@ -32,21 +32,20 @@ def baseline_for(corruption: Corruption) -> Baseline | None:
     # SciPy is imported only where a baseline is asked for
     from i2sb_jax.corruptions import classical, classical_settings
 
-    name = corruption.name
-    if name in ("sr4x-pool", "sr4x-bicubic"):
-        return Baseline("bicubic upsampling", bicubic_upsampling)
-    if name in ("blur-uni", "blur-gauss", "blur-uni-exact", "blur-gauss-exact"):
-        return Baseline(
-            "brightness matching", lambda x, _: classical.brightness_matching(corruption, x)
-        )
-    if corruption.has_mask:
-        if importlib.util.find_spec("skimage") is None:
-            raise ModuleNotFoundError("biharmonic filling needs: pip install scikit-image")
-        return Baseline("biharmonic filling", classical.biharmonic_filling)
-    best = classical_settings.best_repair(name)
-    if best is None:
-        return None
-    return Baseline(best.name, lambda x, _: np.stack([best.repair(picture) for picture in x]))
+    name = corruption.facts.baseline
+    match name:
+        case "":
+            return None
+        case "bicubic upsampling":
+            return Baseline(name, bicubic_upsampling)
+        case "brightness matching":
+            return Baseline(name, lambda x, _: classical.brightness_matching(corruption, x))
+        case "biharmonic filling":
+            if importlib.util.find_spec("skimage") is None:
+                raise ModuleNotFoundError("biharmonic filling needs: pip install scikit-image")
+            return Baseline(name, classical.biharmonic_filling)
+    repair = classical_settings.best_repair(corruption.name).repair
+    return Baseline(name, lambda x, _: np.stack([repair(picture) for picture in x]))
 
 
 def bicubic_upsampling(degraded: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:

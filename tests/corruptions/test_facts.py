@@ -4,6 +4,7 @@ import pytest
 
 from i2sb_jax.corruptions import corruption_facts, corruption_names, factory
 from i2sb_jax.corruptions import make_corruption as make
+from i2sb_jax.corruptions.classical_settings import best_repair
 from i2sb_jax.corruptions.facts import check_image_size
 from i2sb_jax.corruptions.names import name_patterns, parse_name
 from tests.corruptions.cases import cached_corruption
@@ -41,6 +42,9 @@ def test_facts_are_consistent(name):
     assert facts.margin == 0 or facts.grid % facts.unit == 0
     assert (facts.enlargement > 1) == (facts.enlarged_by != "")
     assert facts.natural_input
+    best = best_repair(name)
+    assert best is None or best.name == facts.baseline
+    assert (best is not None) == facts.is_photographic
     kind = parse_name(name).kind
     assert facts.is_photographic == (kind in PHOTOGRAPHIC)
     assert facts.keeps_light == (kind not in DARKENING)
