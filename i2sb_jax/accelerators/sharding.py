@@ -108,6 +108,33 @@ def gather_on_use(mesh: Mesh, *, min_bytes: int) -> Callable[[Params], Params] |
     return gather
 
 
+def per_device(mesh: Mesh) -> Callable[[Callable[..., Any]], Callable[..., Any]] | None:
+    """For networks: has each device compute a function of the batch for its own pictures alone.
+
+    The compiler does not divide a loop over pictures: each device would gather and compute all.
+
+    Args:
+        mesh: from `make_mesh`.
+
+    Returns:
+        A function of arrays [batch, ...] -> the same function of a batch laid as `batch_sharding`
+        does; as it is where the devices do not divide the batch. None on one device.
+    """
+    if mesh.size == 1:
+        return None
+    share = batch_sharding(mesh).spec
+
+    def divide(function: Callable[..., Any]) -> Callable[..., Any]:
+        divided = jax.shard_map(function, mesh=mesh, in_specs=share, out_specs=share)
+
+        def either(*arrays: jax.Array) -> Any:
+            return (function if len(arrays[0]) % mesh.size else divided)(*arrays)
+
+        return either
+
+    return divide
+
+
 def _gathered(x: jax.Array, part: NamedSharding, whole: NamedSharding) -> jax.Array:
     constrain = jax.lax.with_sharding_constraint
 

@@ -200,7 +200,9 @@ def _float_dtype(dtype) -> np.dtype:
 
 
 def adm_256(**overrides) -> UNetConfig:
-    """ADM for 256x256 images, unconditional: 552,807,171 parameters (arXiv 2105.05233, table 12).
+    """Returns ADM for 256x256 images, unconditional (arXiv 2105.05233, table 12).
+
+    The network has 552,807,171 parameters.
 
     Args:
         **overrides: fields of UNetConfig to change, e.g. `in_channels=6` for a conditional network,
@@ -256,7 +258,7 @@ class BlockPlan(NamedTuple):
 
 
 def block_plan(config: UNetConfig) -> BlockPlan:
-    """The blocks of a U-Net.
+    """Returns the blocks of a U-Net.
 
     Names: `down_{level}_{i}` and `up_{level}_{i}` are residual blocks, with `_attention` appended
     the attention that follows; `down_{level}_resample` leads from a level to the next coarser one,

@@ -7,7 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from i2sb_jax.models.conv import flax_conv, flax_conv_of_upsampled, upsample
+from i2sb_jax.models.conv import (
+    flax_conv,
+    flax_conv1x1,
+    flax_conv_of_upsampled,
+    upsample,
+)
 from i2sb_jax.models.initializers import fan_in_uniform
 from i2sb_jax.models.norm import make_norm
 
@@ -21,7 +26,7 @@ def conv3x3(
     conv: type[nn.Module] = nn.Conv,
     computed_by: Callable[..., jax.Array] = flax_conv,
 ) -> nn.Module:
-    """A 3x3 convolution that keeps the size; `zero` starts it at zero, `conv` may be lifted."""
+    """Returns a 3x3 convolution that keeps the size; `zero` starts it at 0, `conv` may be lifted."""
     init = nn.initializers.zeros if zero else fan_in_uniform
     return conv(
         features, (3, 3), padding=1, dtype=dtype, kernel_init=init, name=name,
@@ -30,7 +35,7 @@ def conv3x3(
 
 
 def downsample(x: jax.Array) -> jax.Array:
-    """2x2 mean, [batch, h, w, c] -> [batch, h/2, w/2, c]; h and w are even."""
+    """Halves a map by 2x2 means, [batch, h, w, c] -> [batch, h/2, w/2, c]; h and w are even."""
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
 
@@ -84,6 +89,6 @@ class ResBlock(nn.Module):
         if x.shape[-1] != self.features:
             skip = nn.Conv(
                 self.features, (1, 1), dtype=self.dtype, kernel_init=fan_in_uniform, name="skip",
-                conv_general_dilated=flax_conv,
+                conv_general_dilated=flax_conv1x1,
             )(skip)  # fmt: skip
         return skip + h

@@ -19,7 +19,7 @@ from i2sb_jax.models.initializers import fan_in_uniform
 def timestep_embedding(
     noise_level: jax.Array, dim: int, *, max_period: float = 10_000.0
 ) -> jax.Array:
-    """Sinusoidal embedding (Eq. 1).
+    """Computes the sinusoidal embedding (Eq. 1).
 
     Args:
         noise_level: [batch], any real numbers; ADM's networks know 0 … 1000.

@@ -16,12 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
+from i2sb_jax.models.cpu import norm as cpu
+from i2sb_jax.models.cpu import on_cpu
+
 EPSILON = np.float32(1e-5)
-MOMENTS = "moments"  # what is kept for the way back, beside what is normalised
+MOMENTS = "moments"  # kept for the backward pass, beside the map that is normalised
 
 
 def group_moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance over the positions and over the channels of a group.
+    """Computes mean and variance over the positions and over the channels of a group.
 
     Positions are reduced first, a channel at a time, which keeps channels contiguous (faster on
     a CPU than reducing [batch, h·w, groups, c/groups]); channels are then merged by
@@ -43,7 +46,7 @@ def group_moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
 def normalize(x: jax.Array, gain: jax.Array, offset: jax.Array, groups: int) -> jax.Array:
-    """(x - mean) / sqrt(var + 1e-5) · gain + offset, either half of Eq. 1.
+    """Computes (x - mean) / sqrt(var + 1e-5) · gain + offset, either half of Eq. 1.
 
     Args:
         x: [batch, h, w, c].
@@ -58,7 +61,7 @@ def normalize(x: jax.Array, gain: jax.Array, offset: jax.Array, groups: int) -> 
 
 
 def _standardize(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
-    """The map of mean 0 and variance 1, and its [batch, c] divisor's reciprocal."""
+    """Returns the map of mean 0 and variance 1, and its [batch, c] divisor's reciprocal."""
     wide = x.astype(jnp.float32)
     mean, var = group_moments(wide, groups)
     factor = checkpoint_name(jax.lax.rsqrt(var + EPSILON), MOMENTS)
@@ -67,12 +70,12 @@ def _standardize(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
 
 @normalize.defjvp
 def _normalize_jvp(groups, primals, tangents):
-    """With y of mean 0 and variance 1 and E the mean over a group,
+    """Computes the tangent. With y of mean 0 and variance 1 and E the mean over a group,
 
         dz = (dx - E[dx] - y E[y dx]) / sqrt(var + 1e-5) · gain + y dgain + doffset
 
-    What multiplies y, and what multiplies nothing, is gathered over [batch, c]: transposed, two
-    sums over the map serve x, gain and offset, where differentiating the moments leads to six.
+    The factor of y and the constant term are collected over [batch, c]: transposed, two sums over
+    the map serve x, gain and offset, where differentiating the moments leads to six.
     """
     (x, gain, offset), (dx, dgain, doffset) = primals, tangents
     y, factor = _standardize(x, groups)
@@ -88,20 +91,14 @@ def _over_map(x: jax.Array) -> jax.Array:
 
 
 def _group_average(x: jax.Array, groups: int) -> jax.Array:
-    """Each group's mean in place of its channels: [batch, c] -> [batch, c]."""
-    size = x.shape[1] // groups
+    by_product = functools.partial(cpu.group_average, groups=groups)
+    return on_cpu(by_product, functools.partial(group_average, groups=groups))(x)
 
-    def by_product(x):
-        # A CPU's compiler would compute a broadcast inside the loop over the image, one element at
-        # a time, which made the whole normalisation four times slower. A product stays outside.
-        matrix = np.kron(np.eye(groups), np.full((size, size), 1 / size)).astype(np.float32)
-        return jnp.dot(x, matrix, precision="highest")
 
-    def by_broadcast(x):
-        means = x.reshape(-1, groups, size).mean(axis=-1, keepdims=True)
-        return jnp.broadcast_to(means, (len(x), groups, size)).reshape(x.shape)
-
-    return jax.lax.platform_dependent(x, cpu=by_product, default=by_broadcast)
+def group_average(x: jax.Array, groups: int) -> jax.Array:
+    """Returns each group's mean in place of its channels: [batch, c] -> [batch, c]."""
+    means = x.reshape(len(x), groups, -1).mean(axis=-1, keepdims=True)
+    return jnp.broadcast_to(means, (len(x), groups, x.shape[1] // groups)).reshape(x.shape)
 
 
 class GroupNorm(nn.Module):
@@ -161,7 +158,7 @@ class Unnormalized(nn.Module):
 def make_norm(
     groups: int | None, activation: Callable[[jax.Array], jax.Array] = lambda y: y, *, name: str
 ) -> nn.Module:
-    """Group normalisation of so many groups, or with None what stands in its place."""
+    """Returns group normalisation, or `Unnormalized` where there are no groups."""
     if groups is None:
         return Unnormalized(activation, name=name)
     return GroupNorm(groups, activation, name=name)
@@ -171,7 +168,8 @@ def make_norm(
 # program is the same.
 @functools.partial(jax.jit, static_argnums=(3, 4), inline=True)
 def _modulated(x, gain, offset, groups, activation):
-    # Of x and its moments the rest is cheap, while a map takes memory and time to store.
+    # From x and its moments the rest is cheap to compute again, while a map takes memory and time
+    # to store.
     @functools.partial(
         jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(MOMENTS)
     )

@@ -1,4 +1,4 @@
-"""How far a network without attention and statistics looks."""
+"""The receptive field of a network without attention and statistics."""
 
 import math
 

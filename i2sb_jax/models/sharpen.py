@@ -1,13 +1,13 @@
-r"""A picture as Wiener filters for several blurs sharpen it, for a network to choose from.
+r"""Wiener filters for several blurs, whose results a network chooses from.
 
-Of a Gaussian blur of width σ with transfer function H(f) = exp(-2 (π σ f)²), f in cycles a pixel,
+For a Gaussian blur of width σ with transfer function H(f) = exp(-2 (π σ f)²), f in cycles a pixel,
 over noise that falls with frequency more slowly than pictures do,
 
     G(f) = H / (H² + r f^p),   f > 0;   G(0) = 1                                                (1)
 
-Which width a photograph has nobody tells, and one convolution of 3x3 after the other learns to
-undo a wide one slowly; beside these a network has to say only which of them is right where. The
-filters are cut off at `RADIUS` pixels, so what a pixel sees stays bounded.
+A photograph's width is unknown, and a chain of 3x3 convolutions learns to undo a wide blur slowly;
+given these, a network has only to choose among them at each pixel. The filters are cut off at
+`RADIUS` pixels, so the receptive field stays bounded.
 """
 
 import functools
@@ -23,7 +23,7 @@ _PERIOD = 128  # samples of (1) along a side
 
 @functools.cache
 def wiener_kernel(width: float) -> np.ndarray:
-    """The filter (1) for a blur of so many pixels, float32 [21, 21], sum 1."""
+    """Returns the filter (1) for a blur of `width` pixels, float32 [21, 21], sum 1."""
     frequency = np.fft.fftfreq(_PERIOD)
     f = np.hypot(frequency[:, None], frequency)
     blur = np.exp(-2 * (np.pi * width * f) ** 2)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from i2sb_jax.models.architecture import BlockSpec, UNetConfig, adm_256, block_plan
-from i2sb_jax.models.attention import AttentionBlock
+from i2sb_jax.models.attention import AttentionBlock, PerDevice
 from i2sb_jax.models.blocks import ResBlock, conv3x3
+from i2sb_jax.models.cpu import on_cpu
 from i2sb_jax.models.embeddings import TimeEmbedding
 from i2sb_jax.models.norm import make_norm
 from i2sb_jax.models.sharpen import sharpened
@@ -29,10 +30,14 @@ class UNet(nn.Module):
         config: the shape of the network.
         gather: parameters of one submodule -> the same, made ready where they are used (see
             `accelerators.sharding.gather_on_use`); None where they are ready as they are.
+        per_device: a function of arrays [batch, ...] -> the same, computed by each device for its
+            own pictures (see `accelerators.sharding.per_device`), which a CPU's attention needs to
+            be divided among several; None on one device.
     """
 
     config: UNetConfig
     gather: Callable[[Params], Params] | None = None
+    per_device: PerDevice | None = None
 
     @nn.compact
     def __call__(
@@ -92,30 +97,35 @@ class UNet(nn.Module):
         return depth_to_space(h, config.patch)
 
     def _block_runner(self, emb: jax.Array, train: bool) -> Callable[..., jax.Array]:
-        """(block of the plan, h) -> what the submodule of its name makes of h."""
+        """Returns (block of the plan, h) -> the output of the submodule of its name."""
         config = self.config
         res_block, attention_block = self._block_classes()
 
         def run(block: BlockSpec, h: jax.Array) -> jax.Array:
             if block.kind == "attention":
                 return attention_block(
-                    config.head_channels, config.groups, config.dtype, name=block.name
-                )(h)
+                    config.head_channels, config.groups, config.dtype, self.per_device,
+                    name=block.name,
+                )(h)  # fmt: skip
             return res_block(
                 block.out_channels, block.resample, config.groups, config.dropout,
                 config.dtype, name=block.name,
             )(h, emb, train)  # fmt: skip
 
-        return lambda block, h: _apart(run(block, h))
+        # A CPU's compiler would merge blocks, and compute the gradient of a block's output again,
+        # from those of all later blocks, in each of its uses; `accelerators.compiler` lets it see
+        # the barrier.
+        apart = on_cpu(jax.lax.optimization_barrier, lambda h: h)
+        return lambda block, h: apart(run(block, h))
 
     def _lift(self, module: type[nn.Module]) -> type[nn.Module]:
-        """The class of a submodule whose parameters are gathered; new ones are whole anyway."""
+        """Returns a submodule's class with its parameters gathered; new ones are whole anyway."""
         if self.gather is None or self.is_initializing():
             return module
         return nn.map_variables(module, "params", trans_in_fn=self.gather)
 
     def _block_classes(self) -> tuple[type[nn.Module], type[nn.Module]]:
-        """The residual and the attention block under a policy of `architecture.REMAT_POLICIES`.
+        """Returns both kinds of block under a policy of `architecture.REMAT_POLICIES`.
 
         What is recomputed is gathered again: the whole parameters are not kept for the way back.
         """
@@ -147,7 +157,7 @@ def init_params(key: PRNGKey, config: UNetConfig, *, image_size: int) -> Params:
 
 
 def space_to_depth(x: jax.Array, patch: int) -> jax.Array:
-    """Squares of pixels become channels: [b, h, w, c] -> [b, h/patch, w/patch, patch² c]."""
+    """Turns squares of pixels into channels: [b, h, w, c] -> [b, h/patch, w/patch, patch² c]."""
     if patch == 1:
         return x
     batch, height, width, channels = x.shape
@@ -156,21 +166,12 @@ def space_to_depth(x: jax.Array, patch: int) -> jax.Array:
 
 
 def depth_to_space(x: jax.Array, patch: int) -> jax.Array:
-    """The inverse of `space_to_depth`: [b, h, w, patch² c] -> [b, patch h, patch w, c]."""
+    """Inverts `space_to_depth`: [b, h, w, patch² c] -> [b, patch h, patch w, c]."""
     if patch == 1:
         return x
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height, width, patch, patch, channels // patch**2)
     return x.swapaxes(2, 3).reshape(batch, height * patch, width * patch, -1)
-
-
-def _apart(h: jax.Array) -> jax.Array:
-    """Keeps a CPU's compiler from merging blocks, forwards and backwards.
-
-    It would compute the gradient of a block's output again, from those of all later blocks, in
-    each of its uses (`accelerators.compiler` lets it see the barrier).
-    """
-    return jax.lax.platform_dependent(h, cpu=jax.lax.optimization_barrier, default=lambda h: h)
 
 
 def _check_inputs(
