@@ -90,7 +90,9 @@ class Run:
         gather = None
         if self.config.mesh.fsdp > 1:
             gather = sharding.gather_on_use(self.mesh, min_bytes=self.config.mesh.fsdp_min_bytes)
-        return models.UNet(self.config.unet, gather=gather)
+        return models.UNet(
+            self.config.unet, gather=gather, per_device=sharding.per_device(self.mesh)
+        )
 
     @functools.cached_property
     def teacher(self) -> "Run":

@@ -109,28 +109,29 @@ def gather_on_use(mesh: Mesh, *, min_bytes: int) -> Callable[[Params], Params] |
 
 
 def per_device(mesh: Mesh) -> Callable[[Callable[..., Any]], Callable[..., Any]] | None:
-    """For networks: has each device compute a function of the batch for its own pictures alone.
+    """For networks: has each CPU device compute a function of the batch for its share alone.
 
-    The compiler does not divide a loop over pictures: each device would gather and compute all.
+    The compiler does not divide a loop over the batch: each device would gather and compute all.
 
     Args:
         mesh: from `make_mesh`.
 
     Returns:
-        A function of arrays [batch, ...] -> the same function of a batch laid as `batch_sharding`
-        does; as it is where the devices do not divide the batch. None on one device.
+        A function of arrays [batch, ...] -> the same function of a batch that lies as
+        `batch_sharding` says; where the devices do not divide the batch, the function itself. None
+        on one device, and on accelerators, whose networks have no such loops.
     """
-    if mesh.size == 1:
+    if mesh.size == 1 or mesh.devices.flat[0].platform != "cpu":
         return None
     share = batch_sharding(mesh).spec
 
     def divide(function: Callable[..., Any]) -> Callable[..., Any]:
         divided = jax.shard_map(function, mesh=mesh, in_specs=share, out_specs=share)
 
-        def either(*arrays: jax.Array) -> Any:
+        def divided_where_it_can_be(*arrays: jax.Array) -> Any:
             return (function if len(arrays[0]) % mesh.size else divided)(*arrays)
 
-        return either
+        return divided_where_it_can_be
 
     return divide
 

@@ -26,7 +26,7 @@ def conv3x3(
     conv: type[nn.Module] = nn.Conv,
     computed_by: Callable[..., jax.Array] = flax_conv,
 ) -> nn.Module:
-    """Returns a 3x3 convolution that keeps the size; `zero` starts it at 0, `conv` may be lifted."""
+    """Returns a 3x3 convolution that keeps the size, at zero if `zero`; `conv` may be lifted."""
     init = nn.initializers.zeros if zero else fan_in_uniform
     return conv(
         features, (3, 3), padding=1, dtype=dtype, kernel_init=init, name=name,

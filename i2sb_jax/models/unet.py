@@ -30,9 +30,9 @@ class UNet(nn.Module):
         config: the shape of the network.
         gather: parameters of one submodule -> the same, made ready where they are used (see
             `accelerators.sharding.gather_on_use`); None where they are ready as they are.
-        per_device: a function of arrays [batch, ...] -> the same, computed by each device for its
-            own pictures (see `accelerators.sharding.per_device`), which a CPU's attention needs to
-            be divided among several; None on one device.
+        per_device: function of arrays [batch, ...] -> the same, computed by each device for its
+            share of the batch (see `accelerators.sharding.per_device`), as attention on several
+            CPU devices needs; None elsewhere.
     """
 
     config: UNetConfig

@@ -21,11 +21,9 @@ import functools, json, re, sys
 import jax
 from i2sb_jax.run import Run
 from i2sb_jax.accelerators import sharding
-from i2sb_jax.models import UNet, attention
+from i2sb_jax.models import UNet
 from tests.training.tiny import make_batch, make_config
 
-# As accelerators compute it: a CPU loops over heads, and the loop gathers the batch.
-attention.attention_by_heads = jax.nn.dot_product_attention
 NETWORK = {
     "model_channels": 16, "channel_mult": (1.0, 2.0), "attention_downsamples": (2,),
     "head_channels": 16,
@@ -42,7 +40,8 @@ def run(fsdp, gathers, remat):
     state = jax.device_put(first, places)
     made = Run(config)
     if not gathers:
-        made.__dict__["network"] = UNet(config.unet)  # which gathers nothing
+        # gathers nothing
+        made.__dict__["network"] = UNet(config.unet, per_device=sharding.per_device(mesh))
     step = jax.jit(made.step, out_shardings=(places, everywhere))
     batches = [sharding.global_batch(make_batch(8, seed=i), mesh) for i in range(4)]
     key = jax.device_put(jax.random.key(1), everywhere)
