@@ -46,3 +46,15 @@ def png(width, height, *, depth=8, colour=2, pixels=b"\0"):
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels, 9)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def linear_grey_profile():
+    """An ICC profile of grey whose numbers are light: half the light is 188 of 255 in sRGB."""
+    head = struct.pack(">I4sI4s4s4s", 0, b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ ")
+    head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28)
+    head = (head + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)).ljust(128, b"\0")
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+    curve = b"curv" + bytes(4) + struct.pack(">I", 0)
+    table = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 12)
+    profile = head + table + white + curve
+    return struct.pack(">I", len(profile)) + profile[4:]

@@ -27,7 +27,8 @@ _WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # types of whole n
 _MOST_BYTES, _MOST_OF_PROFILE = 1 << 16, 1 << 24  # of one value
 _READ = {*_KEPT_TAGS, *_KEPT_EXIF_TAGS, *_KEPT_INTEROP_TAGS, *_RESOLUTIONS}
 _READ |= {_UNIT, _ORIENTATION, _ICC_TAG, _EXIF_IFD, _INTEROP_IFD}
-_METRE = {2: 1 / 0.0254, 3: 100.0}  # ResolutionUnit: inches or centimetres in a metre
+_CENTIMETRES = 3
+_METRE = {2: 1 / 0.0254, _CENTIMETRES: 100.0}  # ResolutionUnit: inches or centimetres in a metre
 
 
 class Entry(NamedTuple):
@@ -106,10 +107,7 @@ def kept_exif(tags: Tags, *, keeps_colours: bool = True) -> bytes | None:
         return None
     order = tags.order
     camera[_ORIENTATION] = Entry(3, 1, struct.pack(order + "H", 1))
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
-    tables = [(camera, _EXIF_IFD), (shot, _INTEROP_IFD), (interop, None)]
-    tables = tables[: 3 if interop else 2 if shot else 1]
-    return b"Exif\0\0" + head + write_ifds(order, tables, len(head))
+    return _block(order, camera, shot, interop)
 
 
 def icc_profile_of(tags: Tags) -> bytes | None:
@@ -131,6 +129,39 @@ def resolution_of(tags: Tags) -> tuple[float, float] | None:
             return None
         sides.append(above / below * per_metre)
     return sides[0], sides[1]
+
+
+def with_resolution(exif: bytes | None, across: int, down: int) -> bytes:
+    """A block of EXIF that states the pixels in a metre beside all that it stated.
+
+    Args:
+        exif: from `kept_exif`.
+        across: pixels in a metre.
+        down: the same of the other side.
+    """
+    order, camera, shot, interop = read_tags(exif or b"")
+    sides = (
+        Entry(5, 1, struct.pack(order + "II", side, 100)) for side in (across, down)
+    )  # in a centimetre
+    stated = dict(zip(_RESOLUTIONS, sides, strict=True))
+    stated[_UNIT] = Entry(3, 1, struct.pack(order + "H", _CENTIMETRES))
+    return _block(order, dict(camera) | stated, shot, interop)
+
+
+def _block(
+    order: str,
+    camera: Mapping[int, Entry],
+    shot: Mapping[int, Entry],
+    interop: Mapping[int, Entry],
+) -> bytes:
+    """EXIF of three tables, without the pointers between them."""
+    camera, shot = dict(camera), dict(shot)
+    camera.pop(_EXIF_IFD, None)
+    shot.pop(_INTEROP_IFD, None)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    tables = [(camera, _EXIF_IFD), (shot, _INTEROP_IFD), (interop, None)]
+    tables = tables[: 3 if interop else 2 if shot else 1]
+    return b"Exif\0\0" + head + write_ifds(order, tables, len(head))
 
 
 def _number(order: str, entry: Entry) -> int | None:

@@ -9,8 +9,9 @@ from pathlib import PurePath
 import numpy as np
 from PIL import Image
 
-from i2sb_jax.pictures.exif import Entry, read_tags, write_ifds
+from i2sb_jax.pictures.exif import Entry, read_tags, with_resolution, write_ifds
 from i2sb_jax.pictures.header import UnreadableImage
+from i2sb_jax.pictures.profiles import grey_in_srgb
 from i2sb_jax.pictures.reader import Chunks, Picture
 from i2sb_jax.pictures.writer import encode_picture_rows
 
@@ -21,6 +22,7 @@ _FORMAT_OF = {".jpg": "jpeg", ".jpeg": "jpeg", ".jfif": "jpeg", ".jpe": "jpeg", 
 _FORMAT_OF |= {".png": "png", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
 _MOST_SIDE = {"jpeg": 65535, "webp": 16383}
 _INCH, _EXIF_IFD, _INTEROP_IFD = 0.0254, 0x8769, 0xA005
+_METRES = 1  # the unit of a PNG's chunk pHYs
 _TIFF_ROWS = 64  # of a strip
 _DEFLATE, _DIFFERENCES, _STRAIGHT, _CENTIMETRE = 8, 2, 2, 3
 _SHORT, _LONG, _RATIONAL, _UNDEFINED = 3, 4, 5, 7
@@ -49,12 +51,14 @@ def lost_in(picture: Picture, suffix: str) -> tuple[str, ...]:
     kind, lost = format_of(suffix), []
     if kind in _MOST_SIDE and picture.pixels.dtype == np.uint16:
         lost.append(f"has 16 bits a channel, of which {suffix} keeps 8")
+    if kind == "webp" and picture.icc_profile and picture.pixels.shape[2] == 1:
+        lost.append(f"has a grey profile, which {suffix} cannot keep, and becomes sRGB")
     if kind != "png":
         meaning = [k.decode() for k, _ in picture.chunks if k != b"pHYs"]
         if meaning:
             lost.append(f"has {', '.join(meaning)}, which {suffix} cannot keep")
-    if kind == "webp" and any(k == b"pHYs" for k, _ in picture.chunks):
-        lost.append(f"states its resolution, which {suffix} cannot keep")
+        if b"pHYs" in dict(picture.chunks) and _per_metre(picture.chunks) is None:
+            lost.append(f"states the shape of its pixels alone, which {suffix} cannot keep")
     return tuple(lost)
 
 
@@ -98,6 +102,10 @@ def encode_as(
             own |= {"subsampling": 0, "dpi": _dots_per_inch(chunks)}
             return iter([_with_pillow(pixels, alpha, "JPEG", quality=quality, **own)])
         case "webp":
+            if icc_profile and pixels.shape[2] == 1:  # WebP is never grey
+                pixels, own["icc_profile"] = grey_in_srgb(pixels, icc_profile), None
+            if (resolution := _per_metre(chunks)) is not None:
+                own["exif"] = with_resolution(exif, *resolution)
             return iter([_with_pillow(pixels, alpha, "WEBP", quality=quality, exact=True, **own)])
         case "tiff":
             return _tiff_parts(pixels, alpha, icc_profile, exif, chunks)
@@ -119,11 +127,17 @@ def _with_pillow(pixels: np.ndarray, alpha: np.ndarray | None, kind: str, **opti
 
 
 def _dots_per_inch(chunks: Chunks) -> tuple[int, int] | None:
-    resolution = dict(chunks).get(b"pHYs")
-    if resolution is None:
+    resolution = _per_metre(chunks)
+    return None if resolution is None else tuple(round(side * _INCH) for side in resolution)
+
+
+def _per_metre(chunks: Chunks) -> tuple[int, int] | None:
+    """Pixels in a metre, across and down; None where no size is stated, or their ratio alone."""
+    body = dict(chunks).get(b"pHYs", b"")
+    if len(body) != 9:
         return None
-    across, down, _ = struct.unpack(">IIB", resolution)
-    return round(across * _INCH), round(down * _INCH)
+    across, down, unit = struct.unpack(">IIB", body)
+    return (across, down) if unit == _METRES and across and down else None
 
 
 def _tiff_parts(pixels, alpha, icc_profile, exif, chunks: Chunks) -> Iterator[bytes]:
@@ -169,9 +183,8 @@ def _tiff_parts(pixels, alpha, icc_profile, exif, chunks: Chunks) -> Iterator[by
         table[0x0152] = entry(_SHORT, [_STRAIGHT])
     if icc_profile:
         table[0x8773] = Entry(_UNDEFINED, len(icc_profile), icc_profile)
-    if (resolution := dict(chunks).get(b"pHYs")) is not None:
-        across, down, _ = struct.unpack(">IIB", resolution)
-        for tag, side in ((0x011A, across), (0x011B, down)):
+    if (resolution := _per_metre(chunks)) is not None:
+        for tag, side in zip((0x011A, 0x011B), resolution, strict=True):
             table[tag] = Entry(_RATIONAL, 1, struct.pack(order + "II", side, 100))
         table[0x0128] = entry(_SHORT, [_CENTIMETRE])
     shot = {tag: value for tag, value in tags.shot.items() if tag != _INTEROP_IFD}

@@ -42,6 +42,7 @@ class PngHeader(NamedTuple):
         orientation: 1...8, of EXIF, else of XMP.
         chunks: kind -> contents of what tells the meaning of the pixels and their size.
         is_animated: more pictures follow.
+        texts: what else is told in words: XMP, or texts.
     """
 
     width: int
@@ -53,6 +54,7 @@ class PngHeader(NamedTuple):
     orientation: int
     chunks: dict[bytes, bytes]
     is_animated: bool
+    texts: tuple[str, ...]
 
 
 @contextlib.contextmanager
@@ -84,6 +86,7 @@ def read_png_header(file: BinaryIO) -> PngHeader:
     if file.read(8) != PNG_SIGNATURE:
         raise UnreadableImage("not a PNG")
     first, colours, transparent, xmp, kept = None, 0, False, b"", {}
+    texts = set()
     while True:
         start = file.read(8)
         if len(start) < 8:
@@ -96,10 +99,14 @@ def read_png_header(file: BinaryIO) -> PngHeader:
         elif kind in (b"eXIf", b"iCCP", b"iTXt", *_KEPT_CHUNKS) and length <= _MOST_METADATA:
             body = file.read(length)
             if kind == b"iTXt":
-                xmp = xmp or _xmp(body)
+                found = _xmp(body)
+                xmp = xmp or found
+                texts.add("XMP" if found else "texts")
             else:
                 kept.setdefault(kind, body)
         else:
+            if kind in (b"tEXt", b"zTXt"):
+                texts.add("texts")
             if kind == b"tRNS" and b"IDAT" not in kept and not transparent:
                 transparent = _is_transparency(first[3], length, colours)
             colours = length // 3 if kind == b"PLTE" and not colours else colours
@@ -122,6 +129,7 @@ def read_png_header(file: BinaryIO) -> PngHeader:
         int(found[1]) if found and turn == 1 else turn,
         {kind: kept[kind] for kind in _KEPT_CHUNKS if kind in kept},
         b"acTL" in kept,
+        tuple(sorted(texts)),
     )
 
 

@@ -9,9 +9,8 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import imagecodecs
@@ -19,6 +18,7 @@ import numpy as np
 from etils import epath
 from PIL import Image, features
 
+from i2sb_jax.pictures.deep import decode_deep, jpeg2000_bits, netpbm_bits
 from i2sb_jax.pictures.exif import (
     Tags,
     icc_profile_of,
@@ -62,10 +62,13 @@ _FORMATS += ("AVIF",) if features.check("avif") else ()
 if importlib.util.find_spec("pillow_heif") is not None:
     importlib.import_module("pillow_heif").register_heif_opener()
     _FORMATS += ("HEIF",)
-_ANIMATED = ("GIF", "WEBP", "AVIF")
+_OF_SEVERAL = ("GIF", "WEBP", "AVIF", "MPO", "HEIF")
+_MAY_BE_DEEP = ("PPM", "JPEG2000")  # of which Pillow reads 8 bits
+_DESCRIPTION, _STACKS = 270, ("ImageJ=", "<?xml", "<OME")
 # tag -> values: no reduced copy, black is zero or RGB, one sample or three, and those side by side
 _SIMPLE_TIFF = {254: (None, 0), 262: (1, 2), 277: (None, 1, 3), 284: (None, 1)}
 _OTHER_COLOURS = ("CMYK", "LAB")  # modes whose pixels become sRGB
+_IPTC = 0x0404  # among Photoshop's resources
 _INCH = 0.0254
 _PIXELS_PER_METRE = 1  # the unit of PNG's chunk pHYs
 
@@ -117,9 +120,10 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decodes a picture and keeps its kind.
 
     Palettes become RGB. CMYK and CIELAB become sRGB, by the embedded profile if there is one. 16
-    bits are kept in PNG, in TIFF of grey or RGB, and in other formats where they are grey; other
-    pictures of more than 8 bits are read in 8. TIFFs of 9 to 15 bits are spread over 16. Of an
-    animation the first picture is read, of a TIFF the first page that is no reduced copy.
+    bits are kept in PNG, PPM, JPEG 2000 and JPEG XL, and in TIFF of grey or RGB; AVIF and HEIC are
+    read in 8. TIFF, PPM and JPEG 2000 of 9 to 15 bits are spread over 16. Of an animation the first
+    picture is read, of a TIFF the first page that is no reduced copy, or three channels of ImageJ
+    or OME as the colours that they are.
 
     Args:
         data: a whole JPEG, PNG, WebP, TIFF, GIF, BMP, PPM, JPEG 2000, JPEG XL or
@@ -141,16 +145,20 @@ def read_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if found is not None and found.is_plain:
         with refused_in_one_line():
             return _read_tiff(data, found, max_pixels)
-    with _loaded(data, max_pixels, found) as (image, turn):
-        return _read_other(data, image, turn, found)
+    with _opened(data, max_pixels, found) as image:
+        return _read_other(data, image, found)
 
 
-def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_rgb(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, tell: Callable[[str], None] | None = None
+) -> np.ndarray:
     """Returns the picture that `read_picture` reads as the eye sees it: 8 bits, RGB, over white.
 
     Args:
         data: as there.
         max_pixels: as there.
+        tell: told of what of the file is not seen here, and of colours that become others, in words
+            as of `Picture.notes`.
 
     Returns:
         uint8 [h, w, 3], upright; possibly read-only.
@@ -160,22 +168,37 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     if _is_png(data):
         with refused_in_one_line():
-            return _shown(_png_layers(data, read_png_header(io.BytesIO(data)), max_pixels))
+            header = read_png_header(io.BytesIO(data))
+            _tell_all(tell, _png_notes, header)
+            return _shown(_png_layers(data, header, max_pixels))
     if is_jpegxl(data):
         with refused_in_one_line():
             return _shown(_jpegxl_layers(data, max_pixels))
     if (image := _simple_tiff(data, max_pixels)) is not None:
         return np.asarray(_as_rgb(image))
-    if (found := _tiff(data)) is not None and found.is_plain:
+    found = _tiff(data)
+    if found is not None and found.is_plain:
+        _tell_all(tell, _tiff_notes, found)
         with refused_in_one_line():
             return _shown(tiff_layers(data, found, max_pixels=max_pixels))
-    with _loaded(data, max_pixels, found) as (image, turn):
-        if _is_plain(image):  # most pictures are: nothing is copied twice
-            return np.ascontiguousarray(upright(np.asarray(_as_rgb(image)), turn))
-        return _shown(_upright(layers_of(image), turn))
+    with _opened(data, max_pixels, found) as image:
+        _tell_all(tell, _other_notes, image, found)
+        loaded = _load(data, image)
+        if isinstance(loaded, Layers):
+            return _shown(loaded)
+        if _is_plain(loaded):  # most pictures are: nothing is copied twice
+            turn = _orientation(loaded)
+            return np.ascontiguousarray(upright(np.asarray(_as_rgb(loaded)), turn))
+        return _shown(_upright(layers_of(loaded), _orientation(loaded)))
 
 
-def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_square(
+    data: bytes,
+    size: int,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    tell: Callable[[str], None] | None = None,
+) -> np.ndarray:
     """The central square of `decode_rgb`'s picture with its short side scaled to `size`.
 
     The bytes are those of `center_crop(resize_short_side(decode_rgb(data), size), size)`, but the
@@ -187,6 +210,7 @@ def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np
         data: as there.
         size: pixels.
         max_pixels: as there.
+        tell: as there.
 
     Returns:
         uint8 [size, size, 3].
@@ -197,12 +221,16 @@ def decode_square(data: bytes, size: int, *, max_pixels: int = MAX_PIXELS) -> np
     if (simple := _simple_tiff(data, max_pixels)) is not None:
         return _square(_as_rgb(simple), size)
     if _is_png(data) or is_jpegxl(data) or data[:4] in TIFF_SIGNATURES:
-        return _square(Image.fromarray(decode_rgb(data, max_pixels=max_pixels)), size)
-    with _loaded(data, max_pixels, None) as (image, turn):
-        if turn == 1 and _is_plain(image):
-            return _square(_as_rgb(image), size)
-        image = Image.fromarray(_shown(_upright(layers_of(image), turn)))
-        return _square(image, size)
+        return _square(Image.fromarray(decode_rgb(data, max_pixels=max_pixels, tell=tell)), size)
+    with _opened(data, max_pixels, None) as image:
+        _tell_all(tell, _other_notes, image, None)
+        loaded = _load(data, image)
+        if isinstance(loaded, Layers):
+            return _square(Image.fromarray(_shown(loaded)), size)
+        turn = _orientation(loaded)
+        if turn == 1 and _is_plain(loaded):
+            return _square(_as_rgb(loaded), size)
+        return _square(Image.fromarray(_shown(_upright(layers_of(loaded), turn))), size)
 
 
 def picture_header(
@@ -255,15 +283,18 @@ def _read_png(data: bytes, max_pixels: int) -> Picture:
         chunks[b"sBIT"] = _significant_bits(chunks[b"sBIT"], layers)
     if b"pHYs" not in chunks and (resolution := resolution_of(tags)):
         chunks[b"pHYs"] = _physical(resolution)
-    notes = ["holds an animation, of which the first picture is restored"]
     return _picture(
         layers,
         header.icc_profile,
         tags,
         chunks=tuple((kind, body) for kind, body in chunks.items() if body),
         file_format="PNG",
-        notes=notes if header.is_animated else [],
+        notes=_png_notes(header) + _text_notes(header.texts),
     )
+
+
+def _png_notes(header: PngHeader) -> list[str]:
+    return ["holds an animation, of which the first picture is read"] if header.is_animated else []
 
 
 def _png_layers(data: bytes, header: PngHeader, max_pixels: int) -> Layers:
@@ -297,6 +328,8 @@ def _simple_tiff(data: bytes, max_pixels: int) -> Image.Image | None:
         channels = len(image.getbands())
         is_simple = all(value in _SIMPLE_TIFF[tag] for tag, value in tags.items())
         is_simple &= image.mode in ("L", "RGB") and image.tag_v2[258] == (8,) * channels
+        is_simple &= not image.is_animated  # pages that may be colours, or are to be told of
+        is_simple &= not str(image.tag_v2.get(_DESCRIPTION, "")).startswith(_STACKS)
     except Exception:  # whoever reads it says what is wrong with it
         return None
     if not is_simple:
@@ -316,34 +349,36 @@ def _read_tiff(data: bytes, found: TiffPicture, max_pixels: int) -> Picture:
         tags,
         chunks=_physical_chunks(resolution_of(tags)),
         file_format="TIFF",
-        notes=_tiff_notes(found),
+        notes=_tiff_notes(found) + _text_notes(found.texts),
     )
 
 
 def _tiff_notes(found: TiffPicture) -> list[str]:
     notes = []
-    if found.pages > 1:
-        notes.append(f"is restored from page 1 of {found.pages}, and the others are left out")
+    if found.composite is not None:
+        notes.append("holds three channels, which are read as red, green and blue")
+    elif found.pages > 1:
+        notes.append(f"is read from page 1 of {found.pages}, and the others are left out")
     if found.dropped:
         notes.append(f"has {found.dropped} channels beside its colours, which are left out")
     return notes
 
 
-def _read_other(data: bytes, image: Image.Image, turn: int, found: TiffPicture | None) -> Picture:
-    layers = _upright(layers_of(image), turn)
+def _read_other(data: bytes, image: Image.Image, found: TiffPicture | None) -> Picture:
+    notes, loaded = _other_notes(image, found), _load(data, image)
+    layers = loaded if isinstance(loaded, Layers) else layers_of(loaded)
+    turn = _orientation(image)
+    layers = _upright(layers, turn)
     if found is not None:
         tags = read_tags(data, at=found.place)
-        resolution, notes = resolution_of(tags), _tiff_notes(found)
+        resolution = resolution_of(tags)
     else:
         tags = read_tags(image.info.get("exif") or b"")
-        resolution, notes = _resolution(image, tags), []
+        resolution = _resolution(image, tags)
     icc_profile = image.info.get("icc_profile") or stored_profile(data)
-    if found is None and image.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
-        notes.append(f"holds {image.n_frames} pictures, of which the first is restored")
-    if image.mode in _OTHER_COLOURS:
-        notes.append(f"is {image.mode}, and becomes sRGB")
     if layers.pixels.dtype == np.uint8 and (bits := _stored_bits(data, image)) > 8:
         notes.append(f"has {bits} bits a channel, of which 8 are read")
+    notes += _text_notes(_texts(image) if found is None else found.texts)
     picture = _picture(
         layers,
         icc_profile,
@@ -360,6 +395,23 @@ def _read_other(data: bytes, image: Image.Image, turn: int, found: TiffPicture |
         with contextlib.suppress(UnreadableImage):
             picture = picture._replace(jpeg=jpeg_info(image))
     return picture
+
+
+def _other_notes(image: Image.Image, found: TiffPicture | None) -> list[str]:
+    """Of what Pillow has opened: other pictures in it, and colours that become others."""
+    notes = [] if found is None else _tiff_notes(found)
+    if found is None and image.format in _OF_SEVERAL and getattr(image, "n_frames", 1) > 1:
+        notes.append(f"holds {image.n_frames} pictures, of which the first is read")
+    if image.mode in _OTHER_COLOURS:
+        notes.append(f"is {image.mode}, and becomes sRGB")
+    return notes
+
+
+def _tell_all(
+    tell: Callable[[str], None] | None, notes: Callable[..., list[str]], *of: object
+) -> None:
+    for note in () if tell is None else notes(*of):
+        tell(note)
 
 
 def _picture(
@@ -388,19 +440,27 @@ def _picture(
 
 
 @contextlib.contextmanager
-def _loaded(
-    data: bytes, max_pixels: int, found: TiffPicture | None
-) -> Iterator[tuple[Image.Image, int]]:
-    """A picture loaded by Pillow, and its orientation; whatever fails inside is one line."""
+def _opened(data: bytes, max_pixels: int, found: TiffPicture | None) -> Iterator[Image.Image]:
+    """A picture opened by Pillow; whatever fails inside is one line."""
     if not data:
         raise UnreadableImage("the file is empty")
     with refused_in_one_line(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         if found is not None and found.page:
             image.seek(found.page)
         require_pixels(*image.size, max_pixels)
-        # Loading first: EXIF may follow the pixels, and TIFF turns itself upright on loading.
-        image.load()
-        yield image, _orientation(image)
+        yield image
+
+
+def _load(data: bytes, image: Image.Image) -> Image.Image | Layers:
+    """The same picture loaded; of more bits than Pillow reads, its layers.
+
+    Only then its orientation is known: EXIF may follow the pixels, and TIFF turns itself upright on
+    loading.
+    """
+    if image.format in _MAY_BE_DEEP and (deep := decode_deep(data, *image.size)) is not None:
+        return deep
+    image.load()
+    return image
 
 
 def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int, bool]:
@@ -478,6 +538,19 @@ def _square(image: Image.Image, size: int) -> np.ndarray:
 # --- Of what goes with them ----------------------------------------------------------------------
 
 
+def _texts(image: Image.Image) -> tuple[str, ...]:
+    """What a file tells in words that EXIF does not, of JPEG, WebP and AVIF."""
+    found = {
+        "IPTC": _IPTC in image.info.get("photoshop", {}),
+        "XMP": bool(image.info.get("xmp")),
+    }
+    return tuple(name for name, is_there in found.items() if is_there)
+
+
+def _text_notes(texts: tuple[str, ...]) -> list[str]:
+    return [f"has {' and '.join(texts)}, which the result has not"] if texts else []
+
+
 def _significant_bits(stored: bytes, layers: Layers) -> bytes:
     """A chunk sBIT for the channels that the pixels have now; empty where it does not fit."""
     depth = 8 * layers.pixels.dtype.itemsize
@@ -513,11 +586,11 @@ def _physical_chunks(resolution: tuple[float, float] | None) -> Chunks:
 def _stored_bits(data: bytes, image: Image.Image) -> int:
     """Bits a channel of the formats that may hold more than Pillow gives; 8 if nothing tells."""
     if image.format == "PPM":
-        found = re.match(rb"P[56](?:\s+|#[^\n]*\n)*\d+\s+\d+\s+(\d+)", data)
-        return int(found[1]).bit_length() if found else 8
+        return netpbm_bits(data)
     if image.format == "JPEG2000":
-        start = data.find(b"\xff\x4f\xff\x51")  # SOC, then SIZ; depths are 40 bytes on
-        return (data[start + 42] & 127) + 1 if 0 <= start < len(data) - 42 else 8
+        return jpeg2000_bits(data)
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
     if image.format == "AVIF":
         start = data.find(b"pixi", 0, 1 << 16)
         return data[start + 9] if 0 <= start < len(data) - 9 else 8

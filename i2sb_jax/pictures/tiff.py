@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -21,6 +22,11 @@ _COMPRESSIONS = {1, 5, 8, 32946, 32773, 34925, 50000}
 _PAGE_AXES = ("YX", "YXS", "SYX")
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _MASK, _CFA = 0, 1, 2, 4, 32803
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples; any other sample is no alpha
+_TEXTS = {700: "XMP", 33723: "IPTC"}
+_RED_GREEN_BLUE = (0, 1, 2)
+# OME's colours of a channel, RGBA as a signed number; white says nothing
+_OME_COLOURS = {-16776961: 0, 16711935: 1, 65535: 2}
+_OME_WHITE = -1
 
 
 class Layers(NamedTuple):
@@ -51,6 +57,9 @@ class TiffPicture(NamedTuple):
         pages: how many there are, reduced copies aside.
         is_plain: grey or RGB of up to 16 bits, which `tiff_layers` reads; the rest is Pillow's.
         dropped: number of channels that are neither colour nor alpha.
+        composite: of ImageJ's and OME's pictures of three pages, a channel each, the planes that
+            are red, green and blue; None of others.
+        texts: XMP and IPTC, where it has them.
     """
 
     width: int
@@ -61,6 +70,8 @@ class TiffPicture(NamedTuple):
     pages: int
     is_plain: bool
     dropped: int
+    composite: tuple[int, ...] | None
+    texts: tuple[str, ...]
 
 
 def tiff_picture(file: BinaryIO) -> TiffPicture | None:
@@ -76,6 +87,7 @@ def tiff_picture(file: BinaryIO) -> TiffPicture | None:
             stack = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
             pages = max(len(numbers), int(stack.get("images", 1)))
             is_plain, colours = _is_plain(page), None
+            composite = _composite(tiff, page) if is_plain else None
             if is_plain:
                 colours = _colours(page)
             return TiffPicture(
@@ -87,6 +99,8 @@ def tiff_picture(file: BinaryIO) -> TiffPicture | None:
                 pages,
                 is_plain,
                 0 if colours is None else page.samplesperpixel - colours[0] - colours[1],
+                composite,
+                tuple(name for tag, name in _TEXTS.items() if tag in page.tags),
             )
     except UnreadableImage:
         raise
@@ -100,9 +114,13 @@ def tiff_layers(data: bytes, found: TiffPicture, *, max_pixels: int) -> Layers:
     """
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page = tiff.pages[found.page].aspage()
+        if found.composite is not None:
+            require_values((page.imagelength, page.imagewidth, 3), max_pixels)
+            planes = _planes(tiff, data)[..., found.composite]
+            return Layers(full_range(planes, page.bitspersample), None)
         chosen = _stacked([page])
         require_values(chosen.shape, max_pixels)
-        array = _full_range(_pixels(chosen), page.bitspersample)
+        array = full_range(_pixels(chosen), page.bitspersample)
         colours, has_alpha = _colours(page)
         pixels = array[..., :colours]
         if not has_alpha:
@@ -157,6 +175,62 @@ def orientation_of(page: tifffile.TiffPage) -> int:
     return valid_orientation(tag.value) if tag is not None else 1
 
 
+def _composite(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[int, ...] | None:
+    """The planes that are red, green and blue where three channels make one picture, else None."""
+    if page.axes != "YX" or page.photometric != _MIN_IS_BLACK or page.dtype.kind != "u":
+        return None
+    if tiff.is_imagej:
+        stack = tiff.imagej_metadata or {}
+        count = [int(stack.get(axis, 1)) for axis in ("images", "channels", "slices", "frames")]
+        if count != [3, 3, 1, 1] or stack.get("mode") != "composite":
+            return None
+        return _order([_colour_of_table(table) for table in stack.get("LUTs", ())])
+    if tiff.is_ome and len(tiff.pages) == 3:
+        text = tiff.ome_metadata or ""
+        sizes = [re.findall(rf'\bSize{axis}="(\d+)"', text) for axis in "CZT"]
+        if sizes != [["3"], ["1"], ["1"]]:  # of one picture
+            return None
+        told = [
+            int(found) for found in re.findall(r'<(?:\w+:)?Channel\b[^>]*\bColor="(-?\d+)"', text)
+        ]
+        return _order([_OME_COLOURS.get(colour) for colour in told if colour != _OME_WHITE])
+    return None
+
+
+def _order(colours: list[int | None]) -> tuple[int, ...] | None:
+    """The planes in the order red, green, blue; as they come where nothing tells their colours."""
+    if not colours:
+        return _RED_GREEN_BLUE
+    if sorted(colours, key=str) != list(_RED_GREEN_BLUE):
+        return None
+    return tuple(colours.index(colour) for colour in _RED_GREEN_BLUE)
+
+
+def _colour_of_table(table: np.ndarray) -> int | None:
+    """0, 1 or 2 of a table [3, 256] of ImageJ that shows a channel in red, green or blue alone."""
+    is_used = np.asarray(table).any(axis=1)
+    return int(np.argmax(is_used)) if is_used.sum() == 1 else None
+
+
+def _planes(tiff: tifffile.TiffFile, data: bytes) -> np.ndarray:
+    """A composite's channels [h, w, 3], upright."""
+    if tiff.is_ome:  # its pages may lie in any order
+        pages = [page.aspage() for page in tiff.series[0].pages]
+        return _pixels(_stacked(pages))
+    pages = [page.aspage() for page in tiff.pages]
+    if len(pages) == 3:
+        return _pixels(_stacked(pages))
+    (page,) = pages  # ImageJ tells of the others in words: they lie behind it
+    if not page.is_contiguous:
+        raise UnreadableImage("an ImageJ stack with one page and packed pixels")
+    shape = 3, page.imagelength, page.imagewidth
+    start, kept = page.dataoffsets[0], page.dtype.newbyteorder(tiff.byteorder)
+    if len(data) < start + math.prod(shape) * kept.itemsize:
+        raise UnreadableImage("a TIFF with missing pixels")
+    planes = np.frombuffer(data, kept, math.prod(shape), start).reshape(shape)
+    return upright(np.moveaxis(planes.astype(page.dtype), 0, -1), orientation_of(page))
+
+
 def _is_plain(page: tifffile.TiffPage) -> bool:
     if page.photometric not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) or page.dtype is None:
         return False
@@ -192,7 +266,7 @@ def _colours(page: tifffile.TiffPage) -> tuple[int, bool]:
     )
 
 
-def _full_range(array: np.ndarray, bits: int) -> np.ndarray:
+def full_range(array: np.ndarray, bits: int) -> np.ndarray:
     """Samples of fewer bits than their type's, spread over its range."""
     most, held = np.iinfo(array.dtype).max, 2**bits - 1
     if bits == 1 or held >= most:

@@ -111,7 +111,7 @@ def test_suffixes(run, suffix):
 def test_nothing_is_left_out_but_what_is_no_picture(run):
     assert run.status == 0
     assert "1 file with another suffix (.npy) is left out" in run.err
-    assert "pages/three.tif is restored from page 1 of 3" in run.err
+    assert "pages/three.tif is read from page 1 of 3" in run.err
     assert "thumbnail_first" not in run.err
 
 

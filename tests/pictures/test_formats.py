@@ -13,11 +13,12 @@ from i2sb_jax.pictures import (
     UnreadableImage,
     check_fits,
     encode_as,
+    grey_in_srgb,
     lost_in,
     read_picture,
     result_suffix,
 )
-from tests.picture_files import pillow
+from tests.picture_files import linear_grey_profile, pillow
 
 RNG = np.random.default_rng(0)
 DEEP = RNG.integers(0, 65536, (70, 21, 4), np.uint16)
@@ -71,20 +72,43 @@ def test_what_is_kept_whole(dtype, channels, has_alpha, suffix):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_loses_pixels_keeps_the_rest(suffix, channels):
     smooth = np.add.outer(np.arange(40), np.arange(30))[..., None].repeat(channels, 2)
-    profile = SRGB if channels == 3 or suffix == ".webp" else GREY_PROFILE
+    profile = SRGB if channels == 3 else None if suffix == ".webp" else GREY_PROFILE
     picture = Picture(smooth.astype(np.uint8), None, profile, camera(), chunks=DPI_300)
     again = read_picture(encoded(picture, suffix))
     assert np.abs(again.pixels.astype(int) - picture.pixels).max() <= 4
-    assert again.exif == picture.exif and again.icc_profile == profile
+    assert again.icc_profile == profile and lost_in(picture, suffix) == ()
+    assert again.chunks == picture.chunks and again.exif == picture.exif
     if suffix == ".webp":
-        assert len(lost_in(picture, suffix)) == 1
         return
-    assert again.chunks == picture.chunks
     quality, is_standard, subsampling, *_ = again.jpeg
     assert (quality, is_standard) == (95, True)
     assert subsampling == ("4:4:4" if channels == 3 else "4:0:0")
     worse = read_picture(encoded(picture, suffix, quality=40))
     assert worse.jpeg.quality == 40
+
+
+def test_grey_with_a_profile_is_srgb_in_webp():
+    grey, profile = np.full((8, 8, 1), 128, np.uint8), linear_grey_profile()
+    picture = Picture(grey, None, profile)
+    again = read_picture(encoded(picture, ".webp", quality=100))
+    expected = grey_in_srgb(grey, profile)
+    assert expected[0, 0, 0] == 188
+    assert np.abs(again.pixels.astype(int) - expected).max() <= 1
+    assert again.icc_profile is None and again.notes == ()
+    assert lost_in(picture, ".webp") == (
+        "has a grey profile, which .webp cannot keep, and becomes sRGB",
+    )
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif"])
+def test_a_ratio_of_sides_is_no_size(suffix):
+    ratio = (b"pHYs", struct.pack(">IIB", 2, 1, 0))
+    picture = Picture(np.zeros((8, 8, 3), np.uint8), chunks=(ratio,))
+    assert read_picture(encoded(picture, suffix)).chunks == ()
+    assert lost_in(picture, suffix) == (
+        f"states the shape of its pixels alone, which {suffix} cannot keep",
+    )
+    assert read_picture(encoded(picture, ".png")).chunks == (ratio,)
 
 
 def test_what_a_format_cannot_hold():

@@ -20,7 +20,7 @@ from i2sb_jax.pictures import (
     grey_in_srgb,
     read_picture,
 )
-from tests.picture_files import pillow, tiff
+from tests.picture_files import linear_grey_profile, pillow, tiff
 
 RNG = np.random.default_rng(3)
 DEEP = RNG.integers(0, 65536, (12, 18, 5), np.uint16)
@@ -97,7 +97,86 @@ def test_reduced_pages_are_passed_over(deep):
     ],
 )
 def test_of_several_pages_it_is_said_which(data):
-    assert read_picture(data).notes[0].startswith("is restored from page 1 of 2")
+    assert read_picture(data).notes[0].startswith("is read from page 1 of 2")
+
+
+def table(colour):
+    """ImageJ's table that shows a channel in one colour."""
+    ramp = np.zeros((3, 256), np.uint8)
+    for number in {"red": [0], "green": [1], "blue": [2], "magenta": [0, 2]}[colour]:
+        ramp[number] = np.arange(256)
+    return ramp
+
+
+def imagej(planes, *, colours=(), mode="composite", axes="CYX", **options):
+    metadata = {"axes": axes, "mode": mode}
+    if colours:
+        metadata["LUTs"] = [table(colour) for colour in colours]
+    return tiff(np.ascontiguousarray(planes), imagej=True, metadata=metadata, **options)
+
+
+def ome(planes, *, colours=(), **options):
+    numbers = {"red": -16776961, "green": 16711935, "blue": 65535, "white": -1, "cyan": 16777215}
+    channel = {"Color": [numbers[colour] for colour in colours]} if colours else {}
+    metadata = {"axes": "CYX", "Channel": channel}
+    return tiff(np.ascontiguousarray(planes), ome=True, metadata=metadata,
+                photometric="minisblack", **options)  # fmt: skip
+
+
+PLANES = np.moveaxis(DEEP[..., :3], -1, 0)
+SWAPPED = PLANES[[2, 0, 1]], ("blue", "red", "green")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        imagej(PLANES),
+        imagej(PLANES, truncate=True),
+        imagej(PLANES, colours=("red", "green", "blue")),
+        imagej(SWAPPED[0], colours=SWAPPED[1]),
+        imagej(PLANES, compression="zlib"),
+        ome(PLANES),
+        ome(PLANES, bigtiff=True, byteorder=">"),
+        ome(PLANES, colours=("white", "white", "white")),
+        ome(SWAPPED[0], colours=SWAPPED[1]),
+    ],
+)
+def test_three_channels_are_colours(data):
+    picture = read_picture(data)
+    np.testing.assert_array_equal(picture.pixels, DEEP[..., :3], strict=True)
+    assert picture.notes == ("holds three channels, which are read as red, green and blue",)
+    seen = decode_rgb(data).astype(float)
+    assert np.abs(seen - DEEP[..., :3] / 257).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("write", [imagej, ome])
+def test_three_channels_of_bytes_are_colours_for_training_too(write):
+    told, planes = [], np.moveaxis(RGB, -1, 0)
+    np.testing.assert_array_equal(decode_rgb(write(planes), tell=told.append), RGB)
+    assert told == ["holds three channels, which are read as red, green and blue"]
+    np.testing.assert_array_equal(read_picture(write(planes)).pixels, RGB)
+
+
+@pytest.mark.parametrize(
+    ("data", "pages"),
+    [
+        (imagej(PLANES, colours=("red", "green", "magenta")), 3),
+        (imagej(PLANES, mode="grayscale"), 3),
+        (imagej(PLANES, axes="ZYX"), 3),
+        (imagej(PLANES, axes="TYX"), 3),
+        (imagej(np.moveaxis(DEEP[..., :4], -1, 0)), 4),
+        (ome(PLANES, colours=("red", "green", "cyan")), 3),
+        (ome(np.moveaxis(DEEP, -1, 0)), 5),
+        (tiff(PLANES.copy(), photometric="minisblack", metadata=None), 3),
+    ],
+)
+def test_other_channels_are_told(data, pages):
+    picture = read_picture(data)
+    assert picture.pixels.shape == (12, 18, 1)
+    assert picture.notes[0] == f"is read from page 1 of {pages}, and the others are left out"
+    told = []
+    decode_rgb(data, tell=told.append)
+    assert told == [picture.notes[0]]
 
 
 @pytest.mark.parametrize("axes", ["CYX", "ZYX", "TYX"])
@@ -176,15 +255,7 @@ def test_chunks_are_carried_over(array, chunks):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_grey_in_srgb(dtype):
-    """A linear grey profile: half the light is 188 of 255."""
-    head = struct.pack(">I4sI4s4s4s", 0, b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ ")
-    head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28)
-    head = (head + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)).ljust(128, b"\0")
-    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
-    curve = b"curv" + bytes(4) + struct.pack(">I", 0)
-    table = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 12)
-    profile = head + table + white + curve
-    profile = struct.pack(">I", len(profile)) + profile[4:]
+    profile = linear_grey_profile()
     most = np.iinfo(dtype).max
     levels = np.linspace(0, most, 7).astype(dtype).reshape(1, 7, 1)
     light = levels / most
