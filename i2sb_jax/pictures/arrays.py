@@ -208,10 +208,7 @@ def _encode_tiff(array: np.ndarray, place: Place = NOWHERE) -> bytes:
         photometric="rgb" if colour else "minisblack",
         planarconfig="contig" if channels > 1 else None,
         compression="zlib",
-        resolution=place.per_centimetre,
-        resolutionunit="CENTIMETER" if place.per_centimetre else None,
-        extratags=[(*tag, True) for tag in place.tags],
-        metadata=None,  # else shape and axes are told a second time, in a private way
+        **place.written(array.shape, array.dtype),  # no shape and axes in a private way
     )
     return buffer.getvalue()
 
