@@ -4,15 +4,18 @@ import argparse
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
+import jax
 from etils import epath
 
 from i2sb_jax import data
+from i2sb_jax.cli import startup
 from i2sb_jax.config import Config, DataConfig
 from i2sb_jax.data import scaling
 from i2sb_jax.data.fingerprint import fingerprint, imagenet_labels
 from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.view import degraded_view
 from i2sb_jax.evaluation.results import Data, Values
+from i2sb_jax.pictures import Notes
 from i2sb_jax.restoration.baselines import baseline_for
 from i2sb_jax.run import Run
 from i2sb_jax.types import Batch
@@ -42,10 +45,12 @@ def open_data(
     # only now, when nothing is left to complain of: TensorFlow takes seconds
     from i2sb_jax.data.pipeline import eval_batches
 
+    notes = Notes(startup.tell) if jax.process_index() == 0 else None
+
     def pictures(numbers: Sequence[int], *, rows: int) -> Iterator[Batch]:
         return eval_batches(
             source, corruption, config.data, image_size=config.image_size, batch_size=rows,
-            seed=given.seed, numbers=numbers, leave_out=True, warn=warn,
+            seed=given.seed, numbers=numbers, leave_out=True, warn=warn, notes=notes,
         )  # fmt: skip
 
     views = {}

@@ -17,6 +17,7 @@ from i2sb_jax.data.fingerprint import fingerprint
 from i2sb_jax.evaluation.inception import features_from_params
 from i2sb_jax.evaluation.networks import INCEPTION, load_networks
 from i2sb_jax.evaluation.statistics import make_statistics
+from i2sb_jax.pictures import Notes
 from i2sb_jax.progress import Progress
 
 _RECORDS = "index.json"  # of a directory that i2sb-prepare wrote
@@ -43,10 +44,12 @@ def main(given: argparse.Namespace) -> None:
     mesh = sharding.make_mesh(devices=jax.local_devices())
     rows = config.sampling.batch_size * mesh.size
 
+    notes = Notes(startup.tell) if jax.process_index() == 0 else None
+
     def batches(numbers):
         return eval_batches(
             source, undegraded, config.data, image_size=given.image_size, batch_size=rows,
-            numbers=numbers, leave_out=True, warn=_warn,
+            numbers=numbers, leave_out=True, warn=_warn, notes=notes,
         )  # fmt: skip
 
     quiet = jax.process_index() != 0

@@ -43,6 +43,11 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         sys.exit(status)
 
 
+def tell(line: str) -> None:
+    """Prints a line beside the output."""
+    print(printable(line), file=sys.stderr, flush=True)
+
+
 def printable(line: str) -> str:
     """A line with names of files and texts of strangers, none of which may move the cursor."""
     return "".join(c if c.isprintable() else "?" for c in line)

@@ -15,6 +15,7 @@ from i2sb_jax import data
 from i2sb_jax.accelerators import processes
 from i2sb_jax.cli import config_file, dry_run, startup
 from i2sb_jax.cli.describe import describe
+from i2sb_jax.pictures import Notes
 from i2sb_jax.run import Run
 from i2sb_jax.training.loop import Preempted, check_start, train
 
@@ -57,6 +58,7 @@ def _train(run: Run, workdir: str) -> None:
     from i2sb_jax.training.writers import make_writer
 
     cut = {"corruption": corruption, "config": config.data, "image_size": config.image_size}
+    cut["notes"] = Notes(startup.tell) if process == 0 else None
     preview = next(eval_batches(sources[1], **cut, batch_size=config.sampling.batch_size))
     share = {"process_index": process, "process_count": jax.process_count()}
     share |= {"batch_size": config.training.batch_size, "seed": config.seed}

@@ -24,6 +24,7 @@ from i2sb_jax.data.preprocess import WHOLE, cut
 from i2sb_jax.data.reader import CACHE_BYTES, PictureReader
 from i2sb_jax.data.record import Source
 from i2sb_jax.data.windows import WindowCorruption, central_window, window_corruption
+from i2sb_jax.pictures import Notes
 from i2sb_jax.types import Batch
 
 _PHILOX = "philox"  # named, for the default may differ between machines
@@ -35,18 +36,35 @@ class BatchStream(Iterator[Batch]):
     An error of a picture's reader is raised here as itself, in the batch that it belongs to.
     """
 
-    def __init__(self, dataset: tf.data.Dataset, load: "_Load"):
+    def __init__(
+        self, dataset: tf.data.Dataset, load: "_Load", *, notes: Notes | None, epoch: int | None
+    ):
+        """Takes what makes batches, and after how many of them every picture has come once."""
         self._elements = dataset.as_numpy_iterator()
         self._load = load
         self._failed = False
+        self._notes, self._remaining = notes, epoch
 
     def __next__(self) -> Batch:
         if not self._failed:
-            element = next(self._elements)
+            try:
+                element = next(self._elements)
+            except StopIteration:
+                self._tell_others()
+                raise
             self._failed = bool(element.pop("failed"))
         if self._failed:  # there is nothing behind it
             raise self._load.failures[0]
+        if self._remaining is not None:
+            self._remaining -= 1
+            if not self._remaining:
+                self._tell_others()
         return Batch(**element)
+
+    def _tell_others(self) -> None:
+        """Says of how many files beside the first each note is true."""
+        if self._notes is not None:
+            self._notes.finish()
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -66,6 +84,7 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
     warn: Callable[[str], None] = logging.warning,
+    notes: Notes | None = None,
     cache_bytes: int = CACHE_BYTES,
 ) -> BatchStream:
     """The endless, shuffled and augmented batches of training.
@@ -85,6 +104,8 @@ def train_batches(
         process_index: of this process, which yields its slice of every batch.
         process_count: number of processes.
         warn: told once of each unreadable picture, from a thread of TensorFlow.
+        notes: told of what files hold that is not read, and asked for their number after an epoch;
+            best on one process alone.
         cache_bytes: how much of decoded pictures may be remembered.
 
     Returns:
@@ -100,7 +121,7 @@ def train_batches(
     count = len(source)
     windows = window_corruption(corruption, image_size=image_size, crop=config.crop)
     load = _Load(
-        reader=_reader(source, corruption, config, image_size, warn, cache_bytes),
+        reader=_reader(source, corruption, config, image_size, warn, cache_bytes, notes=notes),
         order=lambda p: shuffled_index(p, count=count, seed=seed),
         window=_random_window(config, windows),
         count=count,
@@ -108,6 +129,7 @@ def train_batches(
         channels=_channels(corruption),
         scales=config.scales,
     )
+    start = start_step * batch_size
     return _stream(
         _positions(start_step, local, batch_size, process_index),
         load,
@@ -115,6 +137,9 @@ def train_batches(
         batch=lambda dataset: dataset.batch(local, drop_remainder=True),
         seed=seed,
         grain=config.grain if config.has_grain else None,
+        notes=notes,
+        # the first epoch that is whole
+        epoch=-(-(-(-start // count) * count + count - start) // batch_size),
     )
 
 
@@ -143,6 +168,7 @@ def eval_batches(
     numbers: Sequence[int] | None = None,
     leave_out: bool = False,
     warn: Callable[[str], None] = logging.warning,
+    notes: Notes | None = None,
 ) -> BatchStream:
     """Every picture once, in the source's order, its central square.
 
@@ -164,6 +190,8 @@ def eval_batches(
         leave_out: an unreadable picture is a black one without a name, and no other takes its
             place.
         warn: told once of each unreadable picture, from a thread of TensorFlow.
+        notes: told of what files hold that is not read, and at the end asked for their number; best
+            on one process alone.
 
     Returns:
         A finite stream of batches as `train_batches` gives.
@@ -180,7 +208,9 @@ def eval_batches(
     )
     load = _Load(
         # no picture comes twice
-        reader=_reader(source, corruption, config, image_size, warn, 0, leave_out=leave_out),
+        reader=_reader(
+            source, corruption, config, image_size, warn, 0, leave_out=leave_out, notes=notes
+        ),
         order=tf.identity,
         window=lambda image, _: np.ascontiguousarray(cut_out(image)),
         count=len(source),
@@ -197,6 +227,7 @@ def eval_batches(
         corrupt=_corrupting(corruption, numbered),
         batch=lambda dataset: dataset.batch(local),
         seed=seed,
+        notes=notes,
     )
 
 
@@ -298,6 +329,8 @@ def _stream(
     batch: Callable[[tf.data.Dataset], tf.data.Dataset],
     seed: int,
     grain: tuple[float, float] | None = None,
+    notes: Notes | None = None,
+    epoch: int | None = None,
 ) -> BatchStream:
     """Positions (int64) -> squares -> batches -> X_0 and X_1."""
 
@@ -336,7 +369,7 @@ def _stream(
     dataset = positions.map(visit, num_parallel_calls=tf.data.AUTOTUNE)
     dataset = batch(dataset).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
-    return BatchStream(dataset, load)
+    return BatchStream(dataset, load, notes=notes, epoch=epoch)
 
 
 def _channels(corruption: Corruption | PairedDegradation) -> int | None:
@@ -360,7 +393,15 @@ def _corrupting(corruption: Corruption | PairedDegradation, corrupt: Callable) -
 
 
 def _reader(
-    source, corruption, config, image_size, warn, cache_bytes, *, leave_out: bool = False
+    source,
+    corruption,
+    config,
+    image_size,
+    warn,
+    cache_bytes,
+    *,
+    leave_out: bool = False,
+    notes: Notes | None = None,
 ) -> PictureReader:
     return PictureReader(
         source,
@@ -372,6 +413,7 @@ def _reader(
         scales=config.scales,
         cache_bytes=cache_bytes,
         leave_out=leave_out,
+        notes=notes,
     )
 
 

@@ -5,7 +5,7 @@ for every visit of a picture, `cut` slices and turns it as this visit's draws sa
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -24,7 +24,12 @@ _CHANNEL_ORDERS = tuple(list(order) for order in itertools.permutations(range(3)
 
 
 def prepare(
-    image: bytes | np.ndarray, *, image_size: int, crop: str, channels: int | None = None
+    image: bytes | np.ndarray,
+    *,
+    image_size: int,
+    crop: str,
+    channels: int | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> np.ndarray:
     """Decodes a picture and scales it as far as no randomness is involved.
 
@@ -35,6 +40,7 @@ def prepare(
         crop: "resize" (the paper: short side to `image_size`, antialiased bilinear; central square)
             or "window" (native resolution; only pictures smaller than a window are enlarged).
         channels: of both sides of a pair; None for pictures.
+        tell: as of `decode_rgb`.
 
     Returns:
         [image_size, image_size, c] for "resize", else [h, w, c] no smaller than that; uint8 of 3
@@ -44,11 +50,11 @@ def prepare(
         UnreadableImage: it cannot be decoded.
     """
     if crop == "resize" and channels is None and isinstance(image, bytes):
-        return decode_square(image, image_size)
+        return decode_square(image, image_size, tell=tell)
     if channels is not None:
         pixels = _as_pair(image, channels)
     else:
-        pixels = decode_rgb(image) if isinstance(image, bytes) else _as_rgb(image)
+        pixels = decode_rgb(image, tell=tell) if isinstance(image, bytes) else _as_rgb(image)
     if crop == "resize":
         # A copy, lest the square keep the whole picture in memory.
         return center_crop(resize_short_side(pixels, image_size), image_size).copy()

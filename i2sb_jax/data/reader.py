@@ -9,7 +9,7 @@ import numpy as np
 
 from i2sb_jax.data.preprocess import WHOLE, fitting_scale, prepare, reduce
 from i2sb_jax.data.record import MissingPicture, Source
-from i2sb_jax.pictures import UnreadableImage
+from i2sb_jax.pictures import Notes, UnreadableImage
 
 # Squares of a large data set are rarely met twice; a small one fits whole.
 CACHE_BYTES = 512 * 2**20
@@ -43,6 +43,7 @@ class PictureReader:
         scales: Sequence[float] = (WHOLE,),
         cache_bytes: int = CACHE_BYTES,
         leave_out: bool = False,
+        notes: Notes | None = None,
     ):
         """Reads from `source`; see `prepare` for image_size, crop and channels.
 
@@ -56,6 +57,7 @@ class PictureReader:
             scales: those that pictures may be asked for in.
             cache_bytes: how much may be remembered.
             leave_out: nothing takes the place of a broken picture.
+            notes: told of what files hold that is not read.
         """
         self.unreadable: dict[str, str] = {}
         self._source = source
@@ -65,7 +67,7 @@ class PictureReader:
         self._image_size, self._scales = image_size, scales
         self._max_unreadable = max_unreadable
         self._leave_out = leave_out
-        self._warn = warn
+        self._warn, self._notes = warn, notes
         self._lock = threading.Lock()
         self._broken: set[int] = set()
         self._cache: dict[tuple[int, float], _Found] = {}
@@ -115,8 +117,9 @@ class PictureReader:
             record = self._source.read(index)
         except MissingPicture as error:
             return self._report(index, error.name, error)
+        tell = None if self._notes is None else functools.partial(self._notes.tell, record.name)
         try:
-            return self._prepare(record.image), record.label, record.name
+            return self._prepare(record.image, tell=tell), record.label, record.name
         except UnreadableImage as error:
             return self._report(index, record.name, error)
 

@@ -23,6 +23,7 @@ from i2sb_jax.pictures.formats import (
 from i2sb_jax.pictures.georeference import Place, place_of
 from i2sb_jax.pictures.header import MAX_PIXELS, NOT_OF_COLOUR, UnreadableImage
 from i2sb_jax.pictures.jpeg import JpegInfo, read_jpeg_info
+from i2sb_jax.pictures.notes import Notes
 from i2sb_jax.pictures.pixels import (
     center_crop,
     fill_unseen,
@@ -53,6 +54,7 @@ __all__ = [
     "NOT_OF_COLOUR",
     "ArrayHeader",
     "JpegInfo",
+    "Notes",
     "Picture",
     "PictureHeader",
     "Place",

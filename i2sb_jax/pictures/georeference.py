@@ -42,7 +42,7 @@ class Place(NamedTuple):
         return self._replace(tags=tuple(named if tag[0] == _NODATA else tag for tag in self.tags))
 
     def written(self, shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:
-        """What tifffile's `imwrite` is told of an array [h, w, c] that lies here.
+        """Returns what tifffile's `imwrite` takes with an array [h, w, c] that lies here.
 
         ImageJ and OME are told in their words, in the unit that they used, of arrays that they can
         hold; a size is in centimetres for all others.

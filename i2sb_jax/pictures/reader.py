@@ -398,7 +398,7 @@ def _read_other(data: bytes, image: Image.Image, found: TiffPicture | None) -> P
 
 
 def _other_notes(image: Image.Image, found: TiffPicture | None) -> list[str]:
-    """Of what Pillow has opened: other pictures in it, and colours that become others."""
+    """Tells of other pictures in what Pillow has opened, and of colours that become others."""
     notes = [] if found is None else _tiff_notes(found)
     if found is None and image.format in _OF_SEVERAL and getattr(image, "n_frames", 1) > 1:
         notes.append(f"holds {image.n_frames} pictures, of which the first is read")
@@ -539,7 +539,7 @@ def _square(image: Image.Image, size: int) -> np.ndarray:
 
 
 def _texts(image: Image.Image) -> tuple[str, ...]:
-    """What a file tells in words that EXIF does not, of JPEG, WebP and AVIF."""
+    """Returns what JPEG, WebP and AVIF tell in words that EXIF does not."""
     found = {
         "IPTC": _IPTC in image.info.get("photoshop", {}),
         "XMP": bool(image.info.get("xmp")),

@@ -1,6 +1,7 @@
 """Clean pictures under the run's own corruption: what is restored can be measured."""
 
 import dataclasses
+import functools
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data.preprocess import prepare
 from i2sb_jax.data.windows import central_window, window_corruption
 from i2sb_jax.files import write_atomically
-from i2sb_jax.pictures import decode_rgb, encode_png, from_uint8, picture_size, to_uint8
+from i2sb_jax.pictures import Notes, decode_rgb, encode_png, from_uint8, picture_size, to_uint8
 from i2sb_jax.restoration.baselines import Baseline, baseline_for
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.outputs import own_picture
@@ -69,6 +70,7 @@ class DegradedPictures:
         *,
         seed: int,
         mask_file: str | None,
+        notes: Notes | None = None,
     ):
         """Takes the run and the pictures.
 
@@ -78,10 +80,12 @@ class DegradedPictures:
             names: relative to it; a picture's number is its place here.
             seed: of what the corruption draws.
             mask_file: the paper's freeform masks, in place of the run's own.
+            notes: told of what files hold that is not read.
         """
         if mask_file is not None:
             config = dataclasses.replace(config, mask_file=mask_file)
         self._config, self._folder, self._seed = config, folder, seed
+        self._notes = notes
         self._numbers = {name: number for number, name in enumerate(names)}
         corruption = Run(config).corruption
         self.side = config.image_size
@@ -106,7 +110,8 @@ class DegradedPictures:
 
     def open(self, name: str) -> DegradedSubject:
         """Reads, cuts and degrades one picture."""
-        image = decode_rgb((self._folder / name).read_bytes())
+        tell = None if self._notes is None else functools.partial(self._notes.tell, name)
+        image = decode_rgb((self._folder / name).read_bytes(), tell=tell)
         picture = prepare(image, image_size=self.side, crop=self._config.data.crop)
         windows = self._windows
         square = central_window(

@@ -1,6 +1,7 @@
 """Restoring every picture of a folder."""
 
 import errno
+import functools
 import hashlib
 import itertools
 import math
@@ -16,7 +17,7 @@ from i2sb_jax import config as config_lib
 from i2sb_jax import files, interop
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.finite import NonFiniteWeights
-from i2sb_jax.pictures import ARRAY_SUFFIXES, UnreadableImage, decode_rgb
+from i2sb_jax.pictures import ARRAY_SUFFIXES, Notes, UnreadableImage, decode_rgb
 from i2sb_jax.progress import duration
 from i2sb_jax.restoration.clock import Clock
 from i2sb_jax.restoration.degraded import DegradedPictures
@@ -109,7 +110,8 @@ def restore_folder(
     options = options.resolve(restorer.config)
     if options.seed and options.is_seed_idle(restorer.config):
         print(f"note: seed={options.seed} changes nothing: nothing is drawn here", file=sys.stderr)
-    pictures = _open(restorer, model, folder, names, options)
+    notes = Notes(functools.partial(print, file=sys.stderr))
+    pictures = _open(restorer, model, folder, names, options, notes)
     place, suffix = epath.Path(output).expanduser(), pictures.suffix
     results = (
         OutputFile(place, folder, names[0], suffix=suffix(names[0]), options=options)
@@ -137,6 +139,7 @@ def restore_folder(
         return work.preview(clock, quiet=quiet)
     if work.grids:
         work.run(clock, settings, quiet=quiet)
+    notes.finish()
     return work.outcome()
 
 
@@ -384,14 +387,15 @@ def _open(
     folder: epath.Path,
     names: list[str],
     options: Options,
+    notes: Notes,
 ) -> DegradedPictures | GivenPictures | PairSources:
     if restorer.config.has_pairs:
         return open_pairs(restorer.config, model, folder, options)
     if options.degrade:
         return DegradedPictures(
-            restorer.config, folder, names, seed=options.seed, mask_file=options.masks
+            restorer.config, folder, names, seed=options.seed, mask_file=options.masks, notes=notes
         )
-    return GivenPictures(restorer, folder, options)
+    return GivenPictures(restorer, folder, options, notes)
 
 
 def _record(options: Options) -> tuple[int, ...]:

@@ -1,6 +1,5 @@
 """Pictures as people have them: degraded already, of any size and kind."""
 
-import re
 import sys
 
 from etils import epath
@@ -9,6 +8,7 @@ from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.pictures import (
     JpegInfo,
+    Notes,
     Picture,
     PictureHeader,
     UnreadableImage,
@@ -44,8 +44,8 @@ class GivenPictures:
         unlike: number of JPEGs whose quality the run was not trained for.
     """
 
-    def __init__(self, restorer: Restorer, folder: epath.Path, options: Options):
-        """Takes the run, the pictures' folder, and resolved options.
+    def __init__(self, restorer: Restorer, folder: epath.Path, options: Options, notes: Notes):
+        """Takes the run, the pictures' folder, resolved options, and who is told of each loss.
 
         Raises:
             ValueError: the masks are missing, or not of a kind that whole pictures can use, or the
@@ -58,6 +58,7 @@ class GivenPictures:
         self._masks = _masks(self._run, options)
         self._tasks: dict[str, str] = {}
         self._noted: set[str] = set()
+        self._notes = notes
         self._tiling = options.tiling(restorer.config)
         self.unlike = 0
 
@@ -168,12 +169,9 @@ class GivenPictures:
             _say(published_note(task))
 
     def _note_kind(self, name: str, picture: Picture) -> None:
-        """Tells of what a file holds and its result will not, once for each kind of loss."""
+        """Tells of what a file holds and its result will not."""
         for note in (*picture.notes, *lost_in(picture, self.suffix(name))):
-            kind = re.sub(r"\d+", "", note)
-            if kind not in self._noted:
-                self._noted.add(kind)
-                _say(f"note: {name} {note}")
+            self._notes.tell(name, note)
 
     def _compare_quality(self, name: str, picture: Picture, task: str) -> None:
         """Warns of the first JPEG whose quality the run never saw."""

@@ -11,6 +11,7 @@ from i2sb_jax.corruptions import make_corruption  # noqa: E402
 from i2sb_jax.data import make_source, pipeline  # noqa: E402
 from i2sb_jax.data.pipeline import eval_batches, train_batches  # noqa: E402
 from i2sb_jax.data.reader import PictureReader, TooManyUnreadable  # noqa: E402
+from i2sb_jax.pictures import Notes  # noqa: E402
 from tests.data.pictures import (  # noqa: E402
     ListSource,
     data_config,
@@ -19,6 +20,7 @@ from tests.data.pictures import (  # noqa: E402
     png,
     tell_key,
 )
+from tests.picture_files import tiff  # noqa: E402
 
 
 def take(stream, count):
@@ -206,6 +208,39 @@ def test_the_reader_names_each_picture_once():
     for _ in range(3):
         assert reader.read([0, 1])[1:] == (1, "p1")
     assert len(lines) == 1 and lines[0].startswith("unreadable picture p0 is replaced")
+
+
+def several_pages(count, *, plain):
+    """Files of two pages each, but for some of one."""
+    pages = [np.full((2, 8, 8, 3), number, np.uint8) for number in range(count)]
+    return ListSource(
+        [tiff(page[0] if number in plain else page, photometric="rgb")
+         for number, page in enumerate(pages)]
+    )  # fmt: skip
+
+
+NOTE = "is read from page 1 of 2, and the others are left out"
+
+
+@pytest.mark.parametrize("crop", ["resize", "window"])
+def test_what_is_not_read_is_told_once_and_counted_after_an_epoch(crop):
+    lines = []
+    source, config = several_pages(10, plain=(3, 7)), data_config(crop=crop)
+    stream = train(source, config=config, notes=Notes(lines.append), start_step=3)
+    next(stream)
+    assert len([line for line in lines if line.endswith(NOTE) and " more as " not in line]) == 1
+    take(stream, 9)
+    assert len(lines) == 2
+    assert lines[1].startswith("note: 7 more as p") and lines[1].endswith(f", which {NOTE}")
+    train(several_pages(4, plain=range(4)), 3, config=config, notes=Notes(lines.append))
+    assert len(lines) == 2, "files of one page say nothing"
+
+
+def test_an_evaluation_counts_at_its_end():
+    lines = []
+    batches = list(evaluate(several_pages(7, plain=(1,)), notes=Notes(lines.append)))
+    assert sum(len(batch.label) for batch in batches) == 7
+    assert len(lines) == 2 and lines[1].startswith("note: 5 more as p")
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from i2sb_jax.corruptions import make_corruption
-from i2sb_jax.pictures import from_uint8
+from i2sb_jax.pictures import Notes, from_uint8
 from i2sb_jax.restoration.degraded import DegradedPictures
 from i2sb_jax.run import Run
+from tests.picture_files import tiff
 from tests.restoration.models import photo
 from tests.training.tiny import make_config
 
@@ -43,6 +44,21 @@ def test_a_window_of_a_file_has_no_borders_of_its_own(pictures):
         np.testing.assert_array_equal(subject.corrupted.image, want)
     alone = plain.degrade(photograph[there][None], index=index)[0]
     assert np.abs(alone - want).max() > 1e-2
+
+
+def test_what_is_not_read_is_told_once_a_kind(tmp_path):
+    names, lines = [f"{number}.tif" for number in range(3)], []
+    for name in names:
+        pages = np.stack([photo(40, 40)] * 2)
+        (tmp_path / name).write_bytes(tiff(pages, photometric="rgb"))
+    notes = Notes(lines.append)
+    config = make_config(image_size=32, corruption="jpeg-10")
+    degraded = DegradedPictures(config, tmp_path, names, seed=3, mask_file=None, notes=notes)
+    for name in names:
+        degraded.open(name)
+    notes.finish()
+    told = "is read from page 1 of 2, and the others are left out"
+    assert lines == [f"note: 0.tif {told}", f"note: 2 more as 0.tif, which {told}"]
 
 
 def test_a_resized_square_has_no_margin(pictures):

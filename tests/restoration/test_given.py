@@ -286,8 +286,12 @@ def test_of_an_animation_it_is_said_that_one_frame_is_restored(models, tmp_path,
     frames = [Image.fromarray(photo(20, 20, seed=seed)) for seed in (0, 1)]
     moving = io.BytesIO()
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
-    restore(models("jpeg-10"), tmp_path, **{"a.gif": moving.getvalue(), "b.png": photo(20, 20)})
-    assert told(capsys) == ["note: a.gif holds 2 pictures, of which the first is read"]
+    given = {"a.gif": moving.getvalue(), "b.png": photo(20, 20), "c.gif": moving.getvalue()}
+    restore(models("jpeg-10"), tmp_path, **given)
+    assert told(capsys) == [
+        "note: a.gif holds 2 pictures, of which the first is read",
+        "note: 1 more as a.gif, which holds 2 pictures, of which the first is read",
+    ]
 
 
 def test_pictures_of_kinds_that_are_not_read_are_told(models, tmp_path, capsys):
