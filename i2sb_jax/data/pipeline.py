@@ -341,8 +341,11 @@ def _stream(
             [2, 2], key, minval=None, maxval=None, dtype=tf.int32, alg=_PHILOX
         )
         draws = tf.random.stateless_uniform([5], seeds[0], alg=_PHILOX)
-        later = tf.random.experimental.stateless_fold_in(seeds[0], 1, alg=_PHILOX)
-        more = tf.random.stateless_uniform([2], later, alg=_PHILOX)  # of the scale, of the grain
+        more = tf.zeros([2])
+        if grain is not None or len(load.scales) > 1:  # else the time of drawing them shows
+            later = tf.random.experimental.stateless_fold_in(seeds[0], 1, alg=_PHILOX)
+            # of the scale, of the grain
+            more = tf.random.stateless_uniform([2], later, alg=_PHILOX)
         loaded = tf.numpy_function(
             load,
             [position, load.order(position), draws, more[0]],
