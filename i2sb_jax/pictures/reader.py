@@ -47,6 +47,7 @@ from i2sb_jax.pictures.pixels import center_crop, short_side_scaled
 from i2sb_jax.pictures.profiles import fitting_profile, stored_profile
 from i2sb_jax.pictures.tiff import (
     TIFF_SIGNATURES,
+    UNREAD_COMPRESSIONS,
     Layers,
     TiffPicture,
     require_values,
@@ -64,7 +65,8 @@ if importlib.util.find_spec("pillow_heif") is not None:
     _FORMATS += ("HEIF",)
 _OF_SEVERAL = ("GIF", "WEBP", "AVIF", "MPO", "HEIF")
 _MAY_BE_DEEP = ("PPM", "JPEG2000")  # of which Pillow reads 8 bits
-_DESCRIPTION, _STACKS = 270, ("ImageJ=", "<?xml", "<OME")
+_COMPRESSION, _DESCRIPTION = 259, 270  # tags of TIFF
+_STACKS = ("ImageJ=", "<?xml", "<OME")
 # tag -> values: no reduced copy, black is zero or RGB, one sample or three, and those side by side
 _SIMPLE_TIFF = {254: (None, 0), 262: (1, 2), 277: (None, 1, 3), 284: (None, 1)}
 _OTHER_COLOURS = ("CMYK", "LAB")  # modes whose pixels become sRGB
@@ -328,6 +330,7 @@ def _simple_tiff(data: bytes, max_pixels: int) -> Image.Image | None:
         channels = len(image.getbands())
         is_simple = all(value in _SIMPLE_TIFF[tag] for tag, value in tags.items())
         is_simple &= image.mode in ("L", "RGB") and image.tag_v2[258] == (8,) * channels
+        is_simple &= image.tag_v2.get(_COMPRESSION) not in UNREAD_COMPRESSIONS
         is_simple &= not image.is_animated  # pages that may be colours, or are to be told of
         is_simple &= not str(image.tag_v2.get(_DESCRIPTION, "")).startswith(_STACKS)
     except Exception:  # whoever reads it says what is wrong with it

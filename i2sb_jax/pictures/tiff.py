@@ -19,6 +19,8 @@ from i2sb_jax.pictures.header import (
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Lossless, and tifffile tells their decoders how much may come out. 1: none.
 _COMPRESSIONS = {1, 5, 8, 32946, 32773, 34925, 50000}
+# JPEG 2000, LERC, WebP and JPEG XL, which Pillow's libtiff does not know
+UNREAD_COMPRESSIONS = {33003, 33004, 33005, 34712, 34887, 50001, 50002, 52546}
 _PAGE_AXES = ("YX", "YXS", "SYX")
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _MASK, _CFA = 0, 1, 2, 4, 32803
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples; any other sample is no alpha
@@ -86,6 +88,8 @@ def tiff_picture(file: BinaryIO) -> TiffPicture | None:
             page = tiff.pages[numbers[0]].aspage()
             stack = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
             pages = max(len(numbers), int(stack.get("images", 1)))
+            if page.compression in UNREAD_COMPRESSIONS:
+                raise _refused_compression(page)
             is_plain, colours = _is_plain(page), None
             composite = _composite(tiff, page) if is_plain else None
             if is_plain:
@@ -304,10 +308,7 @@ def _require_page(page: tifffile.TiffPage) -> None:
     if page.dtype is None or page.axes not in _PAGE_AXES:
         raise UnreadableImage(f"a TIFF with axes {page.axes} and {page.bitspersample} bits")
     if page.compression not in _COMPRESSIONS:
-        raise UnreadableImage(
-            f"a TIFF compressed by {getattr(page.compression, 'name', page.compression)}: "
-            "save it with LZW, deflate, zstd or none"
-        )
+        raise _refused_compression(page)
     if page.photometric not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _MASK, _CFA):
         raise UnreadableImage(f"a TIFF in {page.photometric.name}: save it as grey or RGB")
     if page.dtype != np.bool_:
@@ -316,6 +317,13 @@ def _require_page(page: tifffile.TiffPage) -> None:
     is_short = not page.is_contiguous and len(page.databytecounts) < math.prod(page.chunked)
     if is_short or not all(page.databytecounts):
         raise UnreadableImage("a TIFF with missing pixels")
+
+
+def _refused_compression(page: tifffile.TiffPage) -> UnreadableImage:
+    return UnreadableImage(
+        f"a TIFF compressed by {getattr(page.compression, 'name', page.compression)}: "
+        "save it with LZW, deflate, zstd or none"
+    )
 
 
 def _pixels(chosen: TiffPages) -> np.ndarray:
