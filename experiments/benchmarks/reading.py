@@ -63,7 +63,12 @@ def measure(
     Returns:
         Kind and crop -> pictures a second of both, and this one's over the older one's, by the
         clock and by the processor; and whether their pixels are the same.
+
+    Raises:
+        ValueError: `older` is no checkout, or one cannot read.
     """
+    if not (older / "i2sb_jax").is_dir():  # an installed package would stand in for it
+        raise ValueError(f"{older} holds no i2sb_jax: name another checkout")
     found: dict[str, Any] = {"pictures a run": None}
     with tempfile.TemporaryDirectory() as folder, _side(_ROOT) as this, _side(older) as other:
         for kind, options in KINDS.items():
@@ -87,7 +92,7 @@ def _alternate(
             for _ in range(runs):
                 print(json.dumps(request), file=sides[name].stdin, flush=True)
                 if not (line := sides[name].stdout.readline()):
-                    raise ValueError(f"reading with {name} checkout ended: {sides[name].wait()}")
+                    raise ValueError(f"reading ({name}) ended with status {sides[name].wait()}")
                 told[name].append(json.loads(line))
             return told[name][-1]["seconds"]
 
