@@ -148,7 +148,7 @@ class Bench:
         self._restorer.prepare(config.image_size, sampling)
         start = time.perf_counter()
         samples = self._restorer.from_x1(
-            batch.degraded, sampling, seed=self._seed, mask=batch.mask, cond=batch.cond,
+            batch.degraded, sampling=sampling, seed=self._seed, mask=batch.mask, cond=batch.cond,
             names=list(batch.name),
         )  # fmt: skip
         return to_uint8(samples.x0), time.perf_counter() - start

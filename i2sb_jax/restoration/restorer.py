@@ -217,7 +217,7 @@ class Restorer:
             nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, clip=clip
         )
         samples = self.from_x1(
-            x1, sampling, seed=seed,
+            x1, sampling=sampling, seed=seed,
             mask=mask if self.corruption.has_mask or valid is not None else None,
             cond=cond, names=names, record=record,
         )  # fmt: skip
@@ -234,8 +234,8 @@ class Restorer:
     def from_x1(
         self,
         x1: Array,
-        sampling: SamplingConfig | None = None,
         *,
+        sampling: SamplingConfig | None = None,
         seed: int = 0,
         mask: Array | None = None,
         cond: Array | None = None,

@@ -177,5 +177,5 @@ def test_in_python_the_network_sees_the_same(model, monkeypatch, capsys, shape):
     restorer(picture, nfe=1)
     assert capsys.readouterr().err.count("of the light") == 1
     once = restorer.config.choose_sampling(nfe=1)
-    dark = restorer.from_x1(seen[0][None], once).x0  # X_1 that is dark already
+    dark = restorer.from_x1(seen[0][None], sampling=once).x0  # X_1 that is dark already
     np.testing.assert_allclose(dark[0], seen[0], atol=1e-6)
