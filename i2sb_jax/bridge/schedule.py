@@ -11,7 +11,6 @@ Both sums include β_n: published weights were trained so. Hence σ_0 = √β_0 
 """
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 import numpy as np
@@ -40,7 +39,7 @@ class BridgeSchedule(Bridge):
     std_bwd: Array
     noise_level: Array
     num_steps: int = dataclasses.field(metadata={"static": True})
-    has_sigma: ClassVar[bool] = True
+    has_sigma = True
 
     @property
     def a(self) -> Array:

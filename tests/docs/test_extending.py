@@ -41,7 +41,7 @@ def make_negative(name, image_size):
         ],
         "i2sb_jax/corruptions/factory.py": [
             ('    "real": make_real,', '    "negative": make_negative,\n'),
-            ("\n_MIN_SIZE", "from i2sb_jax.corruptions.negative import make_negative\n"),
+            ("\n_MAKERS = {", "from i2sb_jax.corruptions.negative import make_negative\n"),
         ],
     },
     "a sampler": {
@@ -128,8 +128,9 @@ REPLACED = {
     "i2sb_jax/bridge/families.py": ('BRIDGES = ("i2sb"', 'BRIDGES = ("wide", "i2sb"'),
     "i2sb_jax/config/data.py": ('SOURCES = ("photos"', 'SOURCES = ("flat", "photos"'),
     "i2sb_jax/run.py": (
-        "        return models.UNet(self.config.unet, gather=gather)",
-        "        from i2sb_jax.models.scaled import Scaled\n\n        return Scaled()",
+        "        return models.UNet(\n",
+        "        from i2sb_jax.models.scaled import Scaled\n\n        return Scaled()\n"
+        "        return models.UNet(\n",
     ),
 }
 PARAMS = '''    def init_params(self, key: jax.Array) -> Params:
