@@ -14,7 +14,7 @@ from PIL import Image
 
 from i2sb_jax import config as config_lib
 from i2sb_jax import interop
-from i2sb_jax.accelerators import sharding
+from i2sb_jax.accelerators import topologies
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.run import Run
 from i2sb_jax.training import TrainState
@@ -80,9 +80,9 @@ def refused(monkeypatch, capfd, tmp_path):
 def hidden_gpu(monkeypatch):
     """A GPU in /dev, and a JAX that sees only the CPU."""
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.setattr(sharding.jax, "default_backend", lambda: "cpu")
+    monkeypatch.setattr(topologies.jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr(
-        sharding.glob, "glob", lambda pattern: ["/dev/nvidia0"] if "nvidia" in pattern else []
+        topologies.glob, "glob", lambda pattern: ["/dev/nvidia0"] if "nvidia" in pattern else []
     )
 
 

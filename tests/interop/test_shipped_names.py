@@ -16,7 +16,7 @@ from tests.restoration.models import identity_model
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    hub._tell_local.cache_clear()
+    hub._note_local.cache_clear()
 
 
 def fine_tuning(**changes):

@@ -144,7 +144,7 @@ def test_it_starts_as_a_teacher_that_sees_patches():
     plain = make_config(model={"patch": 2})
     weights = random_params(plain)
     config = student_config("folder", model={"patch": 2})
-    student = init_student(weights, noise_channels=config.noise_channels)
+    student = init_student(weights, noise_channels=config.noise_channels, patch=2)
     fresh = jax.eval_shape(Run(config).init_params, jax.random.key(0))
     assert jax.tree.map(jnp.shape, student) == jax.tree.map(jnp.shape, fresh)
 
