@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from i2sb_jax.models.attention import attention_by_heads
 from i2sb_jax.models.blocks import upsample
-from i2sb_jax.models.conv import conv, conv_of_upsampled
+from i2sb_jax.models.cpu.attention import attention_by_heads
+from i2sb_jax.models.cpu.conv import conv, conv_of_upsampled, dense
 from i2sb_jax.models.norm import GroupNorm, normalize
 
 
@@ -32,7 +32,7 @@ def by_moments(x, gain, offset):
 
 
 CASES = {
-    "1x1": (conv, lax_conv, (normal(2, 6, 4, 3), normal(1, 1, 3, 5))),
+    "dense": (dense, jnp.matmul, (normal(2, 6, 4, 3), normal(3, 5))),
     "3x3": (conv, lax_conv, (normal(2, 6, 4, 3), normal(3, 3, 3, 5))),
     "3x3, odd batch": (conv, lax_conv, (normal(3, 6, 4, 3), normal(3, 3, 3, 5))),
     "2x2, off the middle": (

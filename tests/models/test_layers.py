@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from i2sb_jax.models.attention import AttentionBlock, attention, attention_by_heads
+from i2sb_jax.models.attention import AttentionBlock
 from i2sb_jax.models.blocks import downsample, upsample
-from i2sb_jax.models.conv import conv
 from i2sb_jax.models.embeddings import timestep_embedding
 from i2sb_jax.models.norm import GroupNorm
 
@@ -71,64 +70,6 @@ def test_resampling():
     np.testing.assert_allclose(downsample(upsample(x)), x, rtol=1e-6)
     quarters = [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
     np.testing.assert_allclose(downsample(x), sum(quarters) / 4, atol=1e-6)
-
-
-def qkv(dtype=jnp.float32):
-    return tuple(normal(2, 16, 3, 8, seed=i).astype(dtype) for i in range(3))
-
-
-PATHS = {
-    "by heads": attention_by_heads,
-    "chosen": attention,
-    "accelerator": jax.nn.dot_product_attention,
-}
-
-
-@pytest.mark.parametrize("path", ["by heads", "chosen"])
-@pytest.mark.parametrize("wrap", ["jit", "vmap"])
-def test_attention_paths_agree(path, wrap):
-    def value_and_grads(attend):
-        def loss(*arrays):
-            out = attend(*arrays)
-            return jnp.sin(out).sum(), out
-
-        run = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
-        if wrap == "vmap":
-            batched = jax.jit(jax.vmap(run))(*(array[:, None] for array in qkv()))
-            return jax.tree.leaves(batched)[1:]
-        return jax.tree.leaves(jax.jit(run)(*qkv()))[1:]
-
-    got, expected = value_and_grads(PATHS[path]), value_and_grads(PATHS["accelerator"])
-    for a, b in zip(got, expected, strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5)
-
-
-def test_bfloat16_attention_has_a_float32_softmax():
-    half = qkv(jnp.bfloat16)
-    got = attention_by_heads(*half)
-    assert got.dtype == jnp.bfloat16
-    expected = attention_by_heads(*(array.astype(jnp.float32) for array in half))
-    # One rounding of the weights, one of the result.
-    np.testing.assert_allclose(got.astype(jnp.float32), expected, atol=2 * 2**-8)
-
-
-@pytest.mark.parametrize(("platform", "by_heads"), [("cpu", True), ("cuda", False), ("tpu", False)])
-def test_attention_is_chosen_by_the_platform_compiled_for(platform, by_heads):
-    lowered = jax.jit(attention).trace(*qkv()).lower(lowering_platforms=(platform,))
-    # Logits of one head at a time, and none of the path not taken.
-    assert ("tensor<16x16xf32>" in lowered.as_text()) == by_heads
-    assert lowered.as_text().count("dot_general") == 2
-
-
-@pytest.mark.parametrize(("platform", "fast"), [("cpu", True), ("cuda", False), ("tpu", False)])
-def test_only_a_cpu_is_told_how_to_lay_out_weight_gradients(platform, fast):
-    """Its compiler reorders no convolution inside of loops, and is slow with any other order."""
-    gradient = jax.jit(jax.grad(lambda kernel, x: conv(x, kernel).sum()))
-    arrays = normal(3, 3, 3, 5), normal(2, 6, 4, 3)
-    lowered = gradient.trace(*arrays).lower(lowering_platforms=(platform,)).as_text()
-    assert lowered.count("stablehlo.convolution") == 1
-    assert ("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in lowered) == fast
-    assert ("pad = [[0, 0], [0, 0]]" in lowered) == fast
 
 
 def test_new_attention_block_is_the_identity():
