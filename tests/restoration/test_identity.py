@@ -4,6 +4,7 @@ What a file holds is stated beside it, and looked for in its result by other dec
 that made it. Each thing is there, or a note of that file says what is not.
 """
 
+import importlib.util
 import io
 import re
 import struct
@@ -156,6 +157,9 @@ KINDS = {
         imagecodecs.jpegxl_encode(DEEP_RGBA, lossless=True), DEEP_RGBA,
         told=("is JPEG XL, of which pixels alone are read",)),
 }  # fmt: skip
+if importlib.util.find_spec("pillow_heif"):
+    _HEIC = pillow(RGB, "HEIF", quality=-1, exif=exif(dpi=300), icc_profile=SRGB)
+    KINDS["photo.heic"] = Kind(_HEIC, decoded(_HEIC), FULL)
 FORMATS = ("png", "same", "tiff", "webp", "jpeg")
 # what a format cannot hold; of these, and of nothing else, a note has to speak
 NOT_IN = {
