@@ -14,6 +14,7 @@ from i2sb_jax.interop.safetensors_file import write_safetensors_file
 from i2sb_jax.pictures import encode_array
 from tests.cli import evaluations
 from tests.cli.evaluations import figures, run_apart, run_here
+from tests.picture_files import tiff
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,21 @@ def test_what_four_devices_began_one_finishes(tool, root, on_four):
     assert status == 0
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     evaluations.assert_same_figures(figures(output), figures(root / "one"))
+
+
+def test_what_is_not_read_is_told_once_a_kind(tool, root, tmp_path):
+    two = tiff(np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8),
+               photometric="rgb")  # fmt: skip
+    for name in "abc":
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.tif").write_bytes(two)
+    status, _, err = tool("--model", root / "model", "--data", tmp_path / "in", "--nfe", "1",
+                          "--output", tmp_path / "out")  # fmt: skip
+    assert status == 0, err
+    notes = sorted(line for line in err.splitlines() if line.startswith("note: "))
+    told = "is read from page 1 of 2, and the others are left out"
+    assert len(notes) == 2 and notes[0].startswith("note: 2 more as ") and told in notes[0]
+    assert notes[1].endswith(f".tif {told}")
 
 
 def test_restored_pictures_are_those_of_i2sb_restore(tool, root, tmp_path, monkeypatch):
