@@ -50,7 +50,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", ".*"),  # names in single backticks that have no entry stay plain code
     ("py:class", r"(?!i2sb_jax\.).*"),  # types of other packages, whose pages are not asked for
-    ("py:class", r"i2sb_jax\.(checkpoint\.State|accelerators\.agreement\.Answer)"),  # type variables
+    # type variables
+    ("py:class", r"i2sb_jax\.(checkpoint\.State|accelerators\.agreement\.Answer)"),
 ]
 
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields|Note|Example)s?:$")
