@@ -1,5 +1,8 @@
 """Settings that hold for every test."""
 
+import ctypes
+import gc
+import math
 import os
 import pathlib
 
@@ -9,12 +12,16 @@ import pytest
 # a silently broadcast [batch] against [batch, h, w, c] is the classic bug of this field
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Compiled programs are kept from one test, and from one run of the suite, to the next: compiling
-# is most of the suite's time.
+# Compiled programs are kept, the smallest too, from one test and one run of the suite to the next,
+# also by the tools that tests start: compiling is most of the suite's time.
 _CACHE = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.fspath(_CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update(
+    "jax_persistent_cache_min_compile_time_secs",
+    float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]),
+)
 
 # Small programs are compiled for far longer than they run, so the compiler does little; what is
 # tested of compiled programs themselves asks for all of it (`fully_optimized`). With 0 in the
@@ -37,6 +44,29 @@ def pytest_collection_modifyitems(items):
     """The longest files first: two workers, each with a file at a time, then end together."""
     rank = {name: number for number, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(_LONGEST)))
+
+
+_FULL = 1500  # MiB that a worker holds when it lets compiled programs go
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_files_before_are_let_go():
+    """Keeps workers small. What a later file needs again is in the cache on disk."""
+    yield
+    if _resident_mib() > _FULL:
+        jax.clear_caches()
+        gc.collect()
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)
+
+
+def _resident_mib():
+    """Memory of this process; infinite where the system does not tell."""
+    try:
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return math.inf
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from i2sb_jax.types import NonFiniteError
 
 _TRACEBACK = "I2SB_TRACEBACK"
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
+_LEAST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -76,8 +77,9 @@ def prepare_jax() -> None:
     if _CACHE not in os.environ:
         cache = epath.Path("~/.cache/i2sb_jax/compiled").expanduser()
         jax.config.update("jax_compilation_cache_dir", os.fspath(cache))
-    # everything but the smallest programs: start-up is the sum of many
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    if _LEAST not in os.environ:
+        # everything but the smallest programs: start-up is the sum of many
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     if not os.environ.get(_TRACEBACK):
         silence_orbax()
     check_accelerator_visible()
