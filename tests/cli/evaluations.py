@@ -15,7 +15,6 @@ from i2sb_jax.data.scaling import ValueRange, ValueRanges, save_value_ranges
 from i2sb_jax.interop import save_model
 from i2sb_jax.interop.safetensors_file import write_safetensors_file
 from i2sb_jax.pictures import to_uint8, write_png
-from i2sb_jax.run import Run
 from tests.golden.synthetic import hashed_classifier_weight, photo
 from tests.training import tiny
 
@@ -26,8 +25,7 @@ def make_model(folder, **overrides):
     """A model folder: a tiny network, weights everywhere, also where training begins with zeros."""
     settings = {"bridge": {"num_steps": 50}, "distributed": "off"} | overrides
     config = tiny.make_config(**settings)
-    params = jax.device_get(Run(config).init_params(jax.random.key(0)))
-    leaves, structure = jax.tree.flatten(params)
+    leaves, structure = jax.tree.flatten(tiny.fresh_params(config))
     rng = np.random.default_rng(0)
     leaves = [x + np.float32(0.02) * rng.standard_normal(x.shape, np.float32) for x in leaves]
     save_model(folder, config, jax.tree.unflatten(structure, leaves))

@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 TINY = {
     "image_size": 16,
     "model.model_channels": 8,
+    "model.channel_mult": "(1.0,)",
     "model.head_channels": 8,
     "training.num_steps": 120,  # long enough for a signal to arrive in time
     "training.batch_size": 4,

@@ -30,7 +30,7 @@ def get_config():
     config.image_size = 16
     config.bridge.deterministic = True
     config.model.model_channels = 8
-    config.model.channel_mult = (1.0, 1.0)
+    config.model.channel_mult = (1.0,)
     config.model.num_res_blocks = 1
     config.model.attention_downsamples = ()
     config.model.head_channels = 8

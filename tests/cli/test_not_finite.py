@@ -2,11 +2,8 @@
 
 import pathlib
 
-import jax
 import numpy as np
 import pytest
-
-from i2sb_jax.run import Run
 
 pytest.importorskip("tensorflow")
 
@@ -15,8 +12,10 @@ from i2sb_jax.cli import config_file, restore, train
 from i2sb_jax.interop import save_model
 from tests.data.paired import noise, write_arrays
 from tests.data.pictures import write_pictures
+from tests.training.tiny import fresh_params
 
 CONFIG = pathlib.Path(__file__).parent.parent / "assets" / "older_run.py"  # a tiny network
+SMALLER = "--config.model.channel_mult=(1.0,)"
 PAIRS = ("--config.data.source=pairs", "--config.corruption=pairs", "--config.data.crop=window",
          "--config.data.path=path", "--config.data.target_path=target_path",
          "--config.data.scaling=fixed", "--config.data.eval_fraction=0.25",
@@ -24,14 +23,14 @@ PAIRS = ("--config.data.source=pairs", "--config.corruption=pairs", "--config.da
 
 
 def training(*more):
-    return "--config", CONFIG, "--workdir", "run", "--config.distributed=off", *more
+    return "--config", CONFIG, "--workdir", "run", "--config.distributed=off", SMALLER, *more
 
 
 def spoilt_model(folder):
     """A model folder of the tiny network, whose first bias has a NaN."""
-    arguments = ["--config", str(CONFIG), "--workdir", "x"]
+    arguments = ["--config", str(CONFIG), "--workdir", "x", SMALLER]
     config, _ = config_file.parse(arguments, program="test")
-    params = jax.device_get(Run(config).init_params(jax.random.key(0)))
+    params = fresh_params(config)
     params["conv_in"]["bias"] = np.array([0, np.nan, 0, 0], np.float32)
     save_model(folder, config, params)
     return params

@@ -21,7 +21,7 @@ from i2sb_jax.training.teacher import load_teacher
 from tests.interop.latest import UNET, make_run
 from tests.interop.test_weights import abstract, one_line
 from tests.models.networks import hashed_params
-from tests.training.tiny import make_config
+from tests.training.tiny import fresh_params, make_config
 
 WEIGHTS = {"conv_in": {"kernel": np.ones((2, 3), np.float32)}, "z": {"bias": np.ones(4)}}
 TOLD = ("z/bias holds NaN (1 of 4 values)", "weights must be finite")
@@ -65,8 +65,8 @@ def test_a_checkpoint(tmp_path):
 def folder(tmp_path):
     """A model folder whose last kernel has a NaN, and its configuration."""
     config = make_config()
-    params = Run(config).init_params(jax.random.key(0))
-    params["conv_out"]["kernel"] = params["conv_out"]["kernel"].at[0, 0, 0, 0].set(np.nan)
+    params = fresh_params(config)
+    params["conv_out"]["kernel"][0, 0, 0, 0] = np.nan
     save_model(tmp_path / "model", config, params)
     return tmp_path / "model", config
 

@@ -1,19 +1,16 @@
 """Model folders for tests of restoring: networks that return zero, and thus X_1 under OT-ODE."""
 
-import jax
 import numpy as np
 
 from i2sb_jax import interop
-from i2sb_jax.run import Run
-from tests.training.tiny import make_config
+from tests.training.tiny import fresh_params, make_config
 
 
 def identity_model(folder, corruption="blur-gauss-exact", **overrides):
     """A fresh network predicts ε = 0: every X̂_0 is X_t, and the OT-ODE gives back X_1."""
     overrides = {"bridge": {"deterministic": True}, "sampling": {"sampler": "ode"}} | overrides
     config = make_config(corruption=corruption, **overrides)
-    fresh = jax.jit(Run(config).init_params)(jax.random.key(0))
-    interop.save_model(folder, config, jax.device_get(fresh))
+    interop.save_model(folder, config, fresh_params(config))
     return folder
 
 

@@ -1,6 +1,5 @@
 """A whole folder: names, unreadable pictures, sheets and scores."""
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,9 +10,8 @@ from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_folder import SHEET
 from i2sb_jax.restoration.sheet import comparison_sheet
-from i2sb_jax.run import Run
 from tests.restoration.models import identity_model
-from tests.training.tiny import make_config
+from tests.training.tiny import fresh_params, make_config
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +23,7 @@ def model(tmp_path_factory):
         bridge={"deterministic": True},
         sampling={"sampler": "ode"},
     )
-    fresh = jax.jit(Run(config).init_params)(jax.random.key(0))
-    interop.save_model(folder, config, jax.device_get(fresh))
+    interop.save_model(folder, config, fresh_params(config))
     return folder
 
 

@@ -11,16 +11,16 @@ from i2sb_jax.restoration import Restorer
 from i2sb_jax.run import Run
 from i2sb_jax.sampling import Window, make_predict_x0
 from i2sb_jax.sampling.noise import picture_key, window_normal
-from tests.training.tiny import make_config
+from tests.training.tiny import fresh_params, make_config
 
 
 def random_params(config, scale=0.05):
     """Parameters of a network that does something: the fresh one returns zero."""
-    fresh = jax.jit(Run(config).init_params)(jax.random.key(0))
-    leaves, tree = jax.tree.flatten(fresh)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    noisy = [x + scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(tree, noisy)
+    rng = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda x: x + np.float32(scale) * rng.standard_normal(x.shape, np.float32),
+        fresh_params(config),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +116,8 @@ def test_every_sampler_and_grid_is_taken(restorer, options):
 def test_any_size_comes_back_whole(size):
     """A fresh network predicts ε = 0, so that the OT-ODE returns what it was given."""
     config = make_config()
-    fresh = jax.jit(Run(config).init_params)(jax.random.key(0))
     image = pictures(3, *size)
-    restored = Restorer(config, fresh)(image, nfe=2, sampler="ode")
+    restored = Restorer(config, fresh_params(config))(image, nfe=2, sampler="ode")
     assert restored.shape == image.shape
     np.testing.assert_allclose(restored, image, atol=1e-6)
 

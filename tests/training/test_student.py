@@ -27,21 +27,36 @@ from i2sb_jax.training.loop import check_start
 from i2sb_jax.training.teacher import load_teacher, note_teacher
 from i2sb_jax.types import Batch
 from tests.restoration.test_restorer import random_params
-from tests.training.tiny import SCHEDULE, Killed, killed_after, make_batch, make_config, train
+from tests.training.tiny import (
+    SCHEDULE,
+    Killed,
+    fresh_params,
+    killed_after,
+    make_batch,
+    make_config,
+    train,
+)
+
+# three networks in one step, and two optimizers: what they are made of is not the point
+SMALL = {"norm": "none", "middle_attention": False}
+
+
+def small_config(**overrides):
+    return make_config(model=SMALL | overrides.pop("model", {}), **overrides)
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     """A bridge's folder."""
     workdir = tmp_path_factory.mktemp("teacher")
-    train(workdir, make_config(training={"num_steps": 8}))
+    train(workdir, small_config(training={"num_steps": 8}))
     return workdir
 
 
 def student_config(teacher, **overrides):
     sampling = {"nfe": 1} | overrides.pop("sampling", {})
     distill = {"auxiliary_updates": 2} | overrides.pop("distill", {})
-    return make_config(teacher=str(teacher), sampling=sampling, distill=distill, **overrides)
+    return small_config(teacher=str(teacher), sampling=sampling, distill=distill, **overrides)
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +107,12 @@ def test_a_teacher_that_goes_on_is_left_behind(tmp_path):
     """The student goes on with the weights that it began with, a new one with the newest."""
     folder = tmp_path / "teacher"
     options = {"keep_checkpoints": 5}
-    train(folder, make_config(training=options | {"num_steps": 4}))
+    train(folder, small_config(training=options | {"num_steps": 4}))
     config = student_config(folder)
     abstract = Run(config).abstract_weights
     note_teacher(config, tmp_path / "student")
     first = load_teacher(config, tmp_path / "student", abstract)
-    train(folder, make_config(training=options | {"num_steps": 8}))
+    train(folder, small_config(training=options | {"num_steps": 8}))
     assert_same(load_teacher(config, tmp_path / "student", abstract), first)
     newer = load_teacher(config, tmp_path / "another", abstract)
     assert not np.array_equal(newer["conv_in"]["kernel"], first["conv_in"]["kernel"])
@@ -141,7 +156,7 @@ def test_it_starts_as_its_teacher(teacher, nfe):
 
 def test_it_starts_as_a_teacher_that_sees_patches():
     """Channels of the noise lie between those of the picture, once for each pixel of a patch."""
-    plain = make_config(model={"patch": 2})
+    plain = small_config(model={"patch": 2})
     weights = random_params(plain)
     config = student_config("folder", model={"patch": 2})
     student = init_student(weights, noise_channels=config.noise_channels, patch=2)
@@ -199,19 +214,19 @@ def test_its_steps_are_not_changed_on_the_way(whole, teacher):
 
 
 def test_known_pixels_are_kept_and_their_task_has_noise_already():
-    config = make_config(teacher="T", corruption="inpaint-center", sampling={"nfe": 2})
+    config = small_config(teacher="T", corruption="inpaint-center", sampling={"nfe": 2})
     assert config.noise_channels == 0
     generate = make_generate_fn(Run(config).sample_fn())
     batch, mask = make_batch(2), np.zeros((2, 16, 16, 1), np.float32)
     mask[:, 4:12, 4:12] = 1
-    params = Run(config).init_params(jax.random.key(0))
+    params = fresh_params(config)
     made = generate(params, jax.random.split(jax.random.key(1), 2), batch._replace(mask=mask))
     same = np.asarray(made) == batch.degraded
     assert same[:, :4].all() and not same[:, 4:12, 4:12].any()
 
 
 def test_pairs_have_noise_beside_their_condition():
-    config = make_config(
+    config = small_config(
         teacher="T", corruption="pairs",
         data={"source": "pairs", "path": "P", "target_path": "Q", "source_channels": 2,
               "target_channels": 1, "cond_x1": True},
@@ -227,7 +242,7 @@ def test_an_ot_ode_is_no_teacher(tmp_path):
     deterministic = {"bridge": {"deterministic": True}, "sampling": {"sampler": "ode"}}
     with pytest.raises(ValueError, match=r"bridge\.deterministic=True does not go .* single point"):
         student_config(tmp_path, **deterministic)
-    train(tmp_path / "ode", make_config(training={"num_steps": 1}, **deterministic))
+    train(tmp_path / "ode", small_config(training={"num_steps": 1}, **deterministic))
     with pytest.raises(ValueError, match="is an OT-ODE: distillation fits the law"):
         check_start(Run(student_config(tmp_path / "ode")), tmp_path / "student")
 
@@ -287,8 +302,8 @@ def test_of_pairs_both_must_mean_the_same_by_a_value(tmp_path):
         "data": {"source": "pairs", "path": "P", "target_path": "Q", "source_channels": 1,
                  "target_channels": 1},
     }  # fmt: skip
-    plain = make_config(**pairs)
-    interop.save_model(tmp_path / "t", plain, Run(plain).init_params(jax.random.key(0)))
+    plain = small_config(**pairs)
+    interop.save_model(tmp_path / "t", plain, fresh_params(plain))
     config = student_config(tmp_path / "t", **pairs)
     abstract = Run(config).abstract_weights
     save_value_ranges(tmp_path / "t", ranges(200.0))
