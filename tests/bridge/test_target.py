@@ -1,7 +1,5 @@
 """Predictions and weightings: one network's error, told in other units."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,11 +75,11 @@ def guess(made, prediction):
 
 
 def losses(made, prediction, weighting):
-    run = functools.partial(
-        bridge_losses, predict_fn=guess(made, prediction), prediction=prediction,
-        weighting=weighting,
-    )  # fmt: skip
-    return np.asarray(jax.jit(lambda keys, batch: run(keys, made, batch=batch))(KEYS, BATCH))
+    return np.asarray(
+        bridge_losses(
+            KEYS, made, guess(made, prediction), BATCH, prediction=prediction, weighting=weighting
+        )
+    )
 
 
 @pytest.mark.parametrize("weighting", bridge.WEIGHTINGS)
