@@ -11,6 +11,7 @@ import sys
 import jax
 import pytest
 
+from i2sb_jax.cli import train
 from i2sb_jax.run import Run
 from i2sb_jax.training.dry_run import dry_run
 from tests.training.tiny import make_config
@@ -80,21 +81,42 @@ def test_parameters_and_bytes_are_those_of_the_arrays():
     [
         (("--topology", "cpu:8"), {"mesh.fsdp": 3}, "mesh.fsdp=3"),
         (("--topology", "cpu:8"), {"training.batch_size": 12}, "must be a multiple of 8"),
-        (("--topology", "cpu:0"), {}, "topology 'cpu:0' must be cpu:N"),
-        (("--topology", "cpu:99999"), {}, "topology 'cpu:99999' must be cpu:N"),
-        (("--topology=",), {}, "topology ''"),
-        (("--topology", "v99:4x4"), {}, "topology 'v99:4x4'"),
-        (("--topology",), {}, "expected one argument"),
-        (("--workdi=x",), {}, "workdi"),
     ],
     ids=str,
 )
-def test_mistakes_are_one_line(options, overrides, words):
+def test_what_does_not_fit_the_devices_is_one_line(options, overrides, words):
     status, out, err = run("small_adm.py", *options, **overrides)
     # libtpu, where it is installed, has lines of its own
     (line,) = (line for line in err if line.startswith("error: "))
     assert (status, out) == (2, "") and words in line
     assert importlib.util.find_spec("libtpu") or len(err) == 1
+
+
+@pytest.fixture
+def same_environment():
+    """Undoes what is told to libtpu."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (("--topology", "cpu:0"), "topology 'cpu:0' must be cpu:N"),
+        (("--topology", "cpu:99999"), "topology 'cpu:99999' must be cpu:N"),
+        (("--topology=",), "topology ''"),
+        (("--topology", "v99:4x4"), "topology 'v99:4x4'"),
+        (("--topology",), "expected one argument"),
+        (("--workdi=x",), "workdi"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_one_line(complaints, same_environment, options, words):
+    config = f"--config={CONFIGS / 'small_adm.py'}"
+    status, (line,) = complaints(train, config, "--dry-run", *options)
+    assert status == 2 and line.startswith("error: ") and words in line
 
 
 @pytest.mark.slow

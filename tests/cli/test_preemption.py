@@ -75,7 +75,6 @@ def test_a_sigterm_saves_the_step_and_the_run_goes_on_from_it(whole, tmp_path):
     assert saved_steps(workdir) == [step] and 3 <= step < 120
     assert finish(start(workdir))[0] == 0
     assert losses_of(workdir) == whole
-    assert finish(start(workdir))[0] == 0  # a finished run has nothing to do
 
 
 @pytest.mark.slow
@@ -109,6 +108,7 @@ def test_a_workdir_that_not_all_processes_see(tmp_path):
     assert not (tmp_path / "1").exists() and not list((tmp_path / "0").iterdir())
 
 
+@pytest.mark.slow  # as tests/cli/test_not_finite.py has it, but for the process
 def test_a_loss_that_is_not_finite_has_a_status_of_its_own(tmp_path):
     status, _, err = finish(start(tmp_path / "run", **{"optimizer.learning_rate": 1e30}))
     assert status == 3

@@ -24,7 +24,7 @@ from tests.interop.hostile import zip_bytes
 from tests.interop.hostile_containers import directory_at
 from tests.interop.torch_writer import Parameter, Saved, write_legacy_file, write_torch_file
 
-SECONDS = float(os.environ.get("I2SB_FUZZ_SECONDS", "10"))
+SECONDS = float(os.environ.get("I2SB_FUZZ_SECONDS", "4"))
 SEED = int(os.environ.get("I2SB_FUZZ_SEED", "0"))
 FUZZ_REPORT = "I2SB_FUZZ_SECONDS" in os.environ  # a run of one's own tells what it met
 LEAST_A_SECOND = 10  # files; some hundred on an idle machine
