@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from i2sb_jax.accelerators import sharding
-from i2sb_jax.accelerators.compiler import accepted_options, compile_options
-from i2sb_jax.accelerators.program import _CPU_OPTIONS, Collective, Memory, read_program
+from i2sb_jax.accelerators.compiler import _CPU_OPTIONS, accepted_options, compile_options
+from i2sb_jax.accelerators.program import Collective, Memory, read_program
 
 pytestmark = pytest.mark.usefixtures("fully_optimized")
 
