@@ -26,6 +26,8 @@ def users_line(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         if "'wandb'" in text:
             return f"{text}: training.wandb_project needs pip install 'i2sb_jax[wandb]'"
+        if "'gradio'" in text:
+            return f"{text}: the page needs pip install 'i2sb_jax[demo]'"
         return f"{text}: training and its data need pip install 'i2sb_jax[train]'"
     if isinstance(error, ImportError) and re.search("to access|epath", text):  # of a bucket's
         google = re.search("Google|gs://", text)

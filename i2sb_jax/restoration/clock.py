@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from i2sb_jax.progress import Progress, duration
@@ -18,9 +19,15 @@ class Clock:
         seconds: of one evaluation of a batch; None before it was measured.
     """
 
-    def __init__(self):
-        """Counts nothing before `start`."""
+    def __init__(self, tell: Callable[[int, int], None] | None = None):
+        """Counts nothing before `start`.
+
+        Args:
+            tell: called after each evaluation with how many are done and how many there are; the
+                thread is that of the device's callback.
+        """
         self.seconds: float | None = None
+        self._tell = tell
         self._progress: Progress | None = None
 
     def start(self, *, batches: int, nfe: int, quiet: bool) -> Progress:
@@ -45,6 +52,8 @@ class Clock:
             return
         self._done += 1
         self._progress.advance()
+        if self._tell is not None:
+            self._tell(self._done, self._total)
         if self.seconds is None:
             self._measure(time.monotonic())
         else:

@@ -69,6 +69,7 @@ def restore_folder(
     options: Options | None = None,
     *,
     quiet: bool = False,
+    on_evaluation: Callable[[int, int], None] | None = None,
 ) -> Outcome:
     """Restores all pictures below a folder, or one picture, into files of the same names.
 
@@ -81,6 +82,8 @@ def restore_folder(
         output: another folder; of one picture also the file that it is to become.
         options: how; the run's choices if None.
         quiet: no plan and no progress.
+        on_evaluation: called after each network evaluation of a batch, in another thread, with how
+            many are done and how many there are in all; for progress elsewhere.
 
     Returns:
         The outcome.
@@ -97,7 +100,7 @@ def restore_folder(
     folder, names = _pictures(source, _suffixes(config, options))
     to_file = names_file(output)
     (check_output_file if to_file else check_output)(source, output)
-    clock = Clock()
+    clock = Clock(on_evaluation)
     try:
         restorer = Restorer.from_workdir(
             model,
