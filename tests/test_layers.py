@@ -33,6 +33,8 @@ ONLY_IN = {
     "ml_collections": ("configs/", "i2sb_jax/cli/"),
     "clu": ("i2sb_jax/training/writers.py", "i2sb_jax/data/", "i2sb_jax/cli/"),
     "wandb": ("i2sb_jax/training/writers.py",),
+    "gradio": ("i2sb_jax/cli/demo.py",),
+    "starlette": ("i2sb_jax/cli/demo.py",),
     "pickle": (),
     "cloudpickle": (),
     "dill": (),
@@ -163,6 +165,7 @@ def test_every_part_has_a_floor():
         ("config.py", "from ml_collections import ConfigDict", "imports ml_collections"),
         ("training/loop.py", "from clu import metric_writers", "imports clu"),
         ("training/report.py", "import wandb", "imports wandb"),
+        ("restoration/trial.py", "import gradio as gr", "imports gradio"),
         ("models/x.py", "from jax._src import core", "private jax._src"),
         ("models/x.py", "import jax\njax._src.core", "private jax._src"),
         ("interop/x.py", "import pickle", "imports pickle"),
@@ -176,12 +179,15 @@ def test_a_breach_is_noticed(path, text, line):
     assert len(found) == 1 and line in found[0], found
 
 
-EXTRAS = ("tensorflow", "tensorflow_datasets", "clu", "wandb", "array_record", "huggingface_hub")
+EXTRAS = (
+    *("tensorflow", "tensorflow_datasets", "clu", "wandb", "array_record", "huggingface_hub"),
+    "gradio",
+)
 LIBRARY = (
     *("bridge", "models", "corruptions", "losses", "config", "run", "checkpoint"),
     *("accelerators.sharding", "accelerators.processes", "interop", "learning", "restoration"),
     *("sampling", "training.loop", "evaluation.job", "evaluation.statistics"),
-    *("cli.restore", "cli.export"),
+    *("cli.restore", "cli.export", "cli.demo"),
 )
 
 

@@ -137,7 +137,7 @@ def _page(about: dict[str, _Model], folder: str) -> Any:
     models = list(about)
 
     def looked(photograph: str | None) -> tuple[Any, ...]:
-        nothing = gradio.DownloadButton(interactive=False, value=None), None
+        nothing = gradio.DownloadButton(interactive=False, value=None), None, ""
         if photograph is None:
             return "", gradio.skip(), *nothing
         try:
@@ -217,7 +217,7 @@ def _page(about: dict[str, _Model], folder: str) -> Any:
                     "Download the result", interactive=False, elem_id="download"
                 )
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        photograph.change(looked, photograph, [facts, model, download, shown], **quiet)
+        photograph.change(looked, photograph, [facts, model, download, shown, message], **quiet)
         model.change(lambda name: about[name][1:], model, [described, nfe], **quiet)
         button.click(
             restored,

@@ -10,7 +10,7 @@ from etils import epath
 from PIL import Image
 
 from i2sb_jax import files
-from i2sb_jax.pictures import Picture, UnreadableImage, read_picture
+from i2sb_jax.pictures import Picture, UnreadableImage, lost_in, read_picture
 from i2sb_jax.restoration.choice import Choice, choose_model
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
@@ -33,6 +33,7 @@ class Trial(NamedTuple):
         before, after: PNGs for a screen: of 8 bits, the same size, the longer side `SCREEN` at
             most, with the colour profiles of photograph and result.
         facts: the result in words.
+        notes: what of the photograph's file the result does not hold, a line each.
         seconds: that it took, start-up and writing included.
     """
 
@@ -40,6 +41,7 @@ class Trial(NamedTuple):
     before: epath.Path
     after: epath.Path
     facts: str
+    notes: tuple[str, ...]
     seconds: float
 
 
@@ -92,7 +94,9 @@ def try_model(
     shown = folder / "before.png", folder / "after.png"
     for path, picture in zip(shown, (before, after), strict=True):
         path.write_bytes(_screen_png(picture, size))
-    return Trial(result, *shown, _facts(after), time.monotonic() - begun)
+    lost = (*before.notes, *lost_in(before, result.suffix))
+    notes = tuple(f"{photograph.name} {note}" for note in lost)
+    return Trial(result, *shown, _facts(after), notes, time.monotonic() - begun)
 
 
 def _read(path: epath.Path) -> Picture:

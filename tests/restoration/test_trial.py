@@ -70,9 +70,18 @@ def test_a_jpeg_stays_one_and_grey_stays_grey(model, tmp_path):
     options = Options(nfe=1, format="same")
     tried = trial.try_model(model, tmp_path / "g.jpg", tmp_path / "tried", options)
     assert tried.result.name == "g_restored.jpg"
-    assert tried.facts == "52 × 40 pixels, 8 bits, grey, JPEG of quality 95"
+    assert tried.facts == "52 × 40 pixels, 8 bits, grey, JPEG of quality 95" and not tried.notes
     with Image.open(tried.after) as shown:
         assert (shown.size, shown.mode) == ((52, 40), "L")
+
+
+def test_what_a_result_cannot_hold_is_told(model, tmp_path):
+    frames = [Image.fromarray(photo(20, 24, seed=n)).convert("P") for n in range(2)]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "tried").mkdir()
+    tried = trial.try_model(model, tmp_path / "two.gif", tmp_path / "tried", Options(nfe=1))
+    (note,) = tried.notes
+    assert note.startswith("two.gif ") and "first" in note
 
 
 def test_an_enlargement_is_compared_at_its_own_size_and_screens_have_an_end(
