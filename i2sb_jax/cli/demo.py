@@ -1,12 +1,11 @@
-"""i2sb-demo: a page on this machine to try models on one's own photographs; needs the extra `demo`.
+"""i2sb-demo: shows a page on this machine to try models on one's own photographs.
 
     i2sb-demo [--model RUN] [--port N]
 
-Only this machine can open it, and nothing is sent anywhere. What was uploaded and restored goes
-when the page is stopped.
+It needs the extra `demo`. Only this machine can open the page, and nothing is sent anywhere. What
+was uploaded and restored goes when it is stopped.
 """
 
-import argparse
 import contextvars
 import html
 import os
@@ -20,6 +19,7 @@ from i2sb_jax import config as config_lib
 from i2sb_jax import interop, zoo
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.cli import errors, startup
+from i2sb_jax.cli.parser import Example, ToolParser
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.trial import Trial, look_at, try_model
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     startup.require("gradio")
     models = [given.model] if given.model else list(zoo.MODELS)
     about = {model: _described(model) for model in models}  # a model that is none is told now
@@ -276,12 +276,26 @@ def _error_line(error: Exception) -> str:
     return f'<div class="i2sb-line i2sb-error">error: {html.escape(startup.printable(text))}</div>'
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = startup.Parser(prog="i2sb-demo", description=__doc__.partition("\n")[0])
-    add = parser.add_argument
-    add("--model", help="a run or a model folder; default: the shipped models")
-    add("--port", type=int, help="of 127.0.0.1; default: the first free one from 7860")
-    return parser
+def parser() -> ToolParser:
+    """Returns the tool's parser."""
+    made = ToolParser(
+        prog="i2sb-demo",
+        usage="[--model RUN] [--port N]",
+        description=__doc__.partition("\n")[0],
+        examples=(
+            Example("i2sb-demo", "Show a page of the shipped models; its address is printed."),
+            Example(
+                "i2sb-demo --model runs/mine --port 8000",
+                "Show a page of a run of your own at http://127.0.0.1:8000.",
+            ),
+        ),
+    )
+    add = made.add_argument_group("page").add_argument
+    add("--model", help="A run or a model folder. Default: all shipped models.")
+    add(
+        "--port", type=int, metavar="N", help="Port of 127.0.0.1. Default: a free one from 7860 on."
+    )
+    return made
 
 
 if __name__ == "__main__":

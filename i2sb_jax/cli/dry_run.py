@@ -7,6 +7,8 @@ the compiler's account of it. Nothing is allocated, no data is read. Bytes are t
 asked: only a TPU topology's are a TPU's.
 """
 
+from typing import Any
+
 import jax
 
 from i2sb_jax.accelerators import topologies
@@ -17,11 +19,23 @@ from i2sb_jax.training.dry_run import dry_run, report
 _USAGE = "use --config FILE [--config.KEY=VALUE …] --dry-run [--topology cpu:8 | v5e:4x4 …]"
 
 
+def add_options(place: Any) -> None:
+    """Adds the options of a dry run to a parser, or to a group of one."""
+    place.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Print what a step computes, holds and exchanges, and stop.",
+    )
+    place.add_argument(
+        "--topology",
+        help="Devices that it is compiled for: cpu:8, v5e:4x4 … Default: this machine's.",
+    )
+
+
 def main(arguments: list[str]) -> int:
     """Prints the account; 1 where the step does not fit the devices that the compiler knows."""
     parser = startup.Parser(prog="i2sb-train", allow_abbrev=False, add_help=False)
-    parser.add_argument("--dry-run", action="store_true")
-    parser.add_argument("--topology")
+    add_options(parser)
     options, rest = parser.parse_known_args(arguments)
     config, _ = config_file.parse(rest, program="i2sb-train", usage=_USAGE, needs_workdir=False)
     if options.topology is None:

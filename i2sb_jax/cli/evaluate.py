@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    given = parser(__doc__).parse_args(arguments)
+    given = parser().parse_args(arguments)
     startup.require("tensorflow")  # of the extra `train`: it feeds pictures
     if given.make_stats:
         return make_stats.main(given)

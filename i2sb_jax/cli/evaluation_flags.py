@@ -5,44 +5,75 @@ import dataclasses
 import os
 
 from i2sb_jax.bridge import SAMPLERS, SPACINGS
-from i2sb_jax.cli import startup
+from i2sb_jax.checkpoint import LATEST
+from i2sb_jax.cli.parser import Example, ToolParser
 from i2sb_jax.config import Config, EvaluationConfig
 from i2sb_jax.evaluation.options import Options, parse_nfes
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The tool's parser; `description` is its docstring."""
+def parser() -> ToolParser:
+    """Returns the tool's parser."""
     path, switch = os.path.expanduser, {"action": "store_true"}
-    made = startup.Parser(prog="i2sb-evaluate", description=description.partition("\n")[0])
-    add = made.add_argument
-    add("--model", "--workdir", help="a run, a model folder, or a shipped model's name")
-    add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
-    add("--data", type=path, help="folder of clean pictures; default: the run's held-out ones")
-    add("--eval-data", type=path, help="where the run's data lie now: of these the held-out ones")
-    add("--targets", type=path, help="of pairs: folder of targets, beside --data or --eval-data")
-    add("--list", type=path, help="file of names, a line each with a label or not: these pictures")
-    add("--output", type=path, help="folder for results; default: evaluation/ of a run")
-    add("--nfe", help="network evaluations, such as 1,2,5,10,100; default: the run's")
-    add("--sampler", help=f"{', '.join(SAMPLERS)}; default: the run's")
-    add("--spacing", help=f"of its steps: {', '.join(SPACINGS)}; default: the run's")
-    add("--eta", type=float, help="of --sampler implicit, 0 (ODE) to 1 (posterior)")
-    add("--seed", type=int, default=0, help="of all noise and of the intervals (default 0)")
-    add("--limit", type=int, default=0, help="the first so many pictures; 0: all")
-    add("--batch", type=int, help="pictures a device computes at once; default: the run's")
-    add("--clip", action="store_const", const=True, help="clip every predicted X_0 to [-1, 1]")
-    add("--dtype", help="compute in float32 or bfloat16; default: the run's")
-    add("--masks", type=path, help="the paper's .npz of freeform masks; default: the run's")
-    add("--baseline", **switch, help="measure the classical repair of the task too")
-    add("--png", **switch, help="write every restored picture as PNG too")
+    made = ToolParser(
+        prog="i2sb-evaluate",
+        usage="--model NAME|RUN [--data CLEAN] [--output DIR] [options]",
+        description="i2sb-evaluate: measures a trained run, and shows what it does.",
+        examples=(
+            Example(
+                "i2sb-evaluate --model runs/mine --nfe 1,2,5,10 --baseline",
+                "Measure a run on its held-out pictures at four numbers of evaluations.",
+            ),
+            Example(
+                "i2sb-evaluate --make-stats PICTURES OUT.npz --inception pt_inception.pth",
+                "Write what the FID compares with: the statistics of a folder of pictures.",
+            ),
+        ),
+        former={"--workdir": "--model"},
+    )
+    add = made.add_argument_group("model and pictures").add_argument
+    add("--model", help="A run, a model folder or a shipped model.")
+    add("--checkpoint", default=LATEST, help="Checkpoint: latest, best or a step. Default: latest.")
+    add("--data", type=path, help="A folder of clean pictures. Default: the run's held-out ones.")
+    add("--eval-data", type=path, help="The place where the run's data lie now, if they moved.")
+    add(
+        "--targets",
+        type=path,
+        help="A folder of the targets of pairs, beside --data or --eval-data.",
+    )
+    add(
+        "--list",
+        type=path,
+        help="A file that names the pictures, a line each, with labels or not.",
+    )
+    add("--limit", type=int, default=0, help="Number of pictures, from the first on. Default: all.")
+    add("--masks", type=path, help="The paper's .npz of freeform masks. Default: the run's.")
+    add = made.add_argument_group("sampling").add_argument
+    add("--nfe", help="Network evaluations, such as 1,2,5,10,100. Default: the run's.")
+    add("--sampler", help=f"One of {', '.join(SAMPLERS)}. Default: the run's.")
+    add("--spacing", help=f"Spacing of the steps: {', '.join(SPACINGS)}. Default: the run's.")
+    add("--eta", type=float, help="Noise of --sampler implicit, 0 (ODE) to 1 (posterior).")
+    add("--seed", type=int, default=0, help="Seed of all noise and of the intervals. Default: 0.")
+    add("--clip", action="store_const", const=True, help="Clip every predicted X_0 to [-1, 1].")
+    add("--dtype", help="Compute in float32 or bfloat16. Default: the run's.")
+    add("--batch", type=int, help="Pictures that a device computes at once. Default: the run's.")
+    add = made.add_argument_group("metrics").add_argument
+    add("--baseline", **switch, help="Measure the classical repair of the task too.")
     for field in dataclasses.fields(EvaluationConfig):
-        flag = f"--{field.name.replace('_', '-')}"
-        add(flag, type=path, help=f"as the configuration's evaluation.{field.name}")
-    add("--any-weights", **switch, help="take files of weights that are not the published ones")
+        help_text = f"A file: {field.metadata['meaning']}. Default: evaluation.{field.name}."
+        add(f"--{field.name.replace('_', '-')}", type=path, metavar="FILE", help=help_text)
+    add("--any-weights", **switch, help="Take files of weights that are not the published ones.")
+    add = made.add_argument_group("results").add_argument
+    add("--output", type=path, metavar="DIR", help="A folder. Default: evaluation/ of the run.")
+    add("--png", **switch, help="Write every restored picture as PNG too.")
+    add = made.add_argument_group("statistics, in place of an evaluation").add_argument
     stats = {"nargs": 2, "metavar": ("PICTURES", "OUT.npz")}
     add(
-        "--make-stats", type=path, **stats, help="write mean and covariance of Inception's features"
+        "--make-stats",
+        type=path,
+        **stats,
+        help="Write mean and covariance of Inception's features.",
     )
-    add("--image-size", type=int, default=256, help="of --make-stats: pictures are cut to it (256)")
+    add("--image-size", type=int, default=256, help="Side that pictures are cut to. Default: 256.")
     return made
 
 

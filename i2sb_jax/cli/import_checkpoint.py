@@ -1,4 +1,4 @@
-"""i2sb-import: published PyTorch weights, ADM's or I²SB's, as a model folder of this library.
+"""i2sb-import: makes a model folder of published PyTorch weights, ADM's or I²SB's.
 
     i2sb-import --source FILE --task NAME --workdir RUN [--weights ema|net] [--config.KEY=VALUE …]
 
@@ -13,12 +13,18 @@ from etils import epath
 
 from i2sb_jax import config as config_lib
 from i2sb_jax.cli import config_file, startup
+from i2sb_jax.cli.parser import Example, ToolParser
 from i2sb_jax.cli.tasks import task_file
 from i2sb_jax.config import Config
 from i2sb_jax.configs.imagenet256 import TASKS
 from i2sb_jax.interop import import_weights
 from i2sb_jax.interop.i2sb import WEIGHTS
 
+_SOURCE = "ADM's .pt, I²SB's latest.pt, or a file of an export."
+_WEIGHTS = (
+    "Which weights of latest.pt. Default: ema. Given for a file of one state dict: it is a trained "
+    "bridge's, and not ADM's."
+)
 _USAGE = (
     "use --source FILE --task NAME --workdir RUN [--weights ema|net] [--licence TEXT] "
     "[--config.KEY=VALUE …]"
@@ -31,7 +37,7 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    options, overrides = _parser().parse_known_args(arguments)
+    options, overrides = parser().parse_known_args(arguments)
     workdir = options.workdir
     imported = import_weights(
         options.source,
@@ -64,23 +70,37 @@ def _config(options: argparse.Namespace, overrides: list[str]) -> Config:
     return config_file.parse(given, program="i2sb-import", usage=_USAGE)[0]
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> ToolParser:
+    """Returns the tool's parser; what it does not know are keys of the configuration."""
     path = os.path.expanduser
-    parser = startup.Parser(
+    made = ToolParser(
         prog="i2sb-import",
+        usage="--source FILE --task NAME --workdir DIR [options]",
         description=__doc__.partition("\n")[0],
-        epilog="--config.KEY=VALUE overrides the task's configuration, as for i2sb-train",
+        examples=(
+            Example(
+                "i2sb-import --source latest.pt --task jpeg-5 --workdir weights/jpeg5",
+                "Make a model folder of I²SB's weights; i2sb-restore takes it as --model.",
+            ),
+            Example(
+                "i2sb-import --source 256x256_diffusion_uncond.pt --task sr4x-pool --workdir adm",
+                "Make initial weights of ADM's, for i2sb-train --config.training.init_from=adm.",
+            ),
+        ),
+        more="--config.KEY=VALUE changes a key of the task's configuration, as for i2sb-train.",
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("--source", required=True, type=path, help="ADM's .pt, I²SB's latest.pt, or an export")
-    tasks = f"{', '.join(TASKS)}, or a config file; an export's adm.safetensors needs none"
-    add("--task", help=tasks)
-    add("--workdir", required=True, type=path, help="a new folder for the model")
-    which = "of latest.pt, default: ema; or says that one state dict is a trained bridge, not ADM's"
-    add("--weights", choices=WEIGHTS, help=which)
-    add("--licence", help="of the weights, where it is not the usual one")
-    return parser
+    add = made.add_argument_group("weights").add_argument
+    add("--source", required=True, type=path, metavar="FILE", help=_SOURCE)
+    add("--weights", choices=WEIGHTS, help=_WEIGHTS)
+    add("--licence", metavar="TEXT", help="Licence of the weights, where it is not the usual one.")
+    add = made.add_argument_group("model folder").add_argument
+    tasks = (
+        f"The task: {', '.join(TASKS)}, or a config file. An export's adm.safetensors needs none."
+    )
+    add("--task", metavar="NAME", help=tasks)
+    add("--workdir", required=True, type=path, metavar="DIR", help="A new folder for the model.")
+    return made
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """i2sb-prepare: writes any source of pictures as a few array_record files for training."""
 
-import argparse
 import os
 import sys
 
 from i2sb_jax.cli import startup
+from i2sb_jax.cli.parser import Example, ToolParser
 from i2sb_jax.config import SOURCES
 from i2sb_jax.data import open_source
 from i2sb_jax.files import require_new_folder
@@ -16,7 +16,7 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     output = require_new_folder(options.output)  # before a large source is listed
     source = open_source(
         options.source,
@@ -41,17 +41,37 @@ def _warn(line: str) -> None:
     print(f"warning: {line}", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> ToolParser:
+    """Returns the tool's parser."""
     path = os.path.expanduser
-    parser = startup.Parser(prog="i2sb-prepare", description=__doc__)
-    add = parser.add_argument
-    add("--source", choices=SOURCES, default="folder", help="kind of pictures")
-    add("--path", type=path, default="", help="folder of pictures, records, or TFDS data_dir")
-    add("--tfds_name", default="", help="builder, for --source tfds")
-    add("--split", default="train", help="of photos (train, eval) or of TFDS")
-    add("--output", type=path, required=True, help="a new directory for the records")
-    add("--shards", type=int, default=0, help="files; 0: about 1000 pictures each")
-    return parser
+    made = ToolParser(
+        prog="i2sb-prepare",
+        usage="[--source KIND] --path FOLDER --output DIR [options]",
+        description=__doc__,
+        examples=(
+            Example(
+                "i2sb-prepare --path PHOTOGRAPHS --output records",
+                "Write all pictures below a folder as records.",
+            ),
+            Example(
+                "i2sb-prepare --source tfds --tfds-name cifar10 --split test --output records",
+                "Write one split of a TFDS builder as records.",
+            ),
+        ),
+        former={"--tfds_name": "--tfds-name"},
+    )
+    add = made.add_argument_group("pictures").add_argument
+    kinds = f"Kind of source: {', '.join(SOURCES)}. Default: folder."
+    add("--source", choices=SOURCES, default="folder", metavar="KIND", help=kinds)
+    add("--path", type=path, default="", help="Folder of the pictures, or data_dir of TFDS.")
+    add("--tfds-name", default="", metavar="NAME", help="The builder, for --source tfds.")
+    add(
+        "--split", default="train", help="Split of photos (train, eval) or of TFDS. Default: train."
+    )
+    add = made.add_argument_group("records").add_argument
+    add("--output", type=path, required=True, metavar="DIR", help="A new folder for the records.")
+    add("--shards", type=int, default=0, help="Number of files. Default: one a thousand pictures.")
+    return made
 
 
 if __name__ == "__main__":

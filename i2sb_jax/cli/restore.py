@@ -3,12 +3,13 @@
 i2sb-restore [--model NAME|RUN] --input PICTURES --output OUT [--nfe K] [--preview] …
 """
 
-import argparse
 import dataclasses
 import os
 
 from i2sb_jax.bridge import SAMPLERS, SPACINGS
+from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.cli import startup
+from i2sb_jax.cli.parser import Example, ToolParser
 from i2sb_jax.cli.shipped import ListModels
 from i2sb_jax.pictures import FORMATS
 from i2sb_jax.restoration.folder import Outcome, restore_folder
@@ -22,9 +23,9 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> int:
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     options = Options(**{f.name: getattr(given, f.name) for f in dataclasses.fields(Options)})
-    model = given.workdir or _chosen(given.input, options)
+    model = given.model or _chosen(given.input, options)
     startup.prepare_jax()
     outcome = restore_folder(model, given.input, given.output, options)
     _report(outcome, given.output)
@@ -38,39 +39,77 @@ def _chosen(pictures: str, options: Options) -> str:
     return choose_for(pictures, options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = startup.Parser(prog="i2sb-restore", description=__doc__.partition("\n")[0])
-    add, switch = parser.add_argument, {"action": "store_true"}
-    add("--workdir", "--model", help="a shipped model, a run or a model folder; default: what fits")
-    add("--list-models", action=ListModels, help="say which models are shipped, and stop")
-    add("--input", required=True, help="folder of pictures, or one picture")
-    add("--output", required=True, help="folder for results, or of one picture a file, x.png")
-    add("--checkpoint", default="latest", help="latest, best (by training.best_metric) or a step")
-    add("--nfe", type=int, help="network evaluations; default: the run's")
-    add("--sampler", help=f"{', '.join(SAMPLERS)}; default: the run's")
-    add("--spacing", help=f"of its steps: {', '.join(SPACINGS)}; default: the run's")
-    add("--eta", type=float, help="of --sampler implicit, 0 (ODE) to 1 (posterior)")
-    add("--seed", type=int, default=0, help="of all noise (default 0)")
-    add("--clip", action="store_const", const=True, help="clip every predicted X_0 to [-1, 1]")
-    add("--dtype", help="compute in float32 or bfloat16; default: the run's")
-    add("--tile", type=int, help="side in pixels of the windows pictures are cut into")
-    add("--overlap", type=int, help="pixels that tiles share; default: by the network, as --tile")
-    add("--masks", help="a mask picture (white = hole), a folder of them, or the paper's .npz")
-    add("--member", help="of a run on a mixture: the corruption that the pictures suffered from")
-    add("--strength", type=float, default=1.0, help="0 to 1: how much of the change to take")
-    add("--samples", type=int, default=1, help="restore so often; write mean and deviation")
-    add("--trajectory", **switch, help="write the states on the way as a strip too")
-    add("--format", default="png", help=f"of results: {', '.join(FORMATS)} (default png)")
-    add("--quality", type=int, default=95, help="of results in JPEG or WebP (default 95)")
-    add("--preview", **switch, help="restore one crop of the first picture, and stop")
-    add("--overwrite", **switch, help="restore anew; a stopped job goes on without it")
+def parser() -> ToolParser:
+    """Returns the tool's parser."""
+    made = ToolParser(
+        prog="i2sb-restore",
+        usage="[--model NAME|RUN] --input PICTURES --output OUT [options]",
+        description=__doc__.partition("\n")[0],
+        examples=(
+            Example(
+                "i2sb-restore --input PHOTO.jpg --output RESTORED.png",
+                "Restore one photograph with the shipped model that fits it.",
+            ),
+            Example(
+                "i2sb-restore --model runs/mine --input BLURRED --output RESTORED --nfe 10",
+                "Restore a folder with a run of your own, by ten evaluations a picture.",
+            ),
+        ),
+        former={"--workdir": "--model"},
+    )
+    switch = {"action": "store_true"}
+    add = made.add_argument_group("model and pictures").add_argument
+    add("--model", help="A shipped model, a run or a model folder. Default: the model that fits.")
+    add("--list-models", action=ListModels, help="List the shipped models, and stop.")
+    add("--checkpoint", default=LATEST, help="Checkpoint: latest, best or a step. Default: latest.")
+    add("--input", required=True, help="A folder of pictures, or one picture.")
+    add("--output", required=True, help="A folder for results, or of one picture a file, x.png.")
+    add = made.add_argument_group("degradation").add_argument
+    add("--masks", help="A mask (white = hole), a folder of masks, or the paper's .npz.")
+    add("--member", help="The corruption that pictures suffered from, of a run on a mixture.")
+    add("--side-by-side", **switch, help="Take the source's half of pictures that hold pairs.")
     add(
         "--degrade",
         **switch,
-        help="take clean pictures: cut them to the run's size, degrade them, restore, and measure",
+        help="Take clean pictures: cut them to the run's size, degrade, restore and measure them.",
     )
-    add("--side-by-side", **switch, help="take the source's half of pictures that hold pairs")
-    return parser
+    add = made.add_argument_group("sampling").add_argument
+    add("--nfe", type=int, metavar="K", help="Network evaluations. Default: the run's.")
+    add("--sampler", help=f"One of {', '.join(SAMPLERS)}. Default: the run's.")
+    add("--spacing", help=f"Spacing of the steps: {', '.join(SPACINGS)}. Default: the run's.")
+    add("--eta", type=float, help="Noise of --sampler implicit, 0 (ODE) to 1 (posterior).")
+    add("--seed", type=int, default=0, help="Seed of all noise. Default: 0.")
+    add("--clip", action="store_const", const=True, help="Clip every predicted X_0 to [-1, 1].")
+    add(
+        "--samples", type=int, default=1, metavar="K", help="Write mean and deviation of K results."
+    )
+    add(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="Share of the change to take, 0 to 1. Default: 1.",
+    )
+    add = made.add_argument_group("computation").add_argument
+    add("--dtype", help="Compute in float32 or bfloat16. Default: the run's.")
+    add(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="Side of windows. Default: as the network and the picture need.",
+    )
+    add(
+        "--overlap",
+        type=int,
+        metavar="PIXELS",
+        help="Pixels that windows share. Default: as the network needs.",
+    )
+    add = made.add_argument_group("results").add_argument
+    add("--format", default="png", help=f"Format: {', '.join(FORMATS)}. Default: png.")
+    add("--quality", type=int, default=95, help="Quality of JPEG and WebP, 1 to 100. Default: 95.")
+    add("--trajectory", **switch, help="Write the states on the way as a strip too.")
+    add("--preview", **switch, help="Restore one crop of the first picture, and stop.")
+    add("--overwrite", **switch, help="Restore again what is there already.")
+    return made
 
 
 def _report(outcome: Outcome, output: str) -> None:

@@ -13,7 +13,7 @@ import jax
 
 from i2sb_jax import data
 from i2sb_jax.accelerators import processes
-from i2sb_jax.cli import config_file, dry_run, startup
+from i2sb_jax.cli import config_file, dry_run, startup, train_help
 from i2sb_jax.cli.describe import describe
 from i2sb_jax.pictures import Notes
 from i2sb_jax.run import Run
@@ -27,7 +27,7 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> int:
     if {"-h", "--help", "-help"} & set(arguments):
-        print(__doc__)
+        train_help.parser().print_help()
         return 0
     if "--dry-run" in arguments:
         return dry_run.main(arguments)
