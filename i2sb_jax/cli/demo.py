@@ -53,9 +53,11 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> None:
     given = parser().parse_args(arguments)
+    if given.port is not None and not 0 < given.port < 2**16:
+        raise ValueError(f"--port {given.port} must lie in 1…{2**16 - 1}")
     startup.require("gradio")
     models = [given.model] if given.model else list(zoo.MODELS)
-    about = {model: _described(model) for model in models}  # a model that is none is told now
+    about = {model: describe(model) for model in models}  # a model that is none is told now
     startup.prepare_jax()
     with tempfile.TemporaryDirectory(prefix="i2sb-demo-") as folder:
         os.environ.update(_PRIVATE, GRADIO_TEMP_DIR=folder)
@@ -70,7 +72,7 @@ def _interrupt(*given: Any) -> None:
     raise KeyboardInterrupt
 
 
-class _Model(NamedTuple):
+class ModelEntry(NamedTuple):
     """A model as the page describes it.
 
     Attributes:
@@ -84,30 +86,34 @@ class _Model(NamedTuple):
     nfe: int
 
 
-def _serve(about: dict[str, _Model], folder: str, port: int | None) -> None:
+def _serve(about: dict[str, ModelEntry], folder: str, port: int | None) -> None:
     """Shows the page until the process is interrupted."""
     import gradio  # only now: it reads the environment, and takes seconds
     from starlette.middleware import Middleware
 
-    system = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
+    fonts = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
     page = _page(about, folder)
     try:
-        _, address, _ = page.launch(
-            server_name=_HOST,
-            server_port=port,
-            share=False,
-            inbrowser=False,
-            prevent_thread_lock=True,
-            quiet=True,
-            footer_links=[],
-            run_history=False,
-            ssr_mode=False,
-            pwa=False,
-            enable_monitoring=False,
-            theme=gradio.themes.Default(primary_hue="blue", font=system[0], font_mono=system[1]),
-            css=_CSS,
-            app_kwargs={"middleware": [Middleware(_Policy)]},
-        )
+        try:
+            _, address, _ = page.launch(
+                server_name=_HOST,
+                server_port=port,
+                share=False,
+                inbrowser=False,
+                prevent_thread_lock=True,
+                quiet=True,
+                footer_links=[],
+                run_history=False,
+                ssr_mode=False,
+                pwa=False,
+                enable_monitoring=False,
+                theme=gradio.themes.Default(primary_hue="blue", font=fonts[0], font_mono=fonts[1]),
+                css=_CSS,
+                app_kwargs={"middleware": [Middleware(_Policy)]},
+            )
+        except OSError as error:  # gradio speaks of its own functions
+            taken = "the ports from 7860 on are" if port is None else f"--port {port} is"
+            raise ValueError(f"{taken} in use: choose another by --port") from error
         print(f"open {address} in a browser; Ctrl-C stops it", flush=True)
         threading.Event().wait()
     finally:
@@ -130,7 +136,7 @@ class _Policy:
         await self._app(scope, receive, send_with_policy)
 
 
-def _page(about: dict[str, _Model], folder: str) -> Any:
+def _page(about: dict[str, ModelEntry], folder: str) -> Any:
     """Returns the page of models by name; `folder` is for results."""
     import gradio
 
@@ -244,7 +250,12 @@ def _tried(
     return try_model(model, photograph, place, options, on_evaluation=tell)
 
 
-def _described(model: str) -> _Model:
+def describe(model: str) -> ModelEntry:
+    """Returns what the page says of a model.
+
+    Raises:
+        ValueError: it is none, or one for pairs; one line.
+    """
     folder = interop.local_folder(model)
     config = config_lib.load(folder)
     if config.has_pairs:
@@ -258,10 +269,10 @@ def _described(model: str) -> _Model:
     licence = f"Licence of its weights: {licence}."
     if model not in zoo.MODELS or folder != zoo.shipped_folder(model):
         about = _line(f"Learnt to undo {config.corruption}.", licence)
-        return _Model(model, about, config.sampling.nfe)
+        return ModelEntry(model, about, config.sampling.nfe)
     shipped = zoo.MODELS[model]
     about = _line(f"For {shipped.picture}.", f"Gain: {shipped.gain()}.", licence)
-    return _Model(f"{model}: {shipped.task}", about, config.sampling.nfe)
+    return ModelEntry(f"{model}: {shipped.task}", about, config.sampling.nfe)
 
 
 def _line(*sentences: str) -> str:
