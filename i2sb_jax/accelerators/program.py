@@ -83,6 +83,17 @@ class _Operation(NamedTuple):
     attributes: str  # what follows them
 
 
+def memory_of(compiled: jax.stages.Compiled) -> Memory:
+    """Returns the bytes that a compiled program needs on a device."""
+    memory = compiled.memory_analysis()
+    return Memory(
+        arguments=memory.argument_size_in_bytes,
+        outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        code=memory.generated_code_size_in_bytes,
+    )
+
+
 def read_program(compiled: jax.stages.Compiled) -> Program:
     """Reads a compiled program.
 
@@ -93,19 +104,13 @@ def read_program(compiled: jax.stages.Compiled) -> Program:
         ValueError: the text has a loop with matrix products or collectives and does not tell how
             often it runs.
     """
-    memory = compiled.memory_analysis()
     computations = _computations(compiled.as_text())
     rounds = _rounds(computations)
     once = sum(_matrix_flops(body) for body in computations.values())
     each = {name: rounds.get(name, 0) * _matrix_flops(ops) for name, ops in computations.items()}
     return Program(
         flops=compiled.cost_analysis()["flops"] - once + sum(each.values()),
-        memory=Memory(
-            arguments=memory.argument_size_in_bytes,
-            outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
-            temporaries=memory.temp_size_in_bytes,
-            code=memory.generated_code_size_in_bytes,
-        ),
+        memory=memory_of(compiled),
         collectives=_collectives(computations, rounds),
         uncounted=sum(
             bool(_LIBRARY.search(operation.attributes))

@@ -10,11 +10,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+import jax
 import numpy as np
 from etils import epath
 
 from i2sb_jax import config as config_lib
 from i2sb_jax import files, interop
+from i2sb_jax.accelerators.program import Memory
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.finite import NonFiniteWeights
 from i2sb_jax.pictures import ARRAY_SUFFIXES, Notes, UnreadableImage, decode_rgb
@@ -23,6 +25,7 @@ from i2sb_jax.restoration.clock import Clock
 from i2sb_jax.restoration.degraded import DegradedPictures
 from i2sb_jax.restoration.given import GivenPictures, given_suffixes
 from i2sb_jax.restoration.inputs import Subject
+from i2sb_jax.restoration.memory import bytes_to_come, peak_bytes
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_file import OutputFile, check_output_file, names_file
 from i2sb_jax.restoration.output_folder import OutputFolder, check_output
@@ -230,9 +233,13 @@ class _Work:
         windows = self._windows(jobs, clock)
         if (first := next(windows, None)) is None:
             return  # compiling takes a while, and no picture needs it
-        for side, count in self._tiles.items():
-            if count:
-                self._restorer.prepare(side, self._sampling, record=self._record)
+        needs = [
+            self._restorer.prepare(side, self._sampling, record=self._record)
+            for side, count in self._tiles.items()
+            if count
+        ]
+        if not quiet:
+            self._tell_memory(max(needs, key=lambda need: need.total))
         windows, begun = itertools.chain([first], windows), False
         with clock.start(batches=self._batches, nfe=self._options.nfe, quiet=quiet):
             # windows are cut as they are asked for; results come in the same order
@@ -250,6 +257,18 @@ class _Work:
                 if jobs[0].add(samples):
                     job = jobs.popleft()
                     self._tried(job.subject.name, lambda _, job=job: self._write(job))
+
+    def _tell_memory(self, program: Memory) -> None:
+        """Says what a CPU will need; an accelerator keeps most of it elsewhere."""
+        if jax.default_backend() != "cpu":
+            return
+        to_come = bytes_to_come(
+            program,
+            pixels=max(grid.height * grid.width for grid in self.grids.values()),
+            samples=self._options.samples,
+            states=len(self._record),
+        )
+        print(f"about {peak_bytes(to_come) / 1e9:.2f} GB of memory", file=sys.stderr, flush=True)
 
     def preview(self, clock: Clock, *, quiet: bool) -> Outcome:
         """Restores the middle of the first picture that can be: before | after."""

@@ -9,6 +9,7 @@ from etils import epath
 
 from i2sb_jax import bridge, interop, zoo
 from i2sb_jax.accelerators import sharding
+from i2sb_jax.accelerators.program import Memory
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config, SamplingConfig, check_seed
 from i2sb_jax.corruptions import CorruptionFacts
@@ -276,14 +277,20 @@ class Restorer:
         whole = [path.swapaxes(0, 1)[:, :, :height, :width] for path in paths]
         return bridge.Samples(x0[:, :height, :width], *whole)
 
-    def prepare(self, side: int, sampling: SamplingConfig, *, record: tuple[int, ...] = ()) -> None:
-        """Compiles what square windows of so many pixels need."""
+    def prepare(
+        self, side: int, sampling: SamplingConfig, *, record: tuple[int, ...] = ()
+    ) -> Memory:
+        """Compiles what square windows of so many pixels need.
+
+        Returns:
+            The bytes that a network call needs on a device.
+        """
         image = np.zeros((side, side, self.config.image_channels), np.float32)
         mask = image[..., :1] if self.corruption.has_mask else None
         cond = np.zeros((side, side, self.config.cond_channels), np.float32)
         cond = cond if self.corruption.has_cond else None
         window = Window(np.zeros(2, np.uint32), image, mask, cond)
-        self.engine.prepare(window, sampling, record=record)
+        return self.engine.prepare(window, sampling, record=record)
 
     def _pad(self, x: np.ndarray) -> np.ndarray:
         """Mirrors the lower and right borders up to sizes that the network can halve."""

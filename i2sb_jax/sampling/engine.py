@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from i2sb_jax import bridge
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.accelerators.compiler import compile_options
+from i2sb_jax.accelerators.program import Memory, memory_of
 from i2sb_jax.config import Config, SamplingConfig
 from i2sb_jax.sampling.sample_fn import SampleFn
 from i2sb_jax.types import Array, Params
@@ -176,15 +177,19 @@ class Engine:
 
     def prepare(
         self, window: Window, sampling: SamplingConfig, *, record: tuple[int, ...] = ()
-    ) -> None:
-        """Compiles what `stream` needs for windows of the shapes of this one."""
+    ) -> Memory:
+        """Compiles what `stream` needs for windows of the shapes of this one.
+
+        Returns:
+            The bytes that a call needs on a device.
+        """
         sampler = self._sampler(sampling, record)
         count = self.windows_a_call(*window.x1.shape[:2])
 
         def of_all(x: Array) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=sampler.rows)
 
-        sampler.compiled(self._params, jax.tree.map(of_all, window))
+        return memory_of(sampler.compiled(self._params, jax.tree.map(of_all, window)))
 
 
 def _batches(

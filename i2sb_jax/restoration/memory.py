@@ -1,0 +1,44 @@
+"""How much memory restoring will take, told once the network is compiled and before it is called.
+
+That is what the process holds then, two batches, since the engine makes the next one ready while
+one is computed, and the largest picture with its result.
+"""
+
+import os
+import pathlib
+import resource
+import sys
+
+from i2sb_jax.accelerators.program import Memory
+
+_BATCHES = 2
+_STATM = pathlib.Path("/proc/self/statm")  # Linux
+
+
+def bytes_to_come(program: Memory, *, pixels: int, samples: int = 1, states: int = 0) -> int:
+    """Returns the bytes that the process will take on top of those that it holds.
+
+    Args:
+        program: of the largest network call, on a CPU.
+        pixels: of the largest result; its picture is taken for one of 8 bits and as large.
+        samples: of each picture.
+        states: recorded of each.
+    """
+    result = 3 if samples == 1 else 24  # bytes a pixel; mean and squares are float32
+    return _BATCHES * (program.total - program.code) + pixels * (3 + result + 3 * states)
+
+
+def peak_bytes(to_come: int) -> int:
+    """Returns the most that the process will have held in the end."""
+    return max(_held() + to_come, _peak())
+
+
+def _held() -> int:
+    if not _STATM.exists():
+        return _peak()
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _peak() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
