@@ -45,8 +45,8 @@ class Clock:
             self._total = batches * self._nfe
             self._progress.revise(self._total)
 
-    def one_more(self, step: Any) -> None:
-        """Another evaluation is done; called from the device's callback."""
+    def one_more(self, step: Any = None) -> None:
+        """Another evaluation is done: the device calls back, or a batch of one is finished."""
         del step
         if self._progress is None:
             return

@@ -7,7 +7,7 @@ import itertools
 import math
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -17,6 +17,7 @@ from etils import epath
 from i2sb_jax import config as config_lib
 from i2sb_jax import files, interop
 from i2sb_jax.accelerators.program import Memory
+from i2sb_jax.bridge import Samples
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.finite import NonFiniteWeights
 from i2sb_jax.pictures import ARRAY_SUFFIXES, Notes, UnreadableImage, decode_rgb
@@ -104,13 +105,15 @@ def restore_folder(
     to_file = names_file(output)
     (check_output_file if to_file else check_output)(source, output)
     clock = Clock(on_evaluation)
+    is_watched = on_evaluation is not None or not quiet
+    nfe = config.sampling.nfe if options.nfe is None else options.nfe
     try:
         restorer = Restorer.from_workdir(
             model,
             checkpoint=options.checkpoint,
             dtype=options.dtype,
-            # nobody watches: and a program without a callback is kept in JAX's cache on disk
-            on_evaluation=None if quiet else clock.one_more,
+            # where batches tell as much, without: JAX keeps no program with a callback on disk
+            on_evaluation=clock.one_more if is_watched and nfe > 1 else None,
         )
     except NonFiniteWeights as error:  # the network could give nothing else
         raise NonFiniteError(f"{names[0]} cannot be restored: {error}") from None
@@ -243,9 +246,7 @@ class _Work:
         windows, begun = itertools.chain([first], windows), False
         with clock.start(batches=self._batches, nfe=self._options.nfe, quiet=quiet):
             # windows are cut as they are asked for; results come in the same order
-            for samples in self._restorer.engine.stream(
-                windows, self._sampling, record=self._record
-            ):
+            for samples in self._stream(windows, clock):
                 try:
                     self._restorer.check_finite(samples.x0, jobs[0].subject.name)
                 except NonFiniteError:
@@ -270,6 +271,15 @@ class _Work:
         )
         print(f"about {peak_bytes(to_come) / 1e9:.2f} GB of memory", file=sys.stderr, flush=True)
 
+    def _stream(self, windows: Iterable[Window | None], clock: Clock) -> Iterator[Samples]:
+        """The windows' samples; of one evaluation batches are counted, of more each evaluation."""
+        return self._restorer.engine.stream(
+            windows,
+            self._sampling,
+            record=self._record,
+            on_batch=clock.one_more if self._sampling.nfe == 1 else None,
+        )
+
     def preview(self, clock: Clock, *, quiet: bool) -> Outcome:
         """Restores the middle of the first picture that can be: before | after."""
         options, written = self._options, ()
@@ -281,9 +291,7 @@ class _Work:
             window = subject.window(self._restorer, origin, side=side, seed=options.seed)
             self._restorer.prepare(side, self._sampling, record=self._record)
             with clock.start(batches=1, nfe=options.nfe, quiet=True):
-                (samples,) = self._restorer.engine.stream(
-                    [window], self._sampling, record=self._record
-                )
+                (samples,) = self._stream([window], clock)
             self._restorer.check_finite(samples.x0, name)
             inside = tuple(
                 slice(max(lead - at, 0), n - at)

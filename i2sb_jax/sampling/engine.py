@@ -149,6 +149,7 @@ class Engine:
         sampling: SamplingConfig,
         *,
         record: tuple[int, ...] = (),
+        on_batch: Callable[[], None] | None = None,
     ) -> Iterator[bridge.Samples]:
         """Samples any number of windows, holding two batches of them at a time.
 
@@ -157,6 +158,7 @@ class Engine:
                 one shape share a call; None lets those before it go without waiting for more.
             sampling: which sampler takes which steps.
             record: grid positions whose states are wanted too.
+            on_batch: called when a batch has been computed; for progress.
 
         Yields:
             For each window in turn x0 [h, w, c], not clipped, and its paths
@@ -170,10 +172,10 @@ class Engine:
             batch = sampler.lay(jax.tree.map(lambda *rows: np.stack(rows), *full))
             started = sampler(self._params, batch), len(chunk)
             if running is not None:
-                yield from _finish(*running)
+                yield from _finish(*running, on_batch)
             running = started
         if running is not None:
-            yield from _finish(*running)
+            yield from _finish(*running, on_batch)
 
     def prepare(
         self, window: Window, sampling: SamplingConfig, *, record: tuple[int, ...] = ()
@@ -215,7 +217,11 @@ def _shapes(window: Window) -> tuple:
     return tuple(x if x is None else (x.shape, x.dtype.name) for x in window)
 
 
-def _finish(samples: bridge.Samples, count: int) -> Iterator[bridge.Samples]:
+def _finish(
+    samples: bridge.Samples, count: int, on_batch: Callable[[], None] | None
+) -> Iterator[bridge.Samples]:
     x0, xt_path, x0_path = jax.device_get(samples)
+    if on_batch is not None:
+        on_batch()
     for i in range(count):
         yield bridge.Samples(x0[i], xt_path[:, i], x0_path[:, i])

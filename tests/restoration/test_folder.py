@@ -1,5 +1,9 @@
 """A whole folder: names, unreadable pictures, sheets and scores."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -100,3 +104,32 @@ def test_truncation_of_exact_levels_is_at_most_one():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     back = to_uint8(from_uint8(levels))
     assert np.abs(back.astype(int) - levels).max() <= 1
+
+
+KEPT = """
+import pathlib, sys
+from i2sb_jax.restoration.folder import restore_folder
+from i2sb_jax.restoration.options import Options
+
+model, source, out, cache = map(pathlib.Path, sys.argv[1:])
+for nfe in (1, 2):
+    restore_folder(model, source, out / str(nfe), Options(nfe=nfe))
+    print(len(list(cache.glob("jit_run-*"))))
+"""
+
+
+def test_one_evaluation_is_compiled_for_all_starts(model, folder, tmp_path):
+    """JAX keeps no program that calls back; of more evaluations each is counted by a call."""
+    cache = tmp_path / "cache"
+    environment = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": os.fspath(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    arguments = [os.fspath(path) for path in (model, folder, tmp_path / "out", cache)]
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT, *arguments],
+        env=os.environ | environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["1", "1"], done.stderr
+    assert "1 picture" in done.stderr or "3 pictures" in done.stderr  # it was watched
