@@ -8,7 +8,7 @@ from typing import Any
 from i2sb_jax.progress import Progress, duration
 
 _LONG = 600.0  # seconds; from here on it is said what would shorten the wait
-_MEASURED = 0.5  # seconds; short evaluations are measured together
+_MEASURED = 3.0  # seconds; short evaluations are measured together
 _WARM = 2  # evaluations before: they share the machine with the making of the next batch
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from i2sb_jax import files
-from i2sb_jax.pictures import Picture, UnreadableImage, lost_in, read_picture
+from i2sb_jax import config as config_lib
+from i2sb_jax import files, interop
+from i2sb_jax.corruptions import corruption_facts
+from i2sb_jax.pictures import MAX_PIXELS, Picture, UnreadableImage, lost_in, read_picture
 from i2sb_jax.restoration.choice import Choice, choose_model
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
@@ -79,6 +81,7 @@ def try_model(
     photograph, folder = epath.Path(photograph), epath.Path(folder)
     begun = time.monotonic()
     before = _read(photograph)
+    _check_result_size(model, photograph.name, before)
     place = folder / "restored"
     outcome = restore_folder(
         model, photograph, place, options, quiet=True, on_evaluation=on_evaluation
@@ -104,6 +107,18 @@ def _read(path: epath.Path) -> Picture:
         return read_picture(path.read_bytes())
     except UnreadableImage as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from None
+
+
+def _check_result_size(model: epath.PathLike, name: str, picture: Picture) -> None:
+    """Raises ValueError where the result would be too large to be read again."""
+    config = config_lib.load(interop.local_folder(model))
+    scale = 1 if config.has_pairs else corruption_facts(config.corruption).enlargement
+    height, width = (scale * side for side in picture.pixels.shape[:2])
+    if height * width > MAX_PIXELS:
+        raise ValueError(
+            f"{name}: its result would have {width}x{height} pixels, more than the {MAX_PIXELS} "
+            "that can be shown: use i2sb-restore"
+        )
 
 
 def _facts(picture: Picture) -> str:

@@ -110,6 +110,15 @@ def test_a_look_tells_what_a_photograph_is_and_needs(tmp_path):
     assert look.choice.model in ("jpeg", "denoise") and look.choice.reason
 
 
+def test_a_result_that_could_not_be_shown_is_not_begun(tmp_path_factory, tmp_path, monkeypatch):
+    model = identity_model(tmp_path_factory.mktemp("model"), "sr4x-photo")
+    Image.fromarray(photo(12, 20)).save(tmp_path / "a.png")
+    monkeypatch.setattr(trial, "MAX_PIXELS", 80 * 48 - 1)
+    with pytest.raises(ValueError, match=r"^a.png: its result would have 80x48 pixels, more than"):
+        trial.try_model(model, tmp_path / "a.png", tmp_path, Options(nfe=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
