@@ -163,8 +163,14 @@ class Page:
     def restore(self):
         """Presses the button, and returns what the page says then."""
         before = self.text("#message")
+        self.progress = set()
         self.one("#restore").click()
-        return self.until(lambda: (now := self.text("#message")) != before and now)
+
+        def said():
+            self.progress.add(self.text("#shown").partition("\n")[2])
+            return (now := self.text("#message")) != before and now
+
+        return self.until(said)
 
     def chosen(self):
         return [label.text.partition(":")[0] for label in self.all("#model label.selected")]
@@ -214,6 +220,7 @@ def test_upload_restore_slide_download(page, driver, demo, deep, downloads, tmp_
     page.until(lambda: "white noise of 15 to 60 levels" in page.text("#about"))
     assert "Apache-2.0" in page.text("#about")
     assert re.match(r"Restored by denoise in [\d.]+ s: 96 × 96 pixels, 16 bits", page.restore())
+    assert any("Preparing the model" in line for line in page.progress)
     images = page.until(lambda: page.all("#shown img"))
     page.until(
         lambda: (
@@ -254,6 +261,8 @@ def test_refusals_are_the_same_one_line(page, driver, demo, deep, tmp_path):
         "x.txt cannot be read: no known picture format"
     )
     page.upload(deep)
+    # the model that suits it brings its own number of evaluations
+    page.until(lambda: "white noise of 15 to 60 levels" in page.text("#about"))
     page.set_evaluations(0)
     assert page.restore() == "error: nfe=0 must lie in 1…999 (num_steps - 1)"
     assert "Traceback" not in (demo.folder / "stderr.txt").read_text()
