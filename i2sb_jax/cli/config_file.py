@@ -93,7 +93,7 @@ class _FormerName(importlib.abc.MetaPathFinder):
         beside = other.submodule_search_locations if other else []  # a folder without __init__.py
         (ours,) = configs.__path__
         return importlib.util.spec_from_file_location(
-            name, os.path.join(ours, "__init__.py"), submodule_search_locations=[*beside, ours]
+            name, f"{ours}/__init__.py", submodule_search_locations=[*beside, ours]
         )
 
 

@@ -32,7 +32,16 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 REFERENCE = sorted((DOCS / "reference").glob("*.rst"))
 PACKAGES = (
-    *("bridge", "models", "corruptions", "data", "training", "restoration", "evaluation"),
+    *(
+        "bridge",
+        "models",
+        "corruptions",
+        "data",
+        "learning",
+        "sampling",
+        "restoration",
+        "evaluation",
+    ),
     *("interop", "config", "zoo"),
 )
 NEEDS = {"your-own-corruption": ("tensorflow",), "your-own-paired-data": ("tensorflow", "clu")}
@@ -92,7 +101,7 @@ def code_blocks(text):
     for token in MarkdownIt("commonmark").parse(text):
         if token.type in ("fence", "code_block"):
             kind = token.info.strip()
-            if kind not in DIRECTIVES:
+            if kind not in (*DIRECTIVES, "text"):  # a drawing of characters
                 yield kind, token.content, token.map[0] + 1
 
 

@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from i2sb_jax.cli.import_checkpoint import _parser as import_parser
-from i2sb_jax.cli.restore import _parser as restore_parser
+from i2sb_jax.cli.import_checkpoint import parser as import_parser
+from i2sb_jax.cli.restore import parser as restore_parser
 from i2sb_jax.interop import Provenance
 from i2sb_jax.interop.model_card import model_card
 from tests.interop.latest import make_run
@@ -57,7 +57,7 @@ def test_began_as_or_are():
 def test_commands_can_be_pasted(address):
     (line,) = commands(card(address=address), "i2sb-restore")
     options = restore_parser().parse_args(line)
-    assert options.workdir == address and options.nfe == make_run().sampling.nfe
+    assert options.model == address and options.nfe == make_run().sampling.nfe
     assert f"Restorer.from_workdir({json.dumps(address)})" in card(address=address)
 
 
@@ -68,7 +68,7 @@ def test_commands_of_the_other_layout(address, folder):
     options = import_parser().parse_args(line)
     assert options.source == f"{folder}/adm.safetensors" and options.task is None
     (line,) = commands(text, "i2sb-restore")
-    assert restore_parser().parse_args(line).workdir == options.workdir
+    assert restore_parser().parse_args(line).model == options.workdir
     if address != folder:
         assert commands(text, "hf") == [["download", "ada/sr", "--local-dir", "sr"]]
 

@@ -147,6 +147,7 @@ def verdicts(plane, made):
     return found
 
 
+@pytest.mark.slow
 def test_one_step_of_the_student_is_a_hundred_of_the_teacher(plane):
     assert verdicts(plane, distilled(plane, auxiliary_updates=5, steps=STEPS)) == [True, True]
 

@@ -62,6 +62,7 @@ def test_the_identity_returns_a_picture_of_any_size(models, tmp_path, shape):
     assert close(read(out / "a.png"), picture)
 
 
+@pytest.mark.slow  # test_seams looks at fewer
 def test_many_tiles_of_a_photograph_come_back_within_one_level(tmp_path):
     # halved often, so that attention in the middle stays cheap on large tiles
     model = identity_model(tmp_path / "model", "jpeg-10", model={"channel_mult": (1.0,) * 5})

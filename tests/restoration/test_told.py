@@ -41,7 +41,7 @@ def model(tmp_path_factory):
     )
     shapes = jax.eval_shape(Run(config).init_params, jax.random.key(0))
     rng = np.random.default_rng(0)
-    draw = lambda s: 0.08 * rng.standard_normal(s.shape).astype(np.float32)  # noqa: E731
+    draw = lambda s: 0.12 * rng.standard_normal(s.shape).astype(np.float32)  # noqa: E731
     interop.save_model(folder, config, jax.tree.map(draw, shapes))
     return folder
 

@@ -72,27 +72,31 @@ print(json.dumps({name: run(*variant) for name, variant in variants.items()}))
 """
 
 
-@pytest.fixture(scope="module")
-def runs():
+def run_variants(*names):
     """Name -> what the script tells of a variant; four devices are fixed when JAX starts."""
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    variants = json.dumps({name: VARIANTS[name] for name in names})
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(VARIANTS)],
+        [sys.executable, "-c", SCRIPT, variants],
         env=os.environ | flags, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_device_holds_its_part_only(runs):
-    share = {name: run["held"] / run["whole"] for name, run in runs.items()}
-    assert share["replicated"] == 1
-    assert share["cut"] <= 0.3 and share["both"] <= 0.6
+@pytest.fixture(scope="module")
+def runs():
+    return run_variants("replicated", "cut")
 
 
-@pytest.mark.parametrize("name", ["cut", "both"])
-def test_the_losses_are_those_of_replicated_parameters(runs, name):
-    assert runs[name]["losses"] == pytest.approx(runs["replicated"]["losses"], rel=1e-5)
+@pytest.fixture(scope="module")
+def more_runs():
+    return run_variants("both", "plain")
+
+
+def share(run):
+    """Of all arrays, in bytes, that one device holds."""
+    return run["held"] / run["whole"]
 
 
 def activations(run):
@@ -101,18 +105,39 @@ def activations(run):
     return [shape for shape in run["gathered"] if sorted(shape) not in parameters]
 
 
-@pytest.mark.parametrize("name", ["cut", "both"])
-def test_parameters_are_gathered_and_activations_are_not(runs, name):
-    kernels = [shape for shape in runs[name]["parameters"] if len(shape) == 4]
-    assert len(runs[name]["gathered"]) >= len(kernels)
-    assert not activations(runs[name])
-    assert not runs[name]["others"]  # no all-to-all above all
+def check_gathering(run):
+    """Parameters are gathered where they are used, activations are not."""
+    kernels = [shape for shape in run["parameters"] if len(shape) == 4]
+    assert len(run["gathered"]) >= len(kernels)
+    assert not activations(run)
+    assert not run["others"]  # no all-to-all above all
+
+
+def test_a_device_holds_its_part_only(runs):
+    assert share(runs["replicated"]) == 1 and share(runs["cut"]) <= 0.3
+
+
+def test_the_losses_are_those_of_replicated_parameters(runs):
+    assert runs["cut"]["losses"] == pytest.approx(runs["replicated"]["losses"], rel=1e-5)
+
+
+def test_parameters_are_gathered_and_activations_are_not(runs):
+    check_gathering(runs["cut"])
 
 
 def test_replicated_parameters_need_no_gathering(runs):
     assert not runs["replicated"]["gathered"] and not runs["replicated"]["others"]
 
 
-def test_the_compiler_left_to_itself_moves_activations(runs):
+@pytest.mark.slow
+def test_both_axes_and_recomputed_blocks(runs, more_runs):
+    both = more_runs["both"]
+    assert share(both) <= 0.6
+    assert both["losses"] == pytest.approx(runs["replicated"]["losses"], rel=1e-5)
+    check_gathering(both)
+
+
+@pytest.mark.slow
+def test_the_compiler_left_to_itself_moves_activations(more_runs):
     """What gathering block by block is for: without it this program would not be FSDP."""
-    assert activations(runs["plain"]) or runs["plain"]["others"]
+    assert activations(more_runs["plain"]) or more_runs["plain"]["others"]
