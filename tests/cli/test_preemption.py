@@ -48,7 +48,8 @@ def whole(whole_run):
     return losses_of(whole_run)
 
 
-@pytest.mark.parametrize("kills, steps", [(2, 120), pytest.param(20, 900, marks=pytest.mark.slow)])
+@pytest.mark.slow  # tests/training/test_loop.py kills runs within this process
+@pytest.mark.parametrize("kills, steps", [(2, 120), (20, 900)])
 def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole_run, tmp_path, kills, steps):
     workdir, draw = tmp_path / "run", random.Random(kills)
     options = {"training.num_steps": steps}

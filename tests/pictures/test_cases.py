@@ -58,7 +58,7 @@ def run(tmp_path_factory):
     model = identity_model(folder / "model", "jpeg-10")
     stderr, sys.stderr = sys.stderr, io.StringIO()
     try:
-        status = tool(model, folder / "in", folder / "out", "--tile", 128)
+        status = tool(model, folder / "in", folder / "out", "--tile", 64)
         err = sys.stderr.getvalue()
     finally:
         sys.stderr = stderr
