@@ -267,7 +267,7 @@ class _Manager(ocp.CheckpointManager):
 
 
 class _Kept:
-    """Which checkpoints stay, for Orbax: the newest, every k-th, and the best."""
+    """The checkpoints that stay, for Orbax: the newest, every k-th, and the best."""
 
     def __init__(self, keep: int, keep_every: int, scores: Mapping[int, float]):
         self._keep, self._keep_every, self._scores = keep, keep_every, scores

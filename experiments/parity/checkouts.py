@@ -1,7 +1,7 @@
 """Whether two checkouts compute the same: losses of a training, and pixels of a restored picture.
 
-    git worktree add /tmp/before COMMIT
-    python -m experiments.parity.checkouts /tmp/before . [--config configs/small_adm.py]
+    git worktree add ../before COMMIT
+    python -m experiments.parity.checkouts ../before . [--config configs/small_adm.py]
 
 Both train the config's first steps and restore a photograph with what the first one has learnt, on
 one CPU device and on four. Exit status 1 where a loss or a pixel differs.

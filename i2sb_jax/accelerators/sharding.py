@@ -170,8 +170,14 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, accumulation_steps: int = 1
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """Lays numpy arrays, the same on every process, over all devices of all processes."""
-    everywhere = replicated(mesh)
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(everywhere, x), tree)
+    return lay(tree, replicated(mesh))
+
+
+def lay(tree: Any, where: NamedSharding) -> Any:
+    """Lays this process's rows of each array, or all of a replicated one, over its devices."""
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(where, np.asarray(x)), tree
+    )
 
 
 def local_rows(array: jax.Array | np.ndarray) -> np.ndarray:
@@ -192,9 +198,4 @@ def global_batch(batch: Batch, mesh: Mesh) -> Batch:
     Returns:
         The global batch as sharded arrays.
     """
-    sharding = batch_sharding(mesh)
-
-    def lay(x: np.ndarray) -> jax.Array:
-        return jax.make_array_from_process_local_data(sharding, x)
-
-    return jax.tree.map(lay, batch._replace(name=None))
+    return lay(batch._replace(name=None), batch_sharding(mesh))

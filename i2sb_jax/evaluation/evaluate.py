@@ -157,7 +157,7 @@ def score_pictures(
             read.append(
                 _read(store, pictures_of(CLEAN), assigned, "valid") if store.floats else None
             )
-            found = score(params, *_lay(read, mesh))
+            found = score(params, *sharding.lay(read, on_batch))
             if running is not None:
                 _write(store, scores_of(method), *running)
             running = assigned, found
@@ -261,15 +261,6 @@ def _numbers(store: ShardStore, assignments: Sequence[Sequence[tuple[int, bool]]
             numbers = list(store.numbers(shard))
             found += numbers + numbers[-1:] * (store.size - len(numbers))
     return found
-
-
-def _lay(arrays: Sequence[Array | None], mesh: Mesh) -> list[jax.Array | None]:
-    """Lays the rows that this process has of each array over its devices."""
-    where = sharding.batch_sharding(mesh)
-    return [
-        None if x is None else jax.make_array_from_process_local_data(where, np.asarray(x))
-        for x in arrays
-    ]
 
 
 def _check_readable(store: ShardStore, assigned, batch: Batch) -> None:

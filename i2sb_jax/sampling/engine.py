@@ -69,8 +69,7 @@ class DeviceSampler:
 
     def lay(self, batch: Window) -> Window:
         """Lays this process's rows of a batch over its devices, float32 and uint32 numpy."""
-        lay = functools.partial(jax.make_array_from_process_local_data, self.rows)
-        return jax.tree.map(lambda x: lay(np.asarray(x)), batch)
+        return sharding.lay(batch, self.rows)
 
     def __call__(self, params: Params, batch: Window) -> bridge.Samples:
         """Samples a batch.
