@@ -6,7 +6,6 @@ pytest selenium scikit-image`, and Chromium (`apt-get install chromium chromium-
 
 import importlib.util
 import io
-import json
 import os
 import pathlib
 import re
@@ -22,6 +21,7 @@ from PIL import Image, ImageCms
 
 from i2sb_jax.pictures import encode_picture, read_picture
 from i2sb_jax.restoration.folder import restore_folder
+from tests.browser import logged
 from tests.restoration.models import photo
 from tests.restoration.test_trial import too_large
 
@@ -126,7 +126,7 @@ class Page:
         metrics = {"width": 1300, "height": 1100, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         driver.get("about:blank")
-        logged(driver)
+        logged(driver, within=("data:", "blob:"))
         driver.get(address)
         self.until(lambda: self.all("#restore"))
 
@@ -181,23 +181,15 @@ class Page:
         return np.asarray(picture.convert("RGB")).astype(int)
 
 
-def logged(driver):
-    """(console messages, addresses asked for) since the last call."""
-    console = [entry["message"] for entry in driver.get_log("browser")]
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    asked = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    return console, [url for url in asked if not url.startswith(("data:", "blob:"))]
-
-
 @pytest.fixture
 def page(driver, demo):
     page = Page(driver, demo.address)
     yield page
-    assert [url for url in logged(driver)[1] if not url.startswith(demo.address)] == []
+    assert [
+        url
+        for url in logged(driver, within=("data:", "blob:"))[1]
+        if not url.startswith(demo.address)
+    ] == []
 
 
 @pytest.fixture(scope="module")
@@ -275,9 +267,9 @@ def test_a_photograph_comes_first(page):
 def test_a_browser_asks_nobody_else(driver, demo):
     """Negative control: the page's policy stops a request, and the log would tell of it."""
     page = Page(driver, demo.address)
-    logged(driver)
+    logged(driver, within=("data:", "blob:"))
     driver.execute_async_script("fetch('http://192.0.2.1/').catch(arguments[0])")
-    console, asked = logged(driver)
+    console, asked = logged(driver, within=("data:", "blob:"))
     assert any("Content Security Policy" in line for line in console)
     assert asked in ([], ["http://192.0.2.1/"]) and page.all("#restore")
 

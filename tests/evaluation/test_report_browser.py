@@ -1,7 +1,6 @@
 """report.html in a browser: what moves, sorts and is painted, and that nothing is fetched."""
 
 import io
-import json
 import shutil
 
 import numpy as np
@@ -15,6 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from i2sb_jax.evaluation.report import write_report
+from tests.browser import logged
 from tests.evaluation.test_report import HOSTILE, SIGMAS, example, tiny
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -108,18 +108,6 @@ class Page:
         self.run("document.getElementById('compare').scrollIntoView()")
         picture = Image.open(io.BytesIO(self.one("#compare").screenshot_as_png))
         return np.asarray(picture.convert("RGB"))
-
-
-def logged(driver):
-    """(console messages, addresses asked for) since the last call."""
-    console = [entry["message"] for entry in driver.get_log("browser")]
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    asked = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    return console, [url for url in asked if not url.startswith("data:")]
 
 
 @pytest.fixture
