@@ -157,7 +157,7 @@ def write_pairs(folder, config):
 
 @pytest.mark.parametrize("name", ONE_OF_A_KIND)
 def test_two_steps_of_it_train_at_a_tiny_size(name, tmp_path):
-    from i2sb_jax.data.pipeline import eval_batches, train_batches
+    from i2sb_jax.data.pipeline import Examples, Share, eval_batches, train_batches
 
     pairs = load(name).has_pairs
     pictures = write_pairs(tmp_path, load(name)) if pairs else {"source": "photos"}
@@ -167,13 +167,12 @@ def test_two_steps_of_it_train_at_a_tiny_size(name, tmp_path):
         plain = config.without_teacher()
         save_model(config.teacher, plain, fresh_params(plain))
     source, _ = data.make_sources(config.data, tmp_path, report=print)
-    corruption = Run(config).corruption
-    cut = {"corruption": corruption, "config": config.data, "image_size": 16}
+    examples = Examples(Run(config).corruption, config.data, 16)
 
     def batches(start):
-        return train_batches(source, **cut, batch_size=4, seed=config.seed, start_step=start)
+        return train_batches(source, examples, Share(4), seed=config.seed, start_step=start)
 
-    preview = next(eval_batches(source, **cut, batch_size=2))
+    preview = next(eval_batches(source, examples, Share(2)))
     writer = Recorder()
     state = loop.train(Run(config), tmp_path, batches=batches, eval_batch=preview, writer=writer)
     assert int(state.step) == 2

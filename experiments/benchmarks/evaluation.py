@@ -141,7 +141,7 @@ def _features(path: str) -> dict[str, float]:
 def _pipeline() -> float:
     """Pictures a second that decoding, resizing and cutting 500×375 PNGs give."""
     from i2sb_jax import data
-    from i2sb_jax.data.pipeline import eval_batches, undegraded
+    from i2sb_jax.data.pipeline import Examples, Share, eval_batches, undegraded
 
     with tempfile.TemporaryDirectory() as folder:
         rng, count = np.random.default_rng(0), 128
@@ -152,10 +152,10 @@ def _pipeline() -> float:
         defaults = [f"--config={base_file()}", f"--config.data.path={folder}"]
         config, _ = config_file.parse(defaults, program="benchmark", needs_workdir=False)
         source = data.open_source("folder", path=folder)
-        cut = {"image_size": 256, "batch_size": 32}
+        examples = Examples(undegraded, config.data, 256)
         for _ in range(2):  # the first is warm-up
             start = time.perf_counter()
-            for _ in eval_batches(source, undegraded, config.data, **cut):
+            for _ in eval_batches(source, examples, Share(32)):
                 pass
             seconds = time.perf_counter() - start
     return count / seconds

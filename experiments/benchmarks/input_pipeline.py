@@ -87,14 +87,14 @@ def _rows(jpegs: data.Source, runs: dict, given: argparse.Namespace) -> dict[str
 
 def _measure(source: data.Source, task: str | None, batches: int) -> Rates:
     """Of a stream in its stride."""
-    from i2sb_jax.data.pipeline import train_batches, undegraded  # TensorFlow counts the cores
+    # TensorFlow counts the cores
+    from i2sb_jax.data.pipeline import Examples, Reading, Share, train_batches, undegraded
 
     corruption = make_corruption(task, image_size=_SIZE) if task else undegraded
     arguments = [f"--config={base_file()}", "--config.data.source=synthetic"]
     config, _ = config_file.parse(arguments, program="benchmark", needs_workdir=False)
-    stream = train_batches(
-        source, corruption, config.data, image_size=_SIZE, batch_size=_BATCH, seed=0, cache_bytes=0
-    )
+    examples = Examples(corruption, config.data, _SIZE)
+    stream = train_batches(source, examples, Share(_BATCH), seed=0, reading=Reading(cache_bytes=0))
     for _ in range(2):  # the graph is traced, and its threads are busy
         next(stream)
     clocks: Sequence[Callable[[], float]] = (time.perf_counter, time.process_time)

@@ -8,7 +8,6 @@ but what both have is used. Each line of standard input is a request in JSON, {"
 """
 
 import hashlib
-import inspect
 import json
 import os
 import sys
@@ -27,18 +26,27 @@ def read(folder: str, crop: str, batches: int) -> dict:
     from i2sb_jax import data
     from i2sb_jax.cli import config_file
     from i2sb_jax.cli.tasks import base_file
+    from i2sb_jax.data import pipeline
     from i2sb_jax.data.pipeline import train_batches, undegraded
 
     changes = ["--config.data.source=synthetic", f"--config.data.crop={crop}"]
     given = [f"--config={base_file()}", *changes]
     config, _ = config_file.parse(given, program="benchmark", needs_workdir=False)
-    options = {"image_size": SIZE, "batch_size": BATCH, "seed": 0, "cache_bytes": 0}
-    if "notes" in inspect.signature(train_batches).parameters:  # which older checkouts lack
+    source = data.open_source("folder", path=folder)
+    if hasattr(pipeline, "Examples"):
         from i2sb_jax.pictures import Notes
 
-        options["notes"] = Notes(lambda line: print(line, file=sys.stderr))
-    source = data.open_source("folder", path=folder)
-    stream = train_batches(source, undegraded, config.data, **options)
+        notes = Notes(lambda line: print(line, file=sys.stderr))
+        stream = train_batches(
+            source,
+            pipeline.Examples(undegraded, config.data, SIZE),
+            pipeline.Share(BATCH),
+            seed=0,
+            reading=pipeline.Reading(notes=notes, cache_bytes=0),
+        )
+    else:  # an older checkout
+        options = {"image_size": SIZE, "batch_size": BATCH, "seed": 0, "cache_bytes": 0}
+        stream = train_batches(source, undegraded, config.data, **options)
     first = next(stream).clean
     next(stream)  # the graph is traced, and its threads are busy
     wall, processor = time.perf_counter(), time.process_time()

@@ -43,14 +43,16 @@ def open_data(
     count = min(given.limit or len(source), len(source))
     corruption = Run(config).corruption
     # only now, when nothing is left to complain of: TensorFlow takes seconds
-    from i2sb_jax.data.pipeline import eval_batches
+    from i2sb_jax.data.pipeline import Examples, Reading, Share, eval_batches
 
     notes = Notes(startup.tell) if jax.process_index() == 0 else None
+    examples = Examples(corruption, config.data, config.image_size)
+    reading = Reading(warn=warn, notes=notes)
 
     def pictures(numbers: Sequence[int], *, rows: int) -> Iterator[Batch]:
         return eval_batches(
-            source, corruption, config.data, image_size=config.image_size, batch_size=rows,
-            seed=given.seed, numbers=numbers, leave_out=True, warn=warn, notes=notes,
+            source, examples, Share(rows), seed=given.seed, numbers=numbers, leave_out=True,
+            reading=reading,
         )  # fmt: skip
 
     views = {}

@@ -39,18 +39,18 @@ def main(given: argparse.Namespace) -> None:
     kind = "records" if (epath.Path(pictures) / _RECORDS).exists() else "folder"
     source = data.open_source(kind, path=pictures)
     count = min(given.limit or len(source), len(source))
-    from i2sb_jax.data.pipeline import eval_batches, undegraded
+    from i2sb_jax.data.pipeline import Examples, Reading, Share, eval_batches, undegraded
 
     mesh = sharding.make_mesh(devices=jax.local_devices())
     rows = config.sampling.batch_size * mesh.size
-
     notes = Notes(startup.tell) if jax.process_index() == 0 else None
+    examples = Examples(undegraded, config.data, given.image_size)
+    reading = Reading(warn=_warn, notes=notes)
 
     def batches(numbers):
         return eval_batches(
-            source, undegraded, config.data, image_size=given.image_size, batch_size=rows,
-            numbers=numbers, leave_out=True, warn=_warn, notes=notes,
-        )  # fmt: skip
+            source, examples, Share(rows), numbers=numbers, leave_out=True, reading=reading
+        )
 
     quiet = jax.process_index() != 0
     key = f"{fingerprint(source, count=count)} {network.version} {given.image_size}"

@@ -54,20 +54,22 @@ def _train(run: Run, workdir: str) -> None:
     warn = functools.partial(print, "warning:", file=sys.stderr)
     sources = data.make_sources(config.data, workdir, process_index=process, report=warn)
     # only now, when nothing is left to complain of: TensorFlow takes seconds and is talkative
-    from i2sb_jax.data.pipeline import eval_batches, train_batches
+    from i2sb_jax.data.pipeline import Examples, Reading, Share, eval_batches, train_batches
     from i2sb_jax.training.writers import make_writer
 
-    cut = {"corruption": corruption, "config": config.data, "image_size": config.image_size}
-    cut["notes"] = Notes(startup.tell) if process == 0 else None
-    preview = next(eval_batches(sources[1], **cut, batch_size=config.sampling.batch_size))
-    share = {"process_index": process, "process_count": jax.process_count()}
-    share |= {"batch_size": config.training.batch_size, "seed": config.seed}
+    examples = Examples(corruption, config.data, config.image_size)
+    reading = Reading(notes=Notes(startup.tell) if process == 0 else None)
+    shown = Share(config.sampling.batch_size)
+    preview = next(eval_batches(sources[1], examples, shown, reading=reading))
+    share = Share(config.training.batch_size, process, jax.process_count())
     writer = make_writer(config, workdir, silent=process != 0)
     describe(run, workdir)
     train(
         run,
         workdir,
-        batches=lambda step: train_batches(sources[0], **cut, **share, start_step=step),
+        batches=lambda step: train_batches(
+            sources[0], examples, share, seed=config.seed, start_step=step, reading=reading
+        ),
         eval_batch=preview,
         writer=writer,
         must_stop=processes.preemption_notice(config.distributed),

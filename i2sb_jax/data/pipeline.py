@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from i2sb_jax.config import DataConfig
 from i2sb_jax.corruptions import Corrupted, Corruption
 from i2sb_jax.data import host_only  # noqa: F401
 from i2sb_jax.data.channels import PairedDegradation
+from i2sb_jax.data.examples import Examples, Share
 from i2sb_jax.data.grain import add_grain
 from i2sb_jax.data.preprocess import WHOLE, cut
-from i2sb_jax.data.reader import CACHE_BYTES, PictureReader
+from i2sb_jax.data.reader import PictureReader, Reading
 from i2sb_jax.data.record import Source
-from i2sb_jax.data.windows import WindowCorruption, central_window, window_corruption
+from i2sb_jax.data.windows import WindowCorruption, central_window
 from i2sb_jax.pictures import Notes
 from i2sb_jax.types import Batch
 
@@ -74,18 +74,12 @@ class BatchStream(Iterator[Batch]):
 
 def train_batches(
     source: Source,
-    corruption: Corruption | PairedDegradation,
-    config: DataConfig,
+    examples: Examples,
+    share: Share,
     *,
-    image_size: int,
-    batch_size: int,
     seed: int,
     start_step: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
-    warn: Callable[[str], None] = logging.warning,
-    notes: Notes | None = None,
-    cache_bytes: int = CACHE_BYTES,
+    reading: Reading = Reading(),
 ) -> BatchStream:
     """The endless, shuffled and augmented batches of training.
 
@@ -94,19 +88,12 @@ def train_batches(
 
     Args:
         source: n pictures, or pairs.
-        corruption: called with seeds [batch, 2] and without index; of pairs what tells their sides
-            apart.
-        config: how to reduce, cut and grain, and how many pictures may be unreadable.
-        image_size: side of the squares.
-        batch_size: of all processes together.
+        examples: what is made of them.
+        share: of this process in every batch.
         seed: of the order and of every draw.
         start_step: the first batch is that of this step.
-        process_index: of this process, which yields its slice of every batch.
-        process_count: number of processes.
-        warn: told once of each unreadable picture, from a thread of TensorFlow.
-        notes: told of what files hold that is not read, and asked for their number after an epoch;
-            best on one process alone.
-        cache_bytes: how much of decoded pictures may be remembered.
+        reading: who is told of what cannot be read, and how much is remembered; notes are finished
+            after an epoch, and are best on one process alone.
 
     Returns:
         A stream of batches with static shapes: clean and degraded float32 [b, image_size,
@@ -115,32 +102,31 @@ def train_batches(
         `next` raises `TooManyUnreadable` when the limit is exceeded.
 
     Raises:
-        ValueError: no pictures, or a batch that the processes cannot share.
+        ValueError: no pictures.
     """
-    local = _local_size(source, batch_size, process_index, process_count)
-    count = len(source)
-    windows = window_corruption(corruption, image_size=image_size, crop=config.crop)
+    count = _count(source)
+    config, windows = examples.config, examples.windows
     load = _Load(
-        reader=_reader(source, corruption, config, image_size, warn, cache_bytes, notes=notes),
+        reader=PictureReader(source, examples, reading=reading),
         order=lambda p: shuffled_index(p, count=count, seed=seed),
         window=_random_window(config, windows),
         count=count,
         side=windows.side,
-        channels=_channels(corruption),
+        channels=examples.channels,
         scales=config.scales,
     )
-    start = start_step * batch_size
-    return _stream(
-        _positions(start_step, local, batch_size, process_index),
+    start = start_step * share.batch_size
+    stream = _stream(
+        _positions(start_step, share),
         load,
-        corrupt=_corrupting(corruption, lambda seeds, clean, _: windows(seeds, clean)),
-        batch=lambda dataset: dataset.batch(local, drop_remainder=True),
+        corrupt=_corrupting(examples.corruption, lambda seeds, clean, _: windows(seeds, clean)),
+        batch=lambda dataset: dataset.batch(share.rows, drop_remainder=True),
         seed=seed,
         grain=config.grain if config.has_grain else None,
-        notes=notes,
-        # the first epoch that is whole
-        epoch=-(-(-(-start // count) * count + count - start) // batch_size),
     )
+    # the first epoch that is whole
+    epoch = -(-(-(-start // count) * count + count - start) // share.batch_size)
+    return BatchStream(stream, load, notes=reading.notes, epoch=epoch)
 
 
 def _random_window(config: DataConfig, windows: WindowCorruption) -> Callable:
@@ -157,18 +143,13 @@ def _random_window(config: DataConfig, windows: WindowCorruption) -> Callable:
 
 def eval_batches(
     source: Source,
-    corruption: Corruption | PairedDegradation,
-    config: DataConfig,
+    examples: Examples,
+    share: Share,
     *,
-    image_size: int,
-    batch_size: int,
     seed: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
     numbers: Sequence[int] | None = None,
     leave_out: bool = False,
-    warn: Callable[[str], None] = logging.warning,
-    notes: Notes | None = None,
+    reading: Reading = Reading(),
 ) -> BatchStream:
     """Every picture once, in the source's order, its central square.
 
@@ -178,57 +159,50 @@ def eval_batches(
 
     Args:
         source: n pictures, or pairs.
-        corruption: called with seeds [batch, 2] and index [batch]; of pairs what tells their sides
-            apart.
-        config: whether to resize or to cut at native resolution; nothing is flipped or turned.
-        image_size: side of the squares.
-        batch_size: of all processes together.
+        examples: what is made of them; nothing is flipped, turned or grained.
+        share: of this process in every batch.
         seed: of what the corruption draws.
-        process_index: of this process.
-        process_count: number of processes.
         numbers: of the pictures that are wanted, in this order; all if None.
         leave_out: an unreadable picture is a black one without a name, and no other takes its
             place.
-        warn: told once of each unreadable picture, from a thread of TensorFlow.
-        notes: told of what files hold that is not read, and at the end asked for their number; best
-            on one process alone.
+        reading: who is told of what cannot be read; notes are finished at the end, and are best on
+            one process alone.
 
     Returns:
         A finite stream of batches as `train_batches` gives.
 
     Raises:
-        ValueError: no pictures, or a batch that the processes cannot share.
+        ValueError: no pictures.
     """
-    local = _local_size(source, batch_size, process_index, process_count)
-    numbers = np.asarray(range(len(source)) if numbers is None else numbers, np.int64)
-    mine = numbers[np.arange(len(numbers)) % batch_size // local == process_index]
-    windows = window_corruption(corruption, image_size=image_size, crop=config.crop)
+    count = _count(source)
+    numbers = np.asarray(range(count) if numbers is None else numbers, np.int64)
+    rows = np.arange(len(numbers)) % share.batch_size
+    mine = numbers[rows // share.rows == share.process_index]
+    windows = examples.windows
     cut_out = functools.partial(
-        central_window, image_size=image_size, margin=windows.margin, grid=windows.grid
+        central_window, image_size=windows.image_size, margin=windows.margin, grid=windows.grid
     )
+    once = dataclasses.replace(reading, cache_bytes=0)  # no picture comes twice
     load = _Load(
-        # no picture comes twice
-        reader=_reader(
-            source, corruption, config, image_size, warn, 0, leave_out=leave_out, notes=notes
-        ),
+        reader=PictureReader(source, examples, leave_out=leave_out, reading=once),
         order=tf.identity,
         window=lambda image, _: np.ascontiguousarray(cut_out(image)),
-        count=len(source),
+        count=count,
         side=windows.side,
-        channels=_channels(corruption),
+        channels=examples.channels,
     )
 
     def numbered(seeds, clean, index):
         return windows(seeds, clean, index=index)
 
-    return _stream(
+    stream = _stream(
         tf.data.Dataset.from_tensor_slices(mine),
         load,
-        corrupt=_corrupting(corruption, numbered),
-        batch=lambda dataset: dataset.batch(local),
+        corrupt=_corrupting(examples.corruption, numbered),
+        batch=lambda dataset: dataset.batch(share.rows),
         seed=seed,
-        notes=notes,
     )
+    return BatchStream(stream, load, notes=reading.notes, epoch=None)
 
 
 def undegraded(seeds: tf.Tensor, clean: tf.Tensor, *, index: tf.Tensor | None = None) -> Corrupted:
@@ -255,11 +229,12 @@ def shuffled_index(position: tf.Tensor, *, count: int, seed: int) -> tf.Tensor:
     )
 
 
-def _positions(start_step: int, local: int, batch_size: int, process_index: int) -> tf.data.Dataset:
-    """Positions of one process: its `local` ones of every batch, without end."""
+def _positions(start_step: int, share: Share) -> tf.data.Dataset:
+    """Positions of one process: its rows of every batch, without end."""
+    local = share.rows
 
     def position(k: tf.Tensor) -> tf.Tensor:
-        return (k // local) * batch_size + process_index * local + k % local
+        return (k // local) * share.batch_size + share.process_index * local + k % local
 
     return tf.data.Dataset.range(start_step * local, tf.int64.max).map(position)
 
@@ -329,9 +304,7 @@ def _stream(
     batch: Callable[[tf.data.Dataset], tf.data.Dataset],
     seed: int,
     grain: tuple[float, float] | None = None,
-    notes: Notes | None = None,
-    epoch: int | None = None,
-) -> BatchStream:
+) -> tf.data.Dataset:
     """Positions (int64) -> squares -> batches -> X_0 and X_1."""
 
     @tf.autograph.experimental.do_not_convert
@@ -371,12 +344,7 @@ def _stream(
     options.deterministic = True
     dataset = positions.map(visit, num_parallel_calls=tf.data.AUTOTUNE)
     dataset = batch(dataset).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
-    return BatchStream(dataset, load, notes=notes, epoch=epoch)
-
-
-def _channels(corruption: Corruption | PairedDegradation) -> int | None:
-    return corruption.channels if isinstance(corruption, PairedDegradation) else None
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _corrupting(corruption: Corruption | PairedDegradation, corrupt: Callable) -> Callable:
@@ -395,41 +363,10 @@ def _corrupting(corruption: Corruption | PairedDegradation, corrupt: Callable) -
     return pair if isinstance(corruption, PairedDegradation) else picture
 
 
-def _reader(
-    source,
-    corruption,
-    config,
-    image_size,
-    warn,
-    cache_bytes,
-    *,
-    leave_out: bool = False,
-    notes: Notes | None = None,
-) -> PictureReader:
-    return PictureReader(
-        source,
-        image_size=image_size,
-        crop=config.crop,
-        max_unreadable=config.max_unreadable,
-        warn=warn,
-        channels=_channels(corruption),
-        scales=config.scales,
-        cache_bytes=cache_bytes,
-        leave_out=leave_out,
-        notes=notes,
-    )
-
-
-def _local_size(source: Source, batch_size: int, process_index: int, process_count: int) -> int:
+def _count(source: Source) -> int:
     if not len(source):
         raise ValueError("the source has no pictures")
-    if batch_size < 1 or batch_size % process_count:
-        raise ValueError(
-            f"batch_size={batch_size} must be a positive multiple of the {process_count} processes"
-        )
-    if not 0 <= process_index < process_count:
-        raise ValueError(f"process_index={process_index} must lie in 0…{process_count - 1}")
-    return batch_size // process_count
+    return len(source)
 
 
 def _int64(seed: int) -> int:

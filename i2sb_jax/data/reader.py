@@ -1,12 +1,15 @@
 """Reads pictures for many threads, and decides what happens when one is broken."""
 
+import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import numpy as np
+from absl import logging
 
+from i2sb_jax.data.examples import Examples
 from i2sb_jax.data.preprocess import WHOLE, fitting_scale, prepare, reduce
 from i2sb_jax.data.record import MissingPicture, Source
 from i2sb_jax.pictures import Notes, UnreadableImage
@@ -21,11 +24,26 @@ class TooManyUnreadable(ValueError):
     """More pictures are unreadable than `data.max_unreadable` allows."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Who is told of what cannot be read, and how much of what was read is remembered.
+
+    Attributes:
+        warn: told of each broken picture once, from whichever thread met it.
+        notes: told of what files hold that is not read.
+        cache_bytes: how much of decoded pictures may be remembered.
+    """
+
+    warn: Callable[[str], None] = logging.warning
+    notes: Notes | None = None
+    cache_bytes: int = CACHE_BYTES
+
+
 class PictureReader:
     """Prepared pictures by number, a few of them remembered.
 
-    The memory is filled in the order of visits up to `cache_bytes` and never emptied. It changes
-    nothing but speed.
+    The memory is filled in the order of visits up to `Reading.cache_bytes` and never emptied. It
+    changes nothing but speed.
 
     Attributes:
         unreadable: name -> reason of every picture found broken so far.
@@ -34,44 +52,33 @@ class PictureReader:
     def __init__(
         self,
         source: Source,
+        examples: Examples,
         *,
-        image_size: int,
-        crop: str,
-        max_unreadable: int,
-        warn: Callable[[str], None],
-        channels: int | None = None,
-        scales: Sequence[float] = (WHOLE,),
-        cache_bytes: int = CACHE_BYTES,
         leave_out: bool = False,
-        notes: Notes | None = None,
+        reading: Reading = Reading(),
     ):
-        """Reads from `source`; see `prepare` for image_size, crop and channels.
+        """Reads from `source`.
 
         Args:
             source: the pictures.
-            image_size: side of the squares that will be cut.
-            crop: "resize" or "window".
-            max_unreadable: so many may be broken.
-            warn: told of each broken picture once, from whichever thread met it.
-            channels: of both sides of a pair; None for pictures.
-            scales: those that pictures may be asked for in.
-            cache_bytes: how much may be remembered.
+            examples: what is to be cut from them.
             leave_out: nothing takes the place of a broken picture.
-            notes: told of what files hold that is not read.
+            reading: who is told, and how much is remembered.
         """
+        config = examples.config
         self.unreadable: dict[str, str] = {}
         self._source = source
         self._prepare = functools.partial(
-            prepare, image_size=image_size, crop=crop, channels=channels
+            prepare, image_size=examples.image_size, crop=config.crop, channels=examples.channels
         )
-        self._image_size, self._scales = image_size, scales
-        self._max_unreadable = max_unreadable
+        self._image_size, self._scales = examples.image_size, config.scales
+        self._max_unreadable = config.max_unreadable
         self._leave_out = leave_out
-        self._warn, self._notes = warn, notes
+        self._warn, self._notes = reading.warn, reading.notes
         self._lock = threading.Lock()
         self._broken: set[int] = set()
         self._cache: dict[tuple[int, float], _Found] = {}
-        self._cache_left = cache_bytes
+        self._cache_left = reading.cache_bytes
 
     def read(self, indices: Iterable[int], *, scale: float = WHOLE) -> _Found | None:
         """The first readable picture of `indices`; with `leave_out` the first of all, or None.

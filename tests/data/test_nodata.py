@@ -12,7 +12,7 @@ pytest.importorskip("tensorflow")
 from i2sb_jax.bridge import make_symmetric_schedule
 from i2sb_jax.data import make_sources
 from i2sb_jax.data.channels import PairedDegradation
-from i2sb_jax.data.pipeline import eval_batches, train_batches
+from i2sb_jax.data.pipeline import Examples, Share, eval_batches, train_batches
 from i2sb_jax.data.scaling import load_value_ranges
 from i2sb_jax.learning.losses import bridge_losses
 from tests.data.paired import pairs_config
@@ -79,7 +79,7 @@ def opened(root, share, how, **options):
 def batch_of(root, share, how):
     """All training pairs, their central square."""
     config, train, _ = opened(root, share, how)
-    (batch,) = eval_batches(train, PAIR, config, image_size=32, batch_size=len(train))
+    (batch,) = eval_batches(train, Examples(PAIR, config, 32), Share(len(train)))
     return batch, load_value_ranges(root / "run"), [int(name[0]) for name in train.names]
 
 
@@ -135,7 +135,7 @@ def test_windows_of_training_bring_their_valid_pixels_along(tmp_path, crop):
     config = write_pairs(tmp_path, 0.003, "tag")
     config = type(config)(**{**vars(config), "crop": crop, "quarter_turns": True})
     train, _ = make_sources(config, tmp_path / "run", report=print)
-    stream = train_batches(train, PAIR, config, image_size=16, batch_size=24, seed=0)
+    stream = train_batches(train, Examples(PAIR, config, 16), Share(24), seed=0)
     batch = next(stream)
     gone = batch.valid < 0.5
     assert gone.any() and not gone.all()

@@ -10,7 +10,13 @@ tf = pytest.importorskip("tensorflow")
 
 from i2sb_jax.data import make_sources  # noqa: E402
 from i2sb_jax.data.channels import PairedDegradation, fit_channels  # noqa: E402
-from i2sb_jax.data.pipeline import eval_batches, train_batches  # noqa: E402
+from i2sb_jax.data.pipeline import (  # noqa: E402
+    Examples,
+    Reading,
+    Share,
+    eval_batches,
+    train_batches,
+)
 from i2sb_jax.data.preprocess import prepare  # noqa: E402
 from i2sb_jax.data.reader import TooManyUnreadable  # noqa: E402
 from i2sb_jax.pictures import UnreadableImage  # noqa: E402
@@ -40,10 +46,10 @@ def ramp_sources(tmp_path, *, shift=0, count=3, **changes):
     return config, *make_sources(config, tmp_path / "run", report=print)
 
 
-def take(config, source, count, *, batch_size=50, **options):
-    options = {"image_size": SIZE, "batch_size": batch_size, "seed": 3} | options
-    stream = train_batches(source, PAIR, config, **options)
-    return list(itertools.islice(stream, count // batch_size))
+def take(config, source, count, *, batch_size=50, share=None, **options):
+    share = share or Share(batch_size)
+    stream = train_batches(source, Examples(PAIR, config, SIZE), share, seed=3, **options)
+    return list(itertools.islice(stream, count // share.batch_size))
 
 
 def places(source, batches):
@@ -82,16 +88,14 @@ def test_pairs_are_a_function_of_seed_and_step_too(tmp_path):
         np.testing.assert_array_equal(batch.clean, other.clean)
         np.testing.assert_array_equal(batch.degraded, other.degraded)
         assert batch.name.tolist() == other.name.tolist()
-    halves = [
-        take(config, train, 24, batch_size=4, process_index=i, process_count=2) for i in (0, 1)
-    ]
+    halves = [take(config, train, 24, share=Share(4, i, 2)) for i in (0, 1)]
     for batch, *parts in zip(take(config, train, 24, batch_size=4), *halves, strict=True):
         np.testing.assert_array_equal(batch.clean, np.concatenate([p.clean for p in parts]))
 
 
 def test_evaluation_takes_the_centre_of_both_sides(tmp_path):
     config, _, held_out = ramp_sources(tmp_path, count=8)
-    (batch,) = eval_batches(held_out, PAIR, config, image_size=SIZE, batch_size=8)
+    (batch,) = eval_batches(held_out, Examples(PAIR, config, SIZE), Share(8))
     target, source = places(held_out, [batch])
     np.testing.assert_array_equal(target, source)
     assert target[0, 0, 0].tolist() == [(HEIGHT - SIZE) // 2, (WIDTH - SIZE) // 2]
@@ -113,7 +117,7 @@ def test_the_whole_source_beside_x_t(tmp_path, source_channels):
     config = pairs_config(path=folders[0], target_path=folders[1], cond_x1=True, **channels)
     train, _ = make_sources(config, tmp_path / "run", report=print)
     pair = PairedDegradation(has_cond=True, **channels)
-    batch = next(train_batches(train, pair, config, image_size=SIZE, batch_size=4, seed=0))
+    batch = next(train_batches(train, Examples(pair, config, SIZE), Share(4), seed=0))
     assert batch.clean.shape == batch.degraded.shape == (4, SIZE, SIZE, 3)
     assert batch.cond.shape == (4, SIZE, SIZE, source_channels)
     if source_channels == 3:
@@ -161,9 +165,9 @@ def test_unreadable_pairs_are_replaced_and_counted(tmp_path):
     config, train, _ = ramp_sources(tmp_path, count=8, max_unreadable=1)
     (tmp_path / "t" / train.names[0].replace(".tif", ".npy")).write_bytes(b"broken")
     lines = []
-    batches = take(config, train, 100, warn=lines.append)
+    batches = take(config, train, 100, reading=Reading(warn=lines.append))
     assert len(lines) == 1 and train.names[0] in lines[0]
     assert train.names[0].encode() not in {name for batch in batches for name in batch.name}
     write_arrays(tmp_path / "s", {train.names[1]: ramps()[0][1:]})
     with pytest.raises(TooManyUnreadable, match="source has 52×39 pixels, the target 52×40"):
-        take(config, train, 100, warn=lines.append)
+        take(config, train, 100, reading=Reading(warn=lines.append))

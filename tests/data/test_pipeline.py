@@ -9,7 +9,13 @@ tf = pytest.importorskip("tensorflow")
 
 from i2sb_jax.corruptions import make_corruption  # noqa: E402
 from i2sb_jax.data import make_source, pipeline  # noqa: E402
-from i2sb_jax.data.pipeline import eval_batches, train_batches  # noqa: E402
+from i2sb_jax.data.pipeline import (  # noqa: E402
+    Examples,
+    Reading,
+    Share,
+    eval_batches,
+    train_batches,
+)
 from i2sb_jax.data.reader import PictureReader, TooManyUnreadable  # noqa: E402
 from i2sb_jax.pictures import Notes  # noqa: E402
 from tests.data.pictures import (  # noqa: E402
@@ -27,10 +33,14 @@ def take(stream, count):
     return list(itertools.islice(stream, count))
 
 
-def train(source, steps=None, *, config=None, **options):
-    options = {"image_size": 8, "batch_size": 4, "seed": 7} | options
-    corruption = options.pop("corruption", tell_key)
-    stream = train_batches(source, corruption, config or data_config(), **options)
+def examples(config=None, *, corruption=tell_key, image_size=8):
+    return Examples(corruption, config or data_config(), image_size)
+
+
+def train(source, steps=None, *, config=None, corruption=tell_key, image_size=8, **options):
+    made = examples(config, corruption=corruption, image_size=image_size)
+    options = {"share": Share(4), "seed": 7} | options
+    stream = train_batches(source, made, **options)
     return stream if steps is None else take(stream, steps)
 
 
@@ -99,8 +109,7 @@ def test_starting_late_reads_nothing_of_what_went_before(start):
 def test_processes_share_every_batch_of_one():
     whole = train(random_source(), 5, config=WINDOWS)
     parts = [
-        train(random_source(), 5, config=WINDOWS, process_index=index, process_count=2)
-        for index in range(2)
+        train(random_source(), 5, config=WINDOWS, share=Share(4, index, 2)) for index in range(2)
     ]
     joined = [
         type(one)(
@@ -147,7 +156,7 @@ def test_every_image_has_seeds_of_its_own():
 def test_the_cache_changes_nothing_but_the_reads(cache_bytes):
     source = random_source()
     config = data_config(crop="window", quarter_turns=True)
-    stream = train(source, config=config, cache_bytes=cache_bytes)
+    stream = train(source, config=config, reading=Reading(cache_bytes=cache_bytes))
     assert_same(take(stream, 10), train(random_source(), 10, config=WINDOWS))
     if cache_bytes == 2**29:
         assert len(source.reads) <= 20  # ten pictures, two threads at most at once
@@ -161,7 +170,7 @@ def test_replaced_pictures_move_no_position(config):
     warnings = []
     good = labels(train(flat_source(10), 15))
     source = flat_source(10, broken=(2, 3), missing=(7,))
-    stream = train(source, config=config, warn=warnings.append)
+    stream = train(source, config=config, reading=Reading(warn=warnings.append))
     bad = labels(take(stream, 15))
     epochs = zip(good.reshape(6, 10), bad.reshape(6, 10), strict=True)
     for order, got in epochs:
@@ -175,7 +184,11 @@ def test_replaced_pictures_move_no_position(config):
 
 
 def test_too_many_unreadable_pictures_stop_with_one_line():
-    stream = train(flat_source(10, broken=(1, 4)), config=data_config(max_unreadable=1), warn=print)
+    stream = train(
+        flat_source(10, broken=(1, 4)),
+        config=data_config(max_unreadable=1),
+        reading=Reading(warn=print),
+    )
     with pytest.raises(
         TooManyUnreadable, match=r"^2 pictures are unreadable, the last of them p"
     ) as e:
@@ -186,7 +199,11 @@ def test_too_many_unreadable_pictures_stop_with_one_line():
 
 
 def test_nothing_readable_at_all():
-    stream = train(flat_source(2, broken=(0, 1)), config=data_config(max_unreadable=9), warn=print)
+    stream = train(
+        flat_source(2, broken=(0, 1)),
+        config=data_config(max_unreadable=9),
+        reading=Reading(warn=print),
+    )
     with pytest.raises(TooManyUnreadable, match="none of the 2 pictures is readable"):
         next(stream)
 
@@ -203,8 +220,9 @@ def test_errors_that_are_no_broken_picture_come_through(capfd):
 
 def test_the_reader_names_each_picture_once():
     lines = []
-    options = {"image_size": 8, "crop": "window", "max_unreadable": 1}
-    reader = PictureReader(flat_source(3, broken=(0,)), warn=lines.append, **options)
+    config = data_config(crop="window", max_unreadable=1)
+    reading = Reading(warn=lines.append)
+    reader = PictureReader(flat_source(3, broken=(0,)), examples(config), reading=reading)
     for _ in range(3):
         assert reader.read([0, 1])[1:] == (1, "p1")
     assert len(lines) == 1 and lines[0].startswith("unreadable picture p0 is replaced")
@@ -226,34 +244,41 @@ NOTE = "is read from page 1 of 2, and the others are left out"
 def test_what_is_not_read_is_told_once_and_counted_after_an_epoch(crop):
     lines = []
     source, config = several_pages(10, plain=(3, 7)), data_config(crop=crop)
-    stream = train(source, config=config, notes=Notes(lines.append), start_step=3)
+    stream = train(source, config=config, reading=Reading(notes=Notes(lines.append)), start_step=3)
     next(stream)
     assert len([line for line in lines if line.endswith(NOTE) and " more as " not in line]) == 1
     take(stream, 9)
     assert len(lines) == 2
     assert lines[1].startswith("note: 7 more as p") and lines[1].endswith(f", which {NOTE}")
-    train(several_pages(4, plain=range(4)), 3, config=config, notes=Notes(lines.append))
+    train(
+        several_pages(4, plain=range(4)),
+        3,
+        config=config,
+        reading=Reading(notes=Notes(lines.append)),
+    )
     assert len(lines) == 2, "files of one page say nothing"
 
 
 def test_an_evaluation_counts_at_its_end():
     lines = []
-    batches = list(evaluate(several_pages(7, plain=(1,)), notes=Notes(lines.append)))
+    batches = list(
+        evaluate(several_pages(7, plain=(1,)), reading=Reading(notes=Notes(lines.append)))
+    )
     assert sum(len(batch.label) for batch in batches) == 7
     assert len(lines) == 2 and lines[1].startswith("note: 5 more as p")
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("share", "message"),
     [
-        ({"batch_size": 3, "process_count": 2}, "batch_size=3 must be a positive multiple"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"process_index": 2, "process_count": 2}, "process_index=2"),
+        ((3, 0, 2), "batch_size=3 must be a positive multiple of the 2 processes"),
+        ((0,), "batch_size=0"),
+        ((4, 2, 2), "process_index=2"),
     ],
 )
-def test_wrong_sizes(options, message):
+def test_wrong_sizes(share, message):
     with pytest.raises(ValueError, match=message):
-        train(flat_source(4), **options)
+        Share(*share)
 
 
 def test_no_pictures():
@@ -261,10 +286,9 @@ def test_no_pictures():
         train(ListSource([]))
 
 
-def evaluate(source, *, config=None, **options):
-    options = {"image_size": 8, "batch_size": 4} | options
-    corruption = options.pop("corruption", tell_key)
-    return eval_batches(source, corruption, config or data_config(), **options)
+def evaluate(source, *, config=None, corruption=tell_key, image_size=8, **options):
+    made = examples(config, corruption=corruption, image_size=image_size)
+    return eval_batches(source, made, **{"share": Share(4)} | options)
 
 
 def test_evaluation_is_in_order_and_tells_the_index():
@@ -290,7 +314,7 @@ def test_evaluation_takes_the_central_square(crop):
 
 def test_evaluation_shared_by_processes():
     whole = list(evaluate(flat_source(11)))
-    parts = [list(evaluate(flat_source(11), process_index=i, process_count=2)) for i in range(2)]
+    parts = [list(evaluate(flat_source(11), share=Share(4, i, 2))) for i in range(2)]
     assert labels(parts[0]).tolist() == [0, 1, 4, 5, 8, 9]
     assert labels(parts[1]).tolist() == [2, 3, 6, 7, 10]
     # What the corruption draws belongs to the picture, not to the process.
@@ -301,7 +325,9 @@ def test_evaluation_shared_by_processes():
 
 def test_evaluation_replaces_unreadable_pictures():
     source = flat_source(5, broken=(1, 4))
-    stream = evaluate(source, config=data_config(max_unreadable=2), warn=lambda line: None)
+    stream = evaluate(
+        source, config=data_config(max_unreadable=2), reading=Reading(warn=lambda line: None)
+    )
     assert labels(stream).tolist() == [0, 2, 2, 3, 0] and len(stream.unreadable) == 2
 
 

@@ -14,7 +14,7 @@ tfds = pytest.importorskip("tensorflow_datasets")
 
 from i2sb_jax.cli import prepare  # noqa: E402
 from i2sb_jax.data import MissingPicture, make_source, open_source  # noqa: E402
-from i2sb_jax.data.pipeline import train_batches  # noqa: E402
+from i2sb_jax.data.pipeline import Examples, Reading, Share, train_batches  # noqa: E402
 from i2sb_jax.data.records import write_records  # noqa: E402
 from tests.data.pictures import (  # noqa: E402
     ListSource,
@@ -92,8 +92,8 @@ def test_the_same_pictures_give_the_same_batches_through_all_sources(tmp_path, r
         "tfds": open_source("tfds", path=data_dir, tfds_name="tiny"),
     }
     config = data_config(crop="window", quarter_turns=True)
-    options = {"image_size": 16, "batch_size": 4, "seed": 3}
-    streams = [train_batches(s, tell_key, config, **options) for s in sources.values()]
+    examples = Examples(tell_key, config, 16)
+    streams = [train_batches(s, examples, Share(4), seed=3) for s in sources.values()]
     for batches in itertools.islice(zip(*streams, strict=True), 5):
         for field in ("clean", "degraded", "mask", "name"):
             first, *others = (getattr(batch, field) for batch in batches)
@@ -210,8 +210,9 @@ def test_damaged_records_are_unreadable_pictures(tmp_path):
         source.read(2)
     assert error.value.name == "p2" and "\n" not in str(error.value)
     warnings = []
-    options = {"image_size": 8, "batch_size": 4, "seed": 0, "warn": warnings.append}
-    stream = train_batches(source, tell_key, data_config(max_unreadable=1), **options)
+    examples = Examples(tell_key, data_config(max_unreadable=1), 8)
+    reading = Reading(warn=warnings.append)
+    stream = train_batches(source, examples, Share(4), seed=0, reading=reading)
     assert b"p2" not in next(stream).name and len(warnings) == 1
 
 
@@ -220,7 +221,7 @@ def test_mocked_builder():
     with tfds.testing.mock_data(num_examples=5):
         source = make_source(config, split="train")
         assert len(source) == 5 and 0 <= source.read(0).label < 10
-        stream = train_batches(source, tell_key, config, image_size=32, batch_size=4, seed=0)
+        stream = train_batches(source, Examples(tell_key, config, 32), Share(4), seed=0)
         assert next(stream).clean.shape == (4, 32, 32, 3)
 
 

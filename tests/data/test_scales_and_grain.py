@@ -7,7 +7,14 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from i2sb_jax.data.pipeline import eval_batches, train_batches, undegraded  # noqa: E402
+from i2sb_jax.data.pipeline import (  # noqa: E402
+    Examples,
+    Reading,
+    Share,
+    eval_batches,
+    train_batches,
+    undegraded,
+)
 from i2sb_jax.data.preprocess import fitting_scale, reduce  # noqa: E402
 from tests.data.pictures import ListSource, data_config, picture, png  # noqa: E402
 
@@ -18,8 +25,8 @@ def train(source, count, *, seed=2, batch_size=20, start_step=0, cache_bytes=2**
     """Batches of windows of their own, without turns."""
     config = data_config(**{"crop": "window", "flip": False} | changes)
     stream = train_batches(
-        source, undegraded, config, image_size=SIZE, batch_size=batch_size, seed=seed,
-        start_step=start_step, cache_bytes=cache_bytes,
+        source, Examples(undegraded, config, SIZE), Share(batch_size), seed=seed,
+        start_step=start_step, reading=Reading(cache_bytes=cache_bytes),
     )  # fmt: skip
     return list(itertools.islice(stream, count))
 
@@ -138,8 +145,9 @@ def test_evaluation_has_neither():
     plain, other = (
         next(
             eval_batches(
-                ListSource([picture(0)]), undegraded, data_config(crop="window", **change),
-                image_size=SIZE, batch_size=1,
+                ListSource([picture(0)]),
+                Examples(undegraded, data_config(crop="window", **change), SIZE),
+                Share(1),
             )
         )
         for change in changes

@@ -42,13 +42,13 @@ def test_no_held_out_picture_is_a_shifted_one_of_training(tmp_path):
 
 def test_batches():
     pytest.importorskip("tensorflow")
-    from i2sb_jax.data.pipeline import eval_batches, train_batches
+    from i2sb_jax.data.pipeline import Examples, Share, eval_batches, train_batches
 
     corruption = make_corruption("sr4x-pool", image_size=32)
     train, held_out = (make_source(CONFIG, split=split) for split in ("train", "eval"))
-    options = {"image_size": 32, "batch_size": 18}
-    first = next(train_batches(train, corruption, CONFIG, seed=1, **options))
-    second = next(eval_batches(held_out, corruption, CONFIG, **options))
+    examples = Examples(corruption, CONFIG, 32)
+    first = next(train_batches(train, examples, Share(18), seed=1))
+    second = next(eval_batches(held_out, examples, Share(18)))
     assert second.name[:2].tolist() == [b"eval-00000", b"eval-00001"]
     for batch in (first, second):
         assert len({picture.tobytes() for picture in batch.clean}) == 18

@@ -17,7 +17,7 @@ from i2sb_jax.corruptions import (  # noqa: E402
     make_corruption,
 )
 from i2sb_jax.data import windows  # noqa: E402
-from i2sb_jax.data.pipeline import eval_batches, train_batches  # noqa: E402
+from i2sb_jax.data.pipeline import Examples, Share, eval_batches, train_batches  # noqa: E402
 from i2sb_jax.data.windows import central_window, window_at, window_corruption  # noqa: E402
 from i2sb_jax.pictures import from_uint8, resize_short_side  # noqa: E402
 from tests.data.pictures import ListSource, data_config, picture, png  # noqa: E402
@@ -103,13 +103,10 @@ def place(window, whole):
 
 def train(corruption, count=10, *, source=None, **options):
     changes = {"crop": "window", "quarter_turns": True} | options.pop("changes", {})
-    options = {"image_size": SIZE, "batch_size": 8, "seed": 5} | options
+    examples = Examples(corruption, data_config(**changes), SIZE)
     source = source or ListSource([photograph()])
-    return list(
-        itertools.islice(
-            train_batches(source, corruption, data_config(**changes), **options), count
-        )
-    )
+    options = {"share": Share(8), "seed": 5} | options
+    return list(itertools.islice(train_batches(source, examples, **options), count))
 
 
 def misfits(corruption, batches):
@@ -159,9 +156,7 @@ def test_a_stream_with_margin_starts_anywhere_and_is_shared(start, made):
     for operator in (REDUCTION, corruption):
         whole = train(operator, 4, source=source())
         late = train(operator, 4 - start, source=source(), start_step=start)
-        parts = [
-            train(operator, 4, source=source(), process_index=i, process_count=2) for i in range(2)
-        ]
+        parts = [train(operator, 4, source=source(), share=Share(8, i, 2)) for i in range(2)]
         for key in ("clean", "degraded", "name"):
             want = np.stack([getattr(batch, key) for batch in whole])
             got = np.stack([getattr(batch, key) for batch in late])
@@ -194,7 +189,7 @@ def test_margins_of_the_library_suffice(name):
 
 def evaluate(source, corruption, *, crop="window"):
     config = data_config(crop=crop)
-    (batch,) = eval_batches(source, corruption, config, image_size=SIZE, batch_size=8)
+    (batch,) = eval_batches(source, Examples(corruption, config, SIZE), Share(8))
     return batch
 
 
@@ -256,11 +251,11 @@ def test_batches_of_published_corruptions_are_what_they_were(crop, want):
     pictures = [png(n, **size) for n, size in zip([0, 1, 2, 3, 4, 9], sizes, strict=True)]
     config = data_config(crop=crop, quarter_turns=True, shuffle_channels=True)
     corruption = make_corruption("sr4x-pool", image_size=SIZE)
-    options = {"image_size": SIZE, "batch_size": 4}
+    examples = Examples(corruption, config, SIZE)
     source = ListSource(pictures)
-    stream = train_batches(source, corruption, config, **options, seed=3, start_step=2)
+    stream = train_batches(source, examples, Share(4), seed=3, start_step=2)
     assert digest(itertools.islice(stream, 5)) == want[0]
-    assert digest(eval_batches(source, corruption, config, **options)) == want[1]
+    assert digest(eval_batches(source, examples, Share(4))) == want[1]
 
 
 def digest(batches):

@@ -11,7 +11,7 @@ from tests.training.tiny import make_config, train
 
 pytest.importorskip("tensorflow")
 
-from i2sb_jax.data.pipeline import train_batches
+from i2sb_jax.data.pipeline import Examples, Share, train_batches
 
 NAMES = ("blur-photo", "noise", "noise-float", "sr2x-photo", "sr4x-photo", "real", "jpeg-file")
 
@@ -29,10 +29,8 @@ def test_two_updates(name, photographs, tmp_path):
     def batches(start):
         stream = train_batches(
             photographs,
-            Run(config).corruption,
-            config.data,
-            image_size=config.image_size,
-            batch_size=config.training.batch_size,
+            Examples(Run(config).corruption, config.data, config.image_size),
+            Share(config.training.batch_size),
             seed=config.seed,
             start_step=start,
         )

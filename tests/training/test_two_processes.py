@@ -19,7 +19,7 @@ import json, pathlib, sys
 import jax
 from i2sb_jax import data
 from i2sb_jax.accelerators import processes
-from i2sb_jax.data.pipeline import eval_batches, train_batches
+from i2sb_jax.data.pipeline import Examples, Share, eval_batches, train_batches
 from i2sb_jax.run import Run
 from i2sb_jax.training.loop import train
 from i2sb_jax.training.writers import make_writer
@@ -28,22 +28,20 @@ from tests.training.tiny import make_config
 processes.join("on")
 config = make_config(training={{"num_steps": {STEPS}, "batch_size": {BATCH}}})
 run = Run(config)
-corruption = run.corruption
 mine, count = jax.process_index(), jax.process_count()
 sources = data.make_sources(config.data, sys.argv[1], process_index=mine, report=print)
-cut = {{"corruption": corruption, "config": config.data, "image_size": config.image_size}}
+examples = Examples(run.corruption, config.data, config.image_size)
 names = []
 
 def batches(start):
     stream = train_batches(
-        sources[0], **cut, batch_size={BATCH}, seed=config.seed, start_step=start,
-        process_index=mine, process_count=count,
+        sources[0], examples, Share({BATCH}, mine, count), seed=config.seed, start_step=start
     )
     for batch in stream:
         names.append([name.decode() for name in batch.name])
         yield batch
 
-preview = next(eval_batches(sources[1], **cut, batch_size=2))
+preview = next(eval_batches(sources[1], examples, Share(2)))
 writer = make_writer(config, sys.argv[1], silent=True)
 train(run, sys.argv[1], batches=batches, eval_batch=preview, writer=writer)
 told = {{"names": names[: {STEPS}], "pictures": len(sources[0])}}
