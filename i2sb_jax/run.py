@@ -23,6 +23,7 @@ from i2sb_jax.data.channels import PairedDegradation
 from i2sb_jax.learning import (
     DistillState,
     TrainState,
+    Update,
     create_distill_state,
     create_state,
     init_student,
@@ -207,7 +208,7 @@ class Run:
             weighting=config.weighting,
             end_share=config.end_share,
             log_floor=config.log_floor,
-            **self._update,
+            **self._update._asdict(),
         )
         return lambda state, teacher, batch, key: step(state, batch, key)
 
@@ -218,7 +219,7 @@ class Run:
             sampling = teacher.config.choose_sampling(nfe=config.distill.teacher_nfe, sampler="ode")
             target_fn = make_generate_fn(teacher.sample_fn(sampling))
             return make_regression_step(
-                generate_fn=generate_fn, target_fn=target_fn, **self._update
+                generate_fn=generate_fn, target_fn=target_fn, update=self._update
             )
 
         def network_fn(params: Params, xt: Array, step: Array, cond: Array | None) -> jax.Array:
@@ -228,24 +229,24 @@ class Run:
         return make_distill_step(
             generate_fn=generate_fn,
             network_fn=network_fn,
-            auxiliary_tx=self.auxiliary_optimizer,
             schedule=self.bridge,
+            update=self._update,
+            auxiliary_tx=self.auxiliary_optimizer,
             auxiliary_updates=config.distill.auxiliary_updates,
             prediction=config.bridge.prediction,
             weighting=config.bridge.weighting,
-            **self._update,
         )
 
     @property
-    def _update(self) -> dict[str, Any]:
+    def _update(self) -> Update:
         """How any step updates what it trains."""
         config = self.config
-        return {
-            "tx": self.optimizer,
-            "ema_decay": config.training.ema_decay,
-            "accumulation_steps": config.training.accumulation_steps,
-            "skip_norm": config.optimizer.skip_norm,
-        }
+        return Update(
+            self.optimizer,
+            ema_decay=config.training.ema_decay,
+            accumulation_steps=config.training.accumulation_steps,
+            skip_norm=config.optimizer.skip_norm,
+        )
 
 
 def restoring_run(config: Config, *, dtype: str | None = None) -> Run:

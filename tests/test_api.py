@@ -69,14 +69,12 @@ SIGNATURES = {
         "log_floor="
     ),
     "training.make_train_step": (
-        "* apply_fn tx schedule ema_decay deterministic= accumulation_steps= "
-        "skip_norm= prediction= weighting= end_share= log_floor="
+        "* apply_fn tx schedule ema_decay accumulation_steps= skip_norm= **loss_options"
     ),
     "restoration.Restorer.from_workdir": "path * checkpoint= dtype= on_evaluation=",
     "restoration.load_model": "path * checkpoint=",
     "restoration.Restorer.__call__": (
-        "self images * nfe= sampler= spacing= eta= seed= mask= member= told= names= clip= "
-        "strength= record="
+        "self images * nfe= sampler= seed= mask= member= told= names= strength= record= **sampling"
     ),
     "metrics.psnr": "a b * data_range= valid=",
     "metrics.ssim": "a b * data_range= valid=",

@@ -141,6 +141,30 @@ def test_summaries_are_sentences():
     assert list(fragments("x.py", 'def f():\n    """Returns what it is."""')) == []
 
 
+ARRAYS = ("Array", "jax.Array", "np.ndarray", "tf.Tensor", "PRNGKey", "Params", "Batch")
+NOT_COUNTED = (*ARRAYS, "self", "cls")
+
+
+def crowded(path, text):
+    """Functions that take more than seven things besides arrays."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            args = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            types = [ast.unparse(arg.annotation) if arg.annotation else arg.arg for arg in args]
+            others = [
+                kind for kind in types if kind.split(" | ")[0] not in (*ARRAYS, "self", "cls")
+            ]
+            if len(others) > 7:
+                yield f"{path}: {node.name} takes {len(others)}"
+
+
+def test_no_function_takes_more_than_seven_things():
+    assert [line for file in sources("i2sb_jax", "configs") for line in crowded(*file)] == []
+    eight = ", ".join("abcdefgh")
+    assert list(crowded("x.py", f"def f({eight}):\n    pass")) == ["x.py: f takes 8"]
+    assert not list(crowded("x.py", f"def f({eight}: jax.Array | None):\n    pass"))
+
+
 def test_every_part_has_a_floor():
     parts = {path.split("/")[1].removesuffix(".py") for path, _ in sources("i2sb_jax")}
     assert parts - {"__init__"} <= set(FLOOR_OF)

@@ -16,7 +16,7 @@ from i2sb_jax.config import Config
 from i2sb_jax.data.fingerprint import fingerprint
 from i2sb_jax.evaluation.inception import features_from_params
 from i2sb_jax.evaluation.networks import INCEPTION, load_networks
-from i2sb_jax.evaluation.statistics import make_statistics
+from i2sb_jax.evaluation.statistics import PictureSet, make_statistics
 from i2sb_jax.pictures import Notes
 from i2sb_jax.progress import Progress
 
@@ -62,8 +62,8 @@ def main(given: argparse.Namespace) -> None:
             progress.say("", at_most_every=10.0)
 
         moments = make_statistics(
-            features_from_params, network.params, batches, output, count=count,
-            batch_size=config.sampling.batch_size, mesh=mesh, key=key, on_batch=done,
+            features_from_params, network.params, PictureSet(batches, count, key), output,
+            batch_size=config.sampling.batch_size, mesh=mesh, on_batch=done,
         )  # fmt: skip
     if not quiet:
         print(f"mu and sigma of {moments.count} pictures of {pictures} written to {output}")

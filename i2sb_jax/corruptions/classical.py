@@ -209,7 +209,6 @@ def wiener_thresholding(
     chroma_power: float,
     threshold: float,
     chroma_threshold: float,
-    step: int = 2,
 ) -> np.ndarray:
     """Undoes a Gaussian blur by (1), then drops by (6) what may be the noise that (1) made larger.
 
@@ -226,7 +225,6 @@ def wiener_thresholding(
         chroma_power: of (1), for both chromas.
         threshold: t for the luma, levels; about three deviations of the picture's noise.
         chroma_threshold: t for the chromas.
-        step: pixels between shifts of the grid of 8×8 blocks; divides 8.
     """
     priors = ((ratio, power), (chroma_ratio, chroma_power))
     layers = _deblurred(layers_of(picture), sigma, priors)
@@ -235,7 +233,7 @@ def wiener_thresholding(
         t * wiener_gain(frequency, sigma=sigma, ratio=a, power=b)
         for t, (a, b) in zip((threshold, chroma_threshold), priors, strict=True)
     ]
-    return _picture(_thresholded(layers, thresholds, step=step))
+    return _picture(_thresholded(layers, thresholds, step=2))
 
 
 def _thresholded(layers: list[np.ndarray], thresholds: list[np.ndarray], *, step: int):

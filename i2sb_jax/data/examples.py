@@ -1,4 +1,4 @@
-"""What a batch is made of: squares of pictures, and what becomes of them."""
+"""Examples: squares of pictures, and how they are degraded."""
 
 import dataclasses
 import functools

@@ -5,6 +5,7 @@ it is asked for, so photographs, folders and pairs need neither.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from etils import epath
 
@@ -163,10 +164,7 @@ def open_source(
     path: str = "",
     split: str = "train",
     tfds_name: str = "",
-    index_dir: epath.PathLike | None = None,
-    process_index: int = 0,
-    read_only: bool = False,
-    tell: Callable[[str], None] | None = None,
+    **listing: Any,
 ) -> Source:
     """Opens a source whole, with nothing held out.
 
@@ -176,10 +174,7 @@ def open_source(
         split: for photos and synthetic "train" or "eval", for tfds any split; folders and records
             have none.
         tfds_name: the builder.
-        index_dir: see `folder_source`.
-        process_index: of this process.
-        read_only: see `folder_source`.
-        tell: told of files that are left out, when a folder is listed.
+        **listing: options of `folder_source`; other kinds list nothing.
 
     Raises:
         ValueError: something is missing, empty or of no use; one line that names it.
@@ -194,10 +189,7 @@ def open_source(
             return photos_source(split=split)
         case "folder":
             _require("path", path, "a folder of pictures")
-            return folder_source(
-                path, index_dir=index_dir, process_index=process_index, read_only=read_only,
-                tell=tell,
-            )  # fmt: skip
+            return folder_source(path, **listing)
         case "records":
             _require("path", path, "a directory that i2sb-prepare wrote")
             from i2sb_jax.data.records import records_source

@@ -86,7 +86,9 @@ def evaluate_model(
     rows = store.size * mesh.size // jax.process_count()
     pictures = functools.partial(data.pictures, rows=rows)
     quiet = quiet or jax.process_index() != 0
-    _restore(model, data, store, options, pictures, mesh=mesh, warn=warn, quiet=quiet)
+    write_views(pictures, store, {DEGRADED: degraded_view, **data.views}, mesh=mesh, warn=warn)
+    agreement.barrier("the pictures are there")
+    _restore(model, pictures, store, options, mesh=mesh, quiet=quiet)
     nfes = agreement.of_first_process(_restored(store))  # also those that were asked for before
     methods = [CLEAN, DEGRADED, *data.views, *map(method_of, nfes)]
     for method in methods:
@@ -153,11 +155,16 @@ def _border(config: Config) -> int:
     return factor if factor > 1 else 0
 
 
-def _restore(model, data, store, options, pictures, *, mesh, warn, quiet) -> None:
+def _restore(
+    model: Model,
+    pictures: Callable,
+    store: ShardStore,
+    options: Options,
+    *,
+    mesh: Mesh,
+    quiet: bool,
+) -> None:
     """All pictures by all methods, with a plan before and progress on the way."""
-    views = {DEGRADED: degraded_view, **data.views}
-    write_views(pictures, store, views, mesh=mesh, warn=warn)
-    agreement.barrier("the pictures are there")
     config = model.config
     run = restoring_run(config, dtype=options.dtype)
     params = sharding.replicate(model.params, mesh)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -22,16 +23,28 @@ _SUMMED = 1024  # features at once: a merge of covariances costs more than the s
 Features = Callable[[Params, Array], jax.Array]
 
 
+class PictureSet(NamedTuple):
+    """Pictures by number.
+
+    Attributes:
+        batches: numbers -> this process's batches.
+        count: of the pictures.
+        key: what tells them, and the weights they are seen with, from others.
+    """
+
+    batches: Callable[[Sequence[int]], Iterator[Batch]]
+    count: int
+    key: str
+
+
 def make_statistics(
     features_fn: Features,
     params: Params,
-    pictures: Callable[[Sequence[int]], Iterator[Batch]],
+    pictures: PictureSet,
     output: epath.PathLike,
     *,
-    count: int,
     batch_size: int,
     mesh: Mesh,
-    key: str,
     part: int = _PART,
     on_batch: Callable[[int], None] = lambda pictures: None,
 ) -> FeatureMoments:
@@ -43,12 +56,10 @@ def make_statistics(
     Args:
         features_fn: pure (params, uint8 [batch, h, w, 3]) -> [batch, d].
         params: of its network, numpy.
-        pictures: numbers -> this process's batches of `batch_size` pictures a device.
+        pictures: what is summed, in batches of `batch_size` pictures a device.
         output: an .npz, for `load_statistics`.
-        count: of the pictures.
         batch_size: pictures a device.
         mesh: devices of this process; processes do not exchange anything but parts.
-        key: what tells these pictures and weights from others.
         part: pictures, at least.
         on_batch: told the number of pictures of each batch that is done, here.
 
@@ -58,9 +69,10 @@ def make_statistics(
     Raises:
         ValueError: fewer than two pictures can be read.
     """
+    count = pictures.count
     part = max(part, -(-count // _MOST_PARTS))
     output = epath.Path(output).expanduser()
-    digest = hashlib.sha256(json.dumps([key, count, part]).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps([pictures.key, count, part]).encode()).hexdigest()[:16]
     folder = output.parent / f".{output.name}.{digest}.parts"
     files = [folder / f"{start:09d}.npz" for start in range(0, count, part)]
     process, processes = jax.process_index(), jax.process_count()
@@ -71,7 +83,7 @@ def make_statistics(
             continue
         numbers = range(number * part, min((number + 1) * part, count))
         rows = _Rows(batch_size * mesh.size, mesh, on_batch)
-        moments = rows.moments(lambda images: features(params, images), pictures(numbers))
+        moments = rows.moments(lambda images: features(params, images), pictures.batches(numbers))
         _save(files[number], moments)
     agreement.barrier("statistics")
     merged = _merged(files)

@@ -14,12 +14,13 @@ from i2sb_jax.learning.distillation import (
 )
 from i2sb_jax.learning.losses import bridge_loss, bridge_losses
 from i2sb_jax.learning.optimizer import make_optimizer, make_schedule
-from i2sb_jax.learning.state import TrainState, create_state
+from i2sb_jax.learning.state import TrainState, Update, create_state
 from i2sb_jax.learning.step import make_train_step
 
 __all__ = [
     "DistillState",
     "TrainState",
+    "Update",
     "bridge_loss",
     "bridge_losses",
     "create_distill_state",

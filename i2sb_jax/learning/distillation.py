@@ -16,7 +16,7 @@ import optax
 
 from i2sb_jax.bridge import Bridge
 from i2sb_jax.learning.losses import bridge_losses, inverse_bridge_losses, valid_mean
-from i2sb_jax.learning.state import TrainState, apply_gradients, create_state
+from i2sb_jax.learning.state import TrainState, Update, apply_gradients, create_state
 from i2sb_jax.learning.step import accumulate
 from i2sb_jax.types import Array, Batch, Params, PRNGKey
 
@@ -92,15 +92,11 @@ def make_distill_step(
     *,
     generate_fn: GenerateFn,
     network_fn: NetworkFn,
-    tx: optax.GradientTransformation,
-    auxiliary_tx: optax.GradientTransformation,
     schedule: Bridge,
-    ema_decay: float,
+    update: Update,
+    auxiliary_tx: optax.GradientTransformation,
     auxiliary_updates: int = 5,
-    accumulation_steps: int = 1,
-    skip_norm: float = 0.0,
-    prediction: str = "epsilon",
-    weighting: str = "epsilon",
+    **loss_options: Any,
 ) -> DistillStep:
     """Builds (state, teacher's parameters, batch, key) -> (state, metrics).
 
@@ -112,22 +108,17 @@ def make_distill_step(
     Args:
         generate_fn: the student, from X_1 to X_0 by however many steps it takes.
         network_fn: teacher and auxiliary bridge, which differ in their parameters.
-        tx: the student's optimizer.
-        auxiliary_tx: the auxiliary bridge's.
         schedule: the bridge of the teacher.
-        ema_decay: decay of the student's average after its warm-up.
+        update: the student's; the auxiliary bridge's updates average over as many micro-batches.
+        auxiliary_tx: the auxiliary bridge's optimizer.
         auxiliary_updates: the paper's are 5; 0 leaves the auxiliary bridge as it is.
-        accumulation_steps: micro-batches that each update averages over, as in `make_train_step`.
-        skip_norm: as there, of the student.
-        prediction: what network_fn gives, as in `losses.bridge_loss`.
-        weighting: of both losses, as there.
+        **loss_options: prediction and weighting of both losses, as in `losses.bridge_loss`.
 
     Returns:
         The step. Metrics are float32 scalars: loss (mean over the batch, of either sign),
         grad_norm, auxiliary_loss (mean over its updates; only with any) and, with skip_norm,
         skipped.
     """
-    options = {"prediction": prediction, "weighting": weighting}
 
     def generate(params: Params, batch: Batch, keys: PRNGKey) -> tuple[Batch, PRNGKey]:
         keys = jax.vmap(jax.random.split)(keys)
@@ -137,15 +128,15 @@ def make_distill_step(
         del key
         made, keys = generate(student, batch, keys)
         predict_fn = functools.partial(network_fn, auxiliary)
-        return jnp.mean(bridge_losses(keys, schedule, predict_fn, made, **options))
+        return jnp.mean(bridge_losses(keys, schedule, predict_fn, made, **loss_options))
 
     def student_loss(student, teacher, auxiliary, batch, keys, key) -> jax.Array:
         del key
         made, keys = generate(student, batch, keys)
         both = (functools.partial(network_fn, each) for each in (teacher, auxiliary))
-        return jnp.mean(inverse_bridge_losses(keys, schedule, *both, made, **options))
+        return jnp.mean(inverse_bridge_losses(keys, schedule, *both, made, **loss_options))
 
-    gradient = functools.partial(_gradient, count=accumulation_steps)
+    gradient = functools.partial(_gradient, count=update.accumulation_steps)
 
     def distill_step(state: DistillState, teacher: Params, batch: Batch, key: PRNGKey):
         batch = batch._replace(name=None, label=None)
@@ -165,7 +156,9 @@ def make_distill_step(
             student_loss, state.params, teacher, auxiliary, batch=batch, key=key_student
         )
         state = state._replace(auxiliary_params=auxiliary, auxiliary_opt_state=auxiliary_opt_state)
-        new, more = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
+        new, more = apply_gradients(
+            state, grads, update.tx, ema_decay=update.ema_decay, skip_norm=update.skip_norm
+        )
         metrics = {"loss": loss} | more
         if auxiliary_updates:
             metrics["auxiliary_loss"] = jnp.mean(losses)
@@ -178,10 +171,7 @@ def make_regression_step(
     *,
     generate_fn: GenerateFn,
     target_fn: GenerateFn,
-    tx: optax.GradientTransformation,
-    ema_decay: float,
-    accumulation_steps: int = 1,
-    skip_norm: float = 0.0,
+    update: Update,
 ) -> RegressionStep:
     """Builds (state, teacher's parameters, batch, key) -> (state, metrics); the baseline.
 
@@ -192,10 +182,7 @@ def make_regression_step(
     Args:
         generate_fn: the student.
         target_fn: the teacher's whole way from X_1 to X_0.
-        tx: the student's optimizer.
-        ema_decay: as in `make_distill_step`, like the rest.
-        accumulation_steps: see there.
-        skip_norm: see there.
+        update: the student's.
 
     Returns:
         The step. Metrics: loss, grad_norm and, with skip_norm, skipped.
@@ -210,9 +197,11 @@ def make_regression_step(
     def regression_step(state: TrainState, teacher: Params, batch: Batch, key: PRNGKey):
         batch = batch._replace(name=None, label=None)
         loss, grads = _gradient(
-            loss_fn, state.params, teacher, batch=batch, key=key, count=accumulation_steps
+            loss_fn, state.params, teacher, batch=batch, key=key, count=update.accumulation_steps
         )
-        new, more = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
+        new, more = apply_gradients(
+            state, grads, update.tx, ema_decay=update.ema_decay, skip_norm=update.skip_norm
+        )
         return new, {"loss": loss} | more
 
     return regression_step

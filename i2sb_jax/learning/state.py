@@ -39,6 +39,22 @@ def create_state(params: Params, tx: optax.GradientTransformation) -> TrainState
     )
 
 
+class Update(NamedTuple):
+    """How a step updates the network that it trains.
+
+    Attributes:
+        tx: the optimizer.
+        ema_decay: decay of the parameters' average after its warm-up.
+        accumulation_steps: equal micro-batches of a batch whose gradients are averaged.
+        skip_norm: with a gradient longer than this, nothing but the step changes; 0: no limit.
+    """
+
+    tx: optax.GradientTransformation
+    ema_decay: float
+    accumulation_steps: int = 1
+    skip_norm: float = 0.0
+
+
 def apply_gradients(
     state: State,
     grads: Params,

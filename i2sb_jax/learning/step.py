@@ -22,13 +22,9 @@ def make_train_step(
     tx: optax.GradientTransformation,
     schedule: Bridge,
     ema_decay: float,
-    deterministic: bool = False,
     accumulation_steps: int = 1,
     skip_norm: float = 0.0,
-    prediction: str = "epsilon",
-    weighting: str = "epsilon",
-    end_share: float = 0.0,
-    log_floor: float = 0.0,
+    **loss_options: Any,
 ) -> TrainStep:
     """Builds (state, batch, key) -> (state, metrics).
 
@@ -37,24 +33,18 @@ def make_train_step(
         tx: the optimizer.
         schedule: the bridge.
         ema_decay: decay of the parameters' average after its warm-up.
-        deterministic: train the OT-ODE (I²SB Eq. 13) instead of the SDE.
         accumulation_steps: the batch is cut into so many micro-batches whose gradients are
             averaged before the one update; their sizes are equal.
         skip_norm: with a gradient longer than this, nothing but the step changes; 0: no limit.
-        prediction: what the network gives, as in `losses.bridge_loss`.
-        weighting: of its error, as there.
-        end_share: of the pictures that are seen at the bridge's end, as there.
-        log_floor: > 0 takes the logarithm of each picture's loss, as there.
+        **loss_options: of `losses.bridge_loss`: deterministic, prediction, weighting, end_share,
+            log_floor.
 
     Returns:
         The step. It folds nothing into `key`: the caller passes a fresh one a step. Metrics are
         float32 scalars: loss (mean over the batch), grad_norm (before any clipping) and, with
         skip_norm, skipped (1 for an update that was not made, else 0).
     """
-    losses_fn = functools.partial(
-        bridge_losses, deterministic=deterministic, prediction=prediction, weighting=weighting,
-        end_share=end_share, log_floor=log_floor,
-    )  # fmt: skip
+    losses_fn = functools.partial(bridge_losses, **loss_options)
 
     def loss_fn(params: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey) -> jax.Array:
         def predict_fn(xt, step, cond):

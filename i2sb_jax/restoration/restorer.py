@@ -137,16 +137,14 @@ class Restorer:
         *,
         nfe: int | None = None,
         sampler: str | None = None,
-        spacing: str | None = None,
-        eta: float | None = None,
         seed: int = 0,
         mask: Array | None = None,
         member: str | None = None,
         told: Array | None = None,
         names: Sequence[str] | None = None,
-        clip: bool | None = None,
         strength: float = 1.0,
         record: tuple[int, ...] = (),
+        **sampling: Any,
     ) -> np.ndarray | bridge.Samples:
         """Restores degraded pictures, given as a person sees them, each as a whole.
 
@@ -160,18 +158,16 @@ class Restorer:
                 no data.
             nfe: network evaluations, 1 … num_steps - 1; the run's choice if None.
             sampler: one of `bridge.SAMPLERS`; the run's choice if None.
-            spacing: of its steps, one of `bridge.SPACINGS`; the run's choice if None.
-            eta: of sampler "implicit"; the run's choice if None.
             seed: of all noise.
             mask: [batch, h, w, 1], 1 = hole, where `images` do not matter; for inpainting alone.
             member: of a mixture's run, what the images suffered from; a mask tells it, too.
             told: [batch, 4] or [4], of runs on jpeg-told: how each file was made, as
                 `corruptions.jpeg_file.file_settings` says it; the best that they know if None.
             names: one a picture; its number in the batch if None. Names decide the noise.
-            clip: clip X̂_0 to [-1, 1] at each step; the run's choice if None.
             strength: how much of the change is taken, 0 … 1: images + strength · (restored -
                 images). 1 for holes, colouring, pairs and reductions in blocks, and with `record`.
             record: grid positions whose states are wanted too.
+            **sampling: spacing, eta and clip of `config.SamplingConfig`; the run's choice else.
 
         Returns:
             float32 [batch, h, w, c] in [-1, 1], whatever the type of `images`, outside of holes
@@ -214,11 +210,9 @@ class Restorer:
         elif not facts.keeps_light:
             note_once(task)
             x1 = as_published(task, self._pad(images))  # the window is what has borders
-        sampling = self.config.choose_sampling(
-            nfe=nfe, sampler=sampler, spacing=spacing, eta=eta, clip=clip
-        )
+        chosen = self.config.choose_sampling(nfe=nfe, sampler=sampler, **sampling)
         samples = self.from_x1(
-            x1, sampling=sampling, seed=seed,
+            x1, sampling=chosen, seed=seed,
             mask=mask if self.corruption.has_mask or valid is not None else None,
             cond=cond, names=names, record=record,
         )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.evaluation.frechet import FeatureMoments, load_statistics
-from i2sb_jax.evaluation.statistics import make_statistics
+from i2sb_jax.evaluation.statistics import PictureSet, make_statistics
 from i2sb_jax.types import Batch
 from tests.training.tiny import Killed
 
@@ -46,10 +46,11 @@ def killed(numbers):
     return stream(stop_after=None if numbers[0] == 0 else 1)(numbers)
 
 
-def make(output, pictures, *, count, devices=1, **options):
+def make(output, pictures, *, count, devices=1, key="k", **options):
     mesh = sharding.make_mesh(devices=jax.devices()[:devices])
-    options = {"batch_size": 64 // devices, "key": "k", "part": 100} | options
-    return make_statistics(features_fn, KERNEL, pictures, output, count=count, mesh=mesh, **options)
+    options = {"batch_size": 64 // devices, "part": 100} | options
+    pictures = PictureSet(pictures, count, key)
+    return make_statistics(features_fn, KERNEL, pictures, output, mesh=mesh, **options)
 
 
 def expected(count, broken=()):

@@ -12,6 +12,7 @@ import pytest
 
 from experiments.toy_2d import problems
 from i2sb_jax.bridge import Bridge, i2sb_bridge, make_sampler, step_grid
+from i2sb_jax.learning import Update
 from i2sb_jax.learning.distillation import create_distill_state, make_distill_step
 from i2sb_jax.types import Batch
 
@@ -84,8 +85,9 @@ def make(plane, *, tx, auxiliary_tx, auxiliary_updates):
     step = make_distill_step(
         generate_fn=functools.partial(generate, plane),
         network_fn=functools.partial(network, plane),
-        tx=tx, auxiliary_tx=auxiliary_tx, schedule=plane.schedule, ema_decay=0.99,
-        auxiliary_updates=auxiliary_updates, prediction="x0", weighting="epsilon",
+        schedule=plane.schedule, update=Update(tx, ema_decay=0.99),
+        auxiliary_tx=auxiliary_tx, auxiliary_updates=auxiliary_updates,
+        prediction="x0", weighting="epsilon",
     )  # fmt: skip
     state = create_distill_state(student, teacher, tx=tx, auxiliary_tx=auxiliary_tx)
     return jax.jit(step), state, teacher

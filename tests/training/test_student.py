@@ -12,7 +12,7 @@ import pytest
 
 from i2sb_jax import interop
 from i2sb_jax.data.scaling import ValueRange, ValueRanges, save_value_ranges
-from i2sb_jax.learning import init_student
+from i2sb_jax.learning import Update, init_student
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.run import Run
@@ -327,8 +327,8 @@ class Line(NamedTuple):
     def step(self, batch, **options):
         step = make_distill_step(
             generate_fn=self.generate, network_fn=lambda params, xt, step, cond: params["w"] * xt,
-            tx=self.tx, auxiliary_tx=self.tx, schedule=SCHEDULE, ema_decay=0.9,
-            auxiliary_updates=2, **options,
+            schedule=SCHEDULE, update=Update(self.tx, ema_decay=0.9, **options),
+            auxiliary_tx=self.tx, auxiliary_updates=2,
         )  # fmt: skip
         return jax.jit(step)(self.state, self.teacher, batch, jax.random.key(0))
 
