@@ -174,7 +174,8 @@ def test_two_steps_of_it_train_at_a_tiny_size(name, tmp_path):
 
     preview = next(eval_batches(source, examples, Share(2)))
     writer = Recorder()
-    state = loop.train(Run(config), tmp_path, batches=batches, eval_batch=preview, writer=writer)
+    start = loop.check_start(Run(config), tmp_path)
+    state = loop.train(start, batches=batches, eval_batch=preview, writer=writer)
     assert int(state.step) == 2
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 2

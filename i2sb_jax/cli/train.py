@@ -17,7 +17,7 @@ from i2sb_jax.cli import config_file, dry_run, startup, train_help
 from i2sb_jax.cli.describe import describe
 from i2sb_jax.pictures import Notes
 from i2sb_jax.run import Run
-from i2sb_jax.training.loop import Preempted, check_start, train
+from i2sb_jax.training.loop import Preempted, Start, check_start, train
 
 
 def main() -> None:
@@ -39,16 +39,17 @@ def _main(arguments: list[str]) -> int:
     startup.prepare_jax()
     processes.check_shared(workdir)
     run = Run(config)
-    check_start(run, workdir)
+    start = check_start(run, workdir)
     try:
-        _train(run, workdir)
+        _train(start)
     except Preempted as stop:
         print(stop, file=sys.stderr)
         return 75
     return 0
 
 
-def _train(run: Run, workdir: str) -> None:
+def _train(start: Start) -> None:
+    run, workdir = start
     config, process = run.config, jax.process_index()
     corruption = run.corruption  # reads its masks before the data
     warn = functools.partial(print, "warning:", file=sys.stderr)
@@ -65,8 +66,7 @@ def _train(run: Run, workdir: str) -> None:
     writer = make_writer(config, workdir, silent=process != 0)
     describe(run, workdir)
     train(
-        run,
-        workdir,
+        start,
         batches=lambda step: train_batches(
             sources[0], examples, share, seed=config.seed, start_step=step, reading=reading
         ),

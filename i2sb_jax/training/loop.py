@@ -4,7 +4,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from etils import epath
@@ -46,20 +46,30 @@ class Preempted(Exception):
         self.step = step
 
 
+class Start(NamedTuple):
+    """A run that may begin or go on in its folder, as `check_start` found.
+
+    Attributes:
+        run: what is trained, and on which devices.
+        workdir: its folder: config.json, checkpoints/, metrics.jsonl, images/.
+    """
+
+    run: Run
+    workdir: epath.PathLike
+
+
 def train(
-    run: Run,
-    workdir: epath.PathLike,
+    start: Start,
     *,
     batches: Callable[[int], Iterator[Batch]],
     eval_batch: Batch,
     writer: Writer,
     must_stop: Callable[[int], bool] = lambda step: False,
 ) -> State:
-    """Trains to the last step, continuing the run in `workdir` if there is one.
+    """Trains to the last step, continuing the run in its folder if there is one.
 
     Args:
-        run: what is trained, and on which devices.
-        workdir: its folder: config.json, checkpoints/, metrics.jsonl, images/.
+        start: from `check_start`.
         batches: number of updates made -> this process's shares of the batches that follow; asked
             again for one whose loss is not finite.
         eval_batch: held-out pictures, the same on every process, restored as training goes.
@@ -71,14 +81,14 @@ def train(
         The last state, saved.
 
     Raises:
-        ValueError: the batch does not fit the devices, `workdir` holds another run or was taken
-            over by one, or a checkpoint has other shapes, cannot be read or is not finite.
+        ValueError: the folder was taken over by another run, or a checkpoint cannot be read or is
+            not finite.
         NonFiniteError: a loss or gradient is not finite; names step, metric, and what was the first
             to be so: a picture, the weights, or what was computed of them.
         Preempted: `must_stop` said so; all is saved.
         OSError: something could not be written (a full disk); complete checkpoints stay.
     """
-    check_start(run, workdir)
+    run, workdir = start
     config, options = run.config, run.config.training
     keep = {
         "keep": options.keep_checkpoints,
@@ -99,12 +109,12 @@ def train(
         state = _start_state(run, checkpoints, teacher)
         if jax.process_index() == 0:  # not before: weights that are refused begin no run
             config_lib.save(workdir, config)
-        start = int(state.step)
-        if not start and jax.process_index() == 0:
+        step = int(state.step)
+        if not step and jax.process_index() == 0:
             _note_origin(config, workdir)
-        if start >= options.num_steps:
+        if step >= options.num_steps:
             return state
-        report = Report(run, workdir, eval_batch, writer=writer, start_step=start)
+        report = Report(run, workdir, eval_batch, writer=writer, start_step=step)
         with report:
             return _run(run, state, teacher, batches, claim, checkpoints, report, must_stop)
 
@@ -116,8 +126,15 @@ def _note_origin(config: config_lib.Config, workdir: epath.PathLike) -> None:
         write_provenance(workdir, inherited_provenance(source))
 
 
-def check_start(run: Run, workdir: epath.PathLike) -> None:
+def check_start(run: Run, workdir: epath.PathLike) -> Start:
     """Finds what would keep `train` from starting, or from saving; it reads no weights.
+
+    Args:
+        run: as in `Start`.
+        workdir: likewise.
+
+    Returns:
+        What `train` takes.
 
     Raises:
         ValueError: mesh or batch do not fit the devices, `workdir` holds another run, or the
@@ -141,6 +158,7 @@ def check_start(run: Run, workdir: epath.PathLike) -> None:
         elif options.init_from:
             check_weights(options.init_from, weights)
             inherited_provenance(options.init_from)
+    return Start(run, workdir)
 
 
 def jitted_step(run: Run, state: State) -> Callable[..., Any]:

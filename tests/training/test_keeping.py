@@ -42,8 +42,8 @@ def test_the_best_outlives_a_stop_and_the_end(tmp_path, monkeypatch):
     config = make_config(training=RHYTHM | {"best_metric": "psnr"})
     with pytest.raises(loop.Preempted):
         loop.train(
-            Run(config), tmp_path, batches=endless, eval_batch=make_batch(2), writer=Recorder(),
-            must_stop=lambda step: step == 5,
+            loop.check_start(Run(config), tmp_path), batches=endless, eval_batch=make_batch(2),
+            writer=Recorder(), must_stop=lambda step: step == 5,
         )  # fmt: skip
     # a stop waits for no measuring; that a step was better which was never saved counts nothing
     assert asked == [1, 2, 3, 4] and kept(tmp_path) == [2, 5]

@@ -39,7 +39,7 @@ with Checkpoints(workdir, read_only=True) as checkpoints:
         assert cut == (fsdp > 1)
         began = digest(state)
 state = loop.train(
-    Run(config), workdir, batches=functools.partial(endless, batch_size=16),
+    loop.check_start(Run(config), workdir), batches=functools.partial(endless, batch_size=16),
     eval_batch=make_batch(2), writer=Recorder(),
 )
 print(began, digest(state))

@@ -21,7 +21,7 @@ from i2sb_jax import data
 from i2sb_jax.accelerators import processes
 from i2sb_jax.data.pipeline import Examples, Share, eval_batches, train_batches
 from i2sb_jax.run import Run
-from i2sb_jax.training.loop import train
+from i2sb_jax.training.loop import check_start, train
 from i2sb_jax.training.writers import make_writer
 from tests.training.tiny import make_config
 
@@ -43,7 +43,7 @@ def batches(start):
 
 preview = next(eval_batches(sources[1], examples, Share(2)))
 writer = make_writer(config, sys.argv[1], silent=True)
-train(run, sys.argv[1], batches=batches, eval_batch=preview, writer=writer)
+train(check_start(run, sys.argv[1]), batches=batches, eval_batch=preview, writer=writer)
 told = {{"names": names[: {STEPS}], "pictures": len(sources[0])}}
 pathlib.Path(sys.argv[2], f"{{mine}}-of-{{count}}.json").write_text(json.dumps(told))
 """

@@ -118,8 +118,7 @@ def run_of(config):
 def train(workdir, config=None, *, batches=endless, writer=None):
     """A run of the tiny network, without the pipeline."""
     return loop.train(
-        run_of(config or make_config()),
-        workdir,
+        loop.check_start(run_of(config or make_config()), workdir),
         batches=batches,
         eval_batch=make_batch(2, seed=5),
         writer=writer or Recorder(),
