@@ -47,12 +47,13 @@ class Progress:
             return None
         return (self._done - self._first[1]) / (time.monotonic() - self._first[0])
 
-    def say(self, text: str, *, at_most_every: float = 0.0) -> None:
+    def say(self, text: str, *, at_most_every: float = 0.0, left: float | None = None) -> None:
         """One line: where we are, `text`, the rate and the time left.
 
         Args:
             text: what else there is to say.
             at_most_every: seconds; lines that come sooner after the last one are dropped.
+            left: seconds, where units differ; as many as the rate tells if None.
         """
         now = time.monotonic()
         if self._quiet or now - self._said < at_most_every:
@@ -68,8 +69,9 @@ class Progress:
         if text:
             line += f"  {text}"
         if rate:
-            left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
-            line += f"  {rate:.3g} {self._unit}s/s  {left} left"
+            left = (self._total - self._done) / rate if left is None else left
+            until = datetime.timedelta(seconds=round(left))
+            line += f"  {rate:.3g} {self._unit}s/s  {until} left"
         print(line, file=sys.stderr, flush=True)
 
 

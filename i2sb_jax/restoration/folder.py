@@ -22,7 +22,7 @@ from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.finite import NonFiniteWeights
 from i2sb_jax.pictures import ARRAY_SUFFIXES, Notes, UnreadableImage, decode_rgb
 from i2sb_jax.progress import duration
-from i2sb_jax.restoration.clock import Clock
+from i2sb_jax.restoration.clock import Calls, Clock
 from i2sb_jax.restoration.degraded import DegradedPictures
 from i2sb_jax.restoration.given import GivenPictures, given_suffixes
 from i2sb_jax.restoration.inputs import Subject
@@ -194,9 +194,10 @@ class _Work:
             line += f", {self._stale} of them again, for they have changed"
         if options.samples > 1:
             line += f", {options.samples} samples each"
+        count = options.nfe * sum(calls.count for calls in self._calls)
         print(
             f"{line}, {self._tiles_in_words()}, nfe {options.nfe} each: "
-            f"{self._batches * options.nfe} network calls; {options.sampler} on a grid "
+            f"{count} network calls; {options.sampler} on a grid "
             f"even in {options.spacing}, {options.dtype}, "
             f"matmul precision {config.matmul_precision}",
             file=sys.stderr,
@@ -224,11 +225,13 @@ class _Work:
         return ", ".join(parts) or "no tiles"
 
     @property
-    def _batches(self) -> int:
-        return sum(
-            -(-count // self._restorer.engine.windows_a_call(side, side))
+    def _calls(self) -> list[Calls]:
+        """The network calls of each size of tiles, in their order."""
+        at_once = {side: self._restorer.engine.windows_a_call(side, side) for side in self._tiles}
+        return [
+            Calls(-(-count // at_once[side]), at_once[side] * side**2)
             for side, count in self._tiles.items()
-        )
+        ]
 
     def run(self, clock: Clock, settings: dict[str, Any], *, quiet: bool) -> None:
         """Restores and writes everything."""
@@ -244,7 +247,7 @@ class _Work:
         if not quiet:
             self._tell_memory(max(needs, key=lambda need: need.total))
         windows, begun = itertools.chain([first], windows), False
-        with clock.start(batches=self._batches, nfe=self._options.nfe, quiet=quiet):
+        with clock.start(self._calls, nfe=self._options.nfe, quiet=quiet):
             # windows are cut as they are asked for; results come in the same order
             for samples in self._stream(windows, clock):
                 try:
@@ -290,7 +293,8 @@ class _Work:
             origin = _middle(subject, grid)
             window = subject.window(self._restorer, origin, side=side, seed=options.seed)
             self._restorer.prepare(side, self._sampling, record=self._record)
-            with clock.start(batches=1, nfe=options.nfe, quiet=True):
+            call = Calls(1, self._restorer.engine.windows_a_call(side, side) * side**2)
+            with clock.start([call], nfe=options.nfe, quiet=True):
                 (samples,) = self._stream([window], clock)
             self._restorer.check_finite(samples.x0, name)
             inside = tuple(
@@ -304,7 +308,7 @@ class _Work:
             files.write_atomically(self._results.preview, own_picture(strip(panels)))
             written = (self._results.preview.name,)
             if not quiet:
-                whole = duration(clock.estimate(self._batches * options.nfe))
+                whole = duration(clock.estimate(self._calls))
                 print(f"all pictures would take about {whole}", file=sys.stderr)
             break
         return Outcome(0, 0, self._unreadable, {}, written)
@@ -335,7 +339,7 @@ class _Work:
             origins = () if job is None else job.to_restore
             # only now is it known how much of the plan there is to do
             self._tiles[side] -= (len(grid) - len(origins)) * options.samples
-            clock.revise(batches=self._batches)
+            clock.revise(self._calls)
             if job is None:
                 continue
             jobs.append(job)
