@@ -4,10 +4,13 @@ import json
 import pathlib
 
 import numpy as np
+import pytest
 
-from experiments.models import measure, peers, ship
+from experiments.models import measure, peers, peers_process, ship
 from experiments.models.cards import LOGS
 from i2sb_jax import zoo
+from i2sb_jax.pictures import decode_rgb, to_uint8
+from tests.golden.synthetic import photo
 
 
 def test_a_thinned_log_keeps_its_ends():
@@ -32,18 +35,98 @@ def test_the_table_of_gains():
     assert "50.0 dB at least" in lines[3]
 
 
-def test_the_table_of_peers():
-    row = {"task": "denoise", "picture": "a", "level": 15, "file": 24.0, "classical": 32.0}
-    row |= {"restored": 33.0, "restored, s/MP": 10.0, "BM3D": 33.5, "BM3D, s/MP": 200.0}
-    lines = peers.report([row]).splitlines()
-    assert lines[0] == "| denoise | before | classical | restored | BM3D |"
-    assert lines[2] == "| 15 | 24.00 | +8.00 | +9.00 (10 s) | +9.50 (200 s) |"
+def row(task, level, method, psnr, **more):
+    scores = {"psnr": {"a": psnr, "b": psnr + 2}, "ssim": {"a": 0.8, "b": 0.9}}
+    scores |= {"psnr_y": {"a": psnr + 1, "b": psnr + 3}, "distance": psnr / 10}
+    return {"task": task, "level": level, "method": method} | scores | more
+
+
+PEERS = [
+    row("jpeg", 10, "before", 27.0),
+    row("jpeg", 10, "restored", 28.5, seconds=4.0, megabytes=700, peak=600),
+    row("jpeg", 10, "BM3D", 28.0, seconds=200.0, megabytes=1000, peak=900),
+    row("jpeg", 50, "before", 31.0),
+    row("jpeg", 50, "restored", 32.0, seconds=6.0, megabytes=800, peak=650),
+    row("sr4x", 4, "before", 27.0),
+    row("sr4x", 4, "x4plus", 25.0, seconds=50.0, megabytes=5000, peak=3000),
+]
+
+
+def test_the_tables_of_peers():
+    scores, reductions, costs, distances = peers.report(PEERS).split("\n\n")
+    assert scores.splitlines() == [
+        "| jpeg | 10 | 50 | s | MB |",
+        "|---|---|---|---|---|",
+        "| before | 28.00, 0.850, 29.00 | 32.00, 0.850, 33.00 |  |  |",
+        "| restored | +1.50, 0.850, +1.50 | +1.00, 0.850, +1.00 | 5 | 750 |",
+        "| BM3D | +1.00, 0.850, +1.00 |  | 200 | 1000 |",
+    ]
+    assert reductions.splitlines()[3] == "| x4plus | -2.00, 0.850, -2.00 | 50 | 5000 |"
+    assert costs.splitlines()[2:] == [
+        "| jpeg | 5 | 0.10 | 750 | 650 |",
+        "| BM3D | 200 | 4.00 | 1000 | 900 |",
+        "| x4plus | 50 | 1.00 | 5000 | 3000 |",
+    ]
+    assert distances.splitlines()[3] == "| restored | 2.9 | 3.2 |  |"
+
+
+def test_rows_that_are_there_are_not_measured_again(tmp_path, monkeypatch, capsys):
+    measured = []
+
+    def measure_one(case):
+        measured.append((case.level, case.name))
+        more = {} if case.weights is None else {"weights": case.weights}
+        return row(case.task, case.level, case.name, 30.0, **more) | (
+            {} if case.name == "before" else {"seconds": 1.0, "megabytes": 1, "peak": 1}
+        )
+
+    monkeypatch.setattr(peers, "measure", measure_one)
+    command = ["--output", str(tmp_path / "rows.json"), "--tasks", "deblur", "--levels", "1"]
+    peers.main([*command, "--methods", "before", "restored"])
+    assert measured == [(1.0, "before"), (1.0, "restored")]
+    peers.main([*command, "--methods", "before", "restored", "Wiener"])
+    assert measured[2:] == [(1.0, "Wiener")]
+    # a model with other weights is measured anew, and nothing else
+    monkeypatch.setattr(peers, "weights_of", lambda task: "other")
+    peers.main([*command, "--methods", "before", "restored", "Wiener"])
+    assert measured[3:] == [(1.0, "restored")]
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [each["method"] for each in rows] == ["before", "Wiener", "restored"]
+
+
+def test_a_repair_tells_what_it_took(tmp_path):
+    """Two repairs of the same files: the results are the repairs', the figures the process's."""
+    pytest.importorskip("skimage")
+    clean = photo(1, 128, 3)[0, :64]
+    file = measure.degraded("denoise", "a", to_uint8(clean), 25)
+    (tmp_path / "a.png").write_bytes(file.data)
+    request = {"task": "denoise", "level": 25, "settings": peers.NON_LOCAL_MEANS["denoise"][25]}
+    request |= {"method": "non-local means", "files": [str(tmp_path / "a.png")]}
+    (tmp_path / "out").mkdir()
+    told = peers_process.run(request | {"output": str(tmp_path / "out")})
+    assert len(told["seconds"]) == 1 and told["seconds"][0] > 0
+    assert told["peak"] >= told["started"] > 0
+    made = decode_rgb((tmp_path / "out" / "a.png").read_bytes())
+    seen = decode_rgb(file.data)
+    truths = {"a": to_uint8(clean)}
+    scores = [peers.scores({"a": x}, truths, border=0) for x in (made, seen)]
+    assert scores[0]["psnr"]["a"] > scores[1]["psnr"]["a"] + 1
+    with pytest.raises(ValueError, match="no repair is called 'magic'"):
+        peers_process.run(request | {"method": "magic"})
+
+
+def test_windows_do_not_overlap():
+    picture = np.arange(130 * 200 * 3, dtype=np.uint32).reshape(130, 200, 3)
+    found = peers.windows({"a": picture, "b": picture[:64, :64]})
+    assert found.shape == (2 * 3 + 1, 64, 64, 3)
+    np.testing.assert_array_equal(found[4], picture[64:128, 64:128])
 
 
 def test_settings_are_there_for_every_level():
     for task, settings in peers.NON_LOCAL_MEANS.items():
         assert set(settings) == set(measure.LEVELS[task])
     assert set(peers.BM3D_OF_JPEG) == set(measure.LEVELS["jpeg"])
+    assert set(peers.RICHARDSON_LUCY) == set(measure.LEVELS["deblur"])
 
 
 def test_degraded_files_are_the_same_each_time():
@@ -59,3 +142,10 @@ def test_the_page_has_the_tables_of_the_results():
     for name, report in (("measured", measure.report), ("peers", peers.report)):
         rows = json.loads((folder / f"{name}.json").read_text())
         assert report(rows).strip() in text, name
+
+
+def test_rows_of_models_are_of_the_weights_that_ship():
+    """Where they are not, `python -m experiments.models.peers` measures those rows anew."""
+    rows = json.loads(peers.RESULTS.read_text())
+    found = {(each["task"], each["weights"]) for each in rows if "weights" in each}
+    assert found == {(task, peers.weights_of(task)) for task in zoo.MODELS}
