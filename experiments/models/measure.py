@@ -9,12 +9,13 @@ and noise told the level, of blurs told the width, of reductions Pillow's bicubi
 """
 
 import argparse
+import functools
 import io
 import json
 import pathlib
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +46,18 @@ class File(NamedTuple):
     classical: np.ndarray | None = None
 
 
-def degraded(task: str, name: str, clean: np.ndarray, level: float) -> File:
-    """One photograph at one level, as a file; uint8 [h, w, 3] in."""
+def degraded(
+    task: str, name: str, clean: np.ndarray, level: float, *, repaired: bool = True
+) -> File:
+    """One photograph at one level, as a file; uint8 [h, w, 3] in.
+
+    Args:
+        task: of `LEVELS`.
+        name: of the photograph, which decides the noise.
+        clean: the photograph.
+        level: of the task.
+        repaired: whether the classical repair is made, too.
+    """
     seed = zlib.crc32(f"{name}_{level:g}".encode())
     stem = f"{name}_{level:g}"
     match task:
@@ -55,7 +66,7 @@ def degraded(task: str, name: str, clean: np.ndarray, level: float) -> File:
             Image.fromarray(clean).save(file, "JPEG", quality=int(level), subsampling="4:2:0")
             seen = decode_rgb(file.getvalue())
             repair = best_repair("jpeg-file-5-95", quality=int(level)).repair
-            return File(f"{stem}.jpg", file.getvalue(), _repaired(repair, seen))
+            data, suffix = file.getvalue(), "jpg"
         case "deblur":
             seen = held_out.blurred(clean, width=level, noise=_NOISE, seed=seed)
             repair = best_repair("blur-photo-0-2.5", sigma=level, noise=_NOISE).repair
@@ -65,13 +76,10 @@ def degraded(task: str, name: str, clean: np.ndarray, level: float) -> File:
         case "sr4x":
             size = (clean.shape[1] // 4, clean.shape[0] // 4)
             seen = np.asarray(Image.fromarray(clean).resize(size, Image.Resampling.BICUBIC))
-            large = enlarge(from_uint8(seen), 4, kernel="bicubic")
-            return File(f"{stem}.png", encode_png(seen), pixels_of(large))
-    return File(f"{stem}.png", encode_png(seen), _repaired(repair, seen))
-
-
-def _repaired(repair: Callable[[np.ndarray], np.ndarray], seen: np.ndarray) -> np.ndarray:
-    return pixels_of(repair(from_uint8(seen)))
+            repair = functools.partial(enlarge, factor=4, kernel="bicubic")
+    if task != "jpeg":
+        data, suffix = encode_png(seen), "png"
+    return File(f"{stem}.{suffix}", data, pixels_of(repair(from_uint8(seen))) if repaired else None)
 
 
 def pixels_of(picture: np.ndarray) -> np.ndarray:

@@ -170,11 +170,15 @@ def measure(case: Case) -> dict[str, Any]:
     if case.weights is not None:
         row["weights"] = case.weights
     truths = {name: _fitting(whole, case.task) for name, whole in held_out.photographs("eval")}
-    seen = {name: degraded(case.task, name, truths[name], case.level) for name in truths}
+    enlarged = case.task == "sr4x" and case.method == _BEFORE
+    seen = {
+        name: degraded(case.task, name, truth, case.level, repaired=enlarged)
+        for name, truth in truths.items()
+    }
     border = 4 if case.task == "sr4x" else 0
     if case.method == _BEFORE:
         made = {
-            name: file.classical if case.task == "sr4x" else decode_rgb(file.data)
+            name: file.classical if enlarged else decode_rgb(file.data)
             for name, file in seen.items()
         }
         return row | scores(made, truths, border=border)

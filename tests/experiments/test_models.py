@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments.models import measure, peers, peers_process, ship
+from experiments.models import large, measure, peers, peers_process, ship
 from experiments.models.cards import LOGS
 from i2sb_jax import zoo
 from i2sb_jax.pictures import decode_rgb, to_uint8
@@ -152,3 +152,11 @@ def test_rows_of_models_are_of_the_weights_that_ship():
     rows = json.loads(peers.RESULTS.read_text())
     found = {(each["task"], each["weights"]) for each in rows if "weights" in each}
     assert found == {(task, peers.weights_of(task)) for task in zoo.MODELS}
+
+
+def test_what_is_told_of_a_large_photograph_is_read():
+    lines = ["1 picture, 70 tiles", "about 0.63 GB of memory"]
+    lines += ["2.16 s an evaluation: about 0:01:52 in all", "evaluation 5/24  0.4 evaluations/s"]
+    said = [large.told_in(line) for line in lines]
+    assert said == [{}, {"gigabytes": 0.63}, {"seconds": 112.0}, {}]
+    assert large.told_in("0.1 s an evaluation: about 7.5 s in all") == {"seconds": 7.5}
