@@ -13,7 +13,8 @@ libomp5). None of these is needed by anything but this study.
 
 Each method and level is a process of its own (`peers_process`), and a row of the file as soon as it
 is done: rows that are there already are left alone, but those of models whose weights are others by
-now. The tables of all rows in the file are printed at the end.
+now. The tables of all rows in the file are printed at the end; those of peers.json are written into
+README.md, too.
 """
 
 import argparse
@@ -42,6 +43,11 @@ from i2sb_jax.evaluation.kernel import kernel_distance
 from i2sb_jax.pictures import decode_rgb, from_uint8
 
 RESULTS = pathlib.Path(__file__).with_name("peers.json")
+PAGE = pathlib.Path(__file__).with_name("README.md")
+_BEGIN, _END = (
+    "<!-- python -m experiments.models.peers writes what follows -->",
+    "<!-- until here -->",
+)
 SHARP = 10  # evaluations of the sharp setting
 _WINDOW = 64  # pixels of a side, of the windows whose features are compared
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -390,6 +396,15 @@ def write(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
     files.write_atomically(path, f"[\n{lines}\n]\n".encode())
 
 
+def with_tables(page: str, tables: str) -> str:
+    """Returns a page with other tables between its two marks."""
+    before, _, rest = page.partition(_BEGIN)
+    _, mark, after = rest.partition(_END)
+    if not mark:
+        raise ValueError(f"the page lacks {_BEGIN!r} or, after it, {_END!r}")
+    return f"{before}{_BEGIN}\n\n{tables}\n\n{_END}{after}"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures what is not in the file yet and prints the tables, or tunes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -413,6 +428,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write(rows, given.output)
         print(json.dumps(made), flush=True)
     print(report(rows))
+    if given.output.resolve() == RESULTS:
+        PAGE.write_text(with_tables(PAGE.read_text(), report(rows)))
 
 
 if __name__ == "__main__":

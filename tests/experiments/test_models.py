@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments.models import large, measure, peers, peers_process, ship
+from experiments.models import crops, large, measure, peers, peers_process, ship
 from experiments.models.cards import LOGS
 from i2sb_jax import zoo
 from i2sb_jax.pictures import decode_rgb, to_uint8
@@ -140,11 +140,16 @@ def test_degraded_files_are_the_same_each_time():
 
 
 def test_the_page_has_the_tables_of_the_results():
-    folder = pathlib.Path(measure.__file__).parent
-    text = (folder / "README.md").read_text()
-    for name, report in (("measured", measure.report), ("peers", peers.report)):
-        rows = json.loads((folder / f"{name}.json").read_text())
-        assert report(rows).strip() in text, name
+    text = peers.PAGE.read_text()
+    rows = json.loads(pathlib.Path(measure.__file__).with_name("measured.json").read_text())
+    assert measure.report(rows) in text
+    tables = peers.report(json.loads(peers.RESULTS.read_text()))
+    assert peers.with_tables(text, tables) == text, "python -m experiments.models.peers"
+
+
+def test_a_page_without_marks_is_refused():
+    with pytest.raises(ValueError, match="the page lacks"):
+        peers.with_tables("# A page", "| table |")
 
 
 def test_rows_of_models_are_of_the_weights_that_ship():
@@ -160,3 +165,16 @@ def test_what_is_told_of_a_large_photograph_is_read():
     said = [large.told_in(line) for line in lines]
     assert said == [{}, {"gigabytes": 0.63}, {"seconds": 112.0}, {}]
     assert large.told_in("0.1 s an evaluation: about 7.5 s in all") == {"seconds": 7.5}
+
+
+def test_crops_of_all_methods_are_of_one_place():
+    pytest.importorskip("skimage")
+    row = crops.Row("denoise", 25, "astronaut", 32, 144, ("non-local means", "magic"))
+    before, repaired, missing, clean = crops.panels(row).values()
+    assert missing is None and before.shape == repaired.shape == clean.shape
+    assert measure.psnr(repaired, clean) > measure.psnr(before, clean) + 5
+    page = np.asarray(crops.sheet([{"a": clean, "b": None}, {"a": clean, "b": before}]))
+    side = len(clean)
+    np.testing.assert_array_equal(page[16 : 16 + side, :side], clean)
+    assert (page[16 : 16 + side, side + 4 : 2 * side] == 255).all()
+    np.testing.assert_array_equal(page[-side - 4 : -4, side + 4 : 2 * side + 4], before)
