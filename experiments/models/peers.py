@@ -381,9 +381,13 @@ def _distance_table(found: Rows) -> str:
     for method in methods:
         rows = [found.get((*column, method)) for column in columns]
         if any(rows):
-            cells = ("" if row is None else f"{row['distance']:.1f}" for row in rows)
+            cells = ("" if row is None else _short(row["distance"]) for row in rows)
             lines.append(_line(method, *cells))
     return "\n".join(lines)
+
+
+def _short(distance: float) -> str:
+    return f"{distance:.1f}" if distance < 100 else f"{distance:.1g}"
 
 
 def _line(*cells: str) -> str:
