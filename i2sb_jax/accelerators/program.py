@@ -1,7 +1,8 @@
 """A compiled program's work and needs, read from the compiler's own account of it.
 
 XLA's cost analysis counts the body of a loop once, however often it runs. Its text says what a body
-holds and how often it runs: matrix products and collectives are counted from there.
+holds and how often it runs: matrix products and collectives are counted from there. For GPUs there
+is no cost analysis of programs that a machine without a GPU compiled: all comes from the text then.
 """
 
 import collections
@@ -20,8 +21,11 @@ _CALLED = re.compile(
     r"(?:calls|to_apply|body|(?:true|false)_computation|branch_computations)="
     r"\{?([^,}]+(?:, *%[^,}]+)*)"
 )
-# matrix products of a library, whose shapes the text does not tell in one form
-_LIBRARY = re.compile(r'custom_call_target="[^"]*(?:gemm|matmul|conv)', re.IGNORECASE)
+# matrix products of a library; those of NVIDIA's have their shapes in the text
+_LIBRARY = re.compile(r'custom_call_target="([^"]*(?:gemm|matmul|conv|fmha)[^"]*)"', re.IGNORECASE)
+_NVIDIA = ("__cublas$", "__cudnn$conv", "__cudnn$fmha")
+# of attention: scores and their mean of values; on the way back scores again, and four gradients
+_ATTENTION_PRODUCTS = {"forward": 2, "backward": 5}
 _ROLES = ("condition", "body")
 
 
@@ -61,16 +65,21 @@ class Program(NamedTuple):
     """The account of a compiled program, for one device.
 
     Attributes:
-        flops: of one run, a multiply-add counted as two.
+        flops: of one run, a multiply-add counted as two; where the compiler has no account of its
+            own, as for GPUs, those of matrix products and convolutions alone.
         memory: bytes.
         collectives: kind, such as "all-gather" -> how many and how large.
-        uncounted: calls of matrix libraries inside loops, whose `flops` are counted once.
+        uncounted: calls of matrix libraries whose shapes are not known, and whose `flops` are
+            counted once, as those of CPUs inside loops, or not at all, where the compiler has no
+            account.
+        libraries: calls of NVIDIA's matrix libraries, target -> how many, as they run.
     """
 
     flops: float
     memory: Memory
     collectives: dict[str, Collective]
-    uncounted: int = 0
+    uncounted: int
+    libraries: dict[str, int]
 
 
 class _Operation(NamedTuple):
@@ -106,19 +115,30 @@ def read_program(compiled: jax.stages.Compiled) -> Program:
     """
     computations = _computations(compiled.as_text())
     rounds = _rounds(computations)
-    once = sum(_matrix_flops(body) for body in computations.values())
-    each = {name: rounds.get(name, 0) * _matrix_flops(ops) for name, ops in computations.items()}
+    once = {name: _matrix_flops(operations) for name, operations in computations.items()}
+    cost = compiled.cost_analysis()
+    others = cost["flops"] - sum(once.values()) if cost else 0.0
+    calls: dict[str, int] = collections.defaultdict(int)
+    uncounted = 0
+    for name, operations in computations.items():
+        for target in filter(None, map(_library, operations)):
+            if target.startswith(_NVIDIA):
+                calls[target] += rounds.get(name, 0)
+            else:
+                uncounted += rounds.get(name, 0) > (1 if cost else 0)
     return Program(
-        flops=compiled.cost_analysis()["flops"] - once + sum(each.values()),
+        flops=others + sum(rounds.get(name, 0) * flops for name, flops in once.items()),
         memory=memory_of(compiled),
         collectives=_collectives(computations, rounds),
-        uncounted=sum(
-            bool(_LIBRARY.search(operation.attributes))
-            for name, operations in computations.items()
-            for operation in operations
-            if rounds.get(name, 0) > 1
-        ),
+        uncounted=uncounted,
+        libraries=dict(sorted(calls.items())),
     )
+
+
+def _library(operation: _Operation) -> str | None:
+    """The target of a call of a matrix library; None of any other operation."""
+    found = _LIBRARY.search(operation.attributes)
+    return found[1] if found else None
 
 
 def _collectives(
@@ -261,7 +281,7 @@ def _matters(operation: _Operation, computations: dict[str, list[_Operation]]) -
         for each in computations.get(name, []):
             kind = each.opcode.removesuffix("-start")
             counted = kind in ("dot", "convolution", *_COLLECTIVES)
-            if counted or _LIBRARY.search(each.attributes) or _matters(each, computations):
+            if counted or _library(each) or _matters(each, computations):
                 return True
     return False
 
@@ -302,15 +322,49 @@ def _matrix_flops(operations: list[_Operation]) -> int:
             total += 2 * math.prod(operation.shapes[0]) * summed
         elif operation.opcode == "convolution":
             left, right = (shapes[name] for name in operation.operands[:2])
-            total += _convolution_flops(operation, left, right)
+            total += _convolution_flops(operation, left, right, operation.shapes[0])
+        elif target := _library(operation):
+            total += _library_flops(target, operation, shapes)
     return total
 
 
-def _convolution_flops(operation: _Operation, left: tuple[int, ...], right: tuple[int, ...]) -> int:
+def _library_flops(target: str, operation: _Operation, shapes: dict[str, tuple[int, ...]]) -> int:
+    """FLOPs of a call of NVIDIA's libraries; none of another's."""
+    if not target.startswith(_NVIDIA):
+        return 0
+    first, second = (shapes[name] for name in operation.operands[:2])
+    result = operation.shapes[0]
+    if target.startswith("__cublas$"):
+        axes = _numbers("lhs_contracting_dimensions", operation)
+        return 2 * math.prod(result) * math.prod(first[axis] for axis in axes)
+    if target.startswith("__cudnn$fmha"):
+        scores = _numbers("dimensions", operation)  # [batch, heads, queries, keys]
+        depth = math.prod(first) // math.prod(scores[:3])
+        direction = "backward" if "Backward" in target else "forward"
+        return _ATTENTION_PRODUCTS[direction] * 2 * math.prod(scores) * depth
+    # window and labels are those of the forward convolution in all three
+    if "BackwardInput" in target:
+        return _convolution_flops(operation, result, second, first)
+    if "BackwardFilter" in target:
+        return _convolution_flops(operation, first, result, second)
+    return _convolution_flops(operation, first, second, result)
+
+
+def _numbers(key: str, operation: _Operation) -> list[int]:
+    """A list of numbers in a call's configuration."""
+    found = re.search(rf'"{key}": ?\[([^\]]*)\]', operation.attributes)
+    return [int(number) for number in re.findall(r"\d+", found[1])]
+
+
+def _convolution_flops(
+    operation: _Operation,
+    left: tuple[int, ...],
+    right: tuple[int, ...],
+    output: tuple[int, ...],
+) -> int:
     """Counts as XLA does: nothing is multiplied where the window looks at padding or gaps."""
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", operation.attributes).groups()
     window = dict(re.findall(r"(\w+)=([\dx_-]+)", _window(operation.attributes)))
-    output = operation.shapes[0]
     total = 2 * output[labels[2].index("b")] * output[labels[2].index("f")]
     total *= right[labels[1].index("i")]
     for number, label in enumerate(sorted(set(labels[0]) - {"b", "f"})):

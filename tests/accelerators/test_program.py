@@ -143,8 +143,72 @@ def test_kinds_are_told_apart():
     assert read_program(program(other)).collectives["all-to-all"] == Collective(4, 4 * 32)
 
 
+CONVOLUTION = """window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_o01i->b01f"""
+NVIDIA = f"""HloModule jit_f, num_partitions=2
+
+%body (state: (s32[], f32[32,16])) -> (s32[], f32[32,16]) {{
+  %state = (s32[], f32[32,16]{{1,0}}) parameter(0)
+  %i = s32[] get-tuple-element(%state), index=0
+  %a = f32[32,16]{{1,0}} get-tuple-element(%state), index=1
+  %b = f32[16,64]{{1,0}} constant({{...}})
+  %gemm = (f32[32,64]{{1,0}}, s8[4194304]{{0}}) custom-call(%a, %b), custom_call_target="__cublas$lt$matmul", backend_config={{"gemm_backend_config":{{"dot_dimension_numbers":{{"lhs_contracting_dimensions":["1"],"rhs_contracting_dimensions":["0"]}}}}}}
+  ROOT %out = (s32[], f32[32,16]{{1,0}}) tuple(%i, %a)
+}}
+
+%condition (state.1: (s32[], f32[32,16])) -> pred[] {{
+  %state.1 = (s32[], f32[32,16]{{1,0}}) parameter(0)
+  ROOT %less = pred[] constant(true)
+}}
+
+ENTRY %main (x: bf16[4,16,16,8]) -> f32[32,16] {{
+  %x = bf16[4,16,16,8]{{3,2,1,0}} parameter(0)
+  %kernel = bf16[24,3,3,8]{{3,2,1,0}} parameter(1)
+  %q = bf16[2,64,4,32]{{3,2,1,0}} parameter(2)
+  %forward = (bf16[4,16,16,24]{{3,2,1,0}}, u8[0]{{0}}) custom-call(%x, %kernel), {CONVOLUTION}, custom_call_target="__cudnn$convForward"
+  %y = bf16[4,16,16,24]{{3,2,1,0}} get-tuple-element(%forward), index=0
+  %input = (bf16[4,16,16,8]{{3,2,1,0}}, u8[0]{{0}}) custom-call(%y, %kernel), {CONVOLUTION}, custom_call_target="__cudnn$convBackwardInput"
+  %filter = (bf16[24,3,3,8]{{3,2,1,0}}, u8[0]{{0}}) custom-call(%x, %y), {CONVOLUTION}, custom_call_target="__cudnn$convBackwardFilter"
+  %scores = (bf16[2,4,64,32]{{3,1,2,0}}, u8[0]{{0}}) custom-call(%q, %q, %q), custom_call_target="__cudnn$fmhaSoftmax", backend_config={{"intermediate_tensor_shape": {{"element_type": "BF16", "dimensions": ["2", "4", "64", "64"]}}}}
+  %back = (bf16[2,4,64,32]{{3,1,2,0}}, u8[0]{{0}}) custom-call(%q, %q, %q), custom_call_target="__cudnn$fmhaSoftmaxBackward", backend_config={{"intermediate_tensor_shape": {{"element_type": "BF16", "dimensions": ["2", "4", "64", "64"]}}}}
+  %scatter = ((f32[32,64]{{1,0}}, f32[8]{{0}}), (f32[16,64]{{1,0}}, f32[4]{{0}})) reduce-scatter-start(%p, %r), channel_id=4, dimensions={{0}}, to_apply=%add
+  %p = f32[32,64]{{1,0}} parameter(3)
+  %r = f32[8]{{0}} parameter(4)
+  %loop = (s32[], f32[32,16]{{1,0}}) while(%first), condition=%condition, body=%body, backend_config={{"known_trip_count":{{"n":"3"}},"known_init_step":{{"init":"0","step":"1"}}}}
+  ROOT %result = f32[32,16]{{1,0}} get-tuple-element(%loop), index=1
+}}
+"""  # noqa: E501
+
+
+def compiled_for_gpus(text=NVIDIA):
+    """A program of a machine without a GPU, in the form that the compiler prints."""
+    found = program()
+    found.as_text, found.cost_analysis = lambda: text, lambda: None
+    return found
+
+
+def test_products_of_nvidias_libraries_are_counted_from_the_text():
+    found = read_program(compiled_for_gpus())
+    # 16 places a line see three points, but the two at its ends two
+    convolution = 2 * 4 * 8 * 24 * (16 * 3 - 2) ** 2
+    attention = 2 * (2 * 4 * 64 * 64) * 32  # one product
+    assert found.flops == 3 * convolution + 7 * attention + 3 * (2 * 32 * 16 * 64)
+    assert found.uncounted == 0
+    assert found.libraries == {
+        "__cublas$lt$matmul": 3, "__cudnn$convBackwardFilter": 1, "__cudnn$convBackwardInput": 1,
+        "__cudnn$convForward": 1, "__cudnn$fmhaSoftmax": 1, "__cudnn$fmhaSoftmaxBackward": 1,
+    }  # fmt: skip
+    # several in one: what a device has of it afterwards
+    assert found.collectives == {"reduce-scatter": Collective(1, 4 * (16 * 64 + 4))}
+
+
+def test_a_library_of_others_is_not_counted_where_there_is_no_account():
+    found = read_program(compiled_for_gpus(NVIDIA.replace("__cudnn$convForward", "my_conv")))
+    assert found.uncounted == 1
+    assert found.flops == read_program(compiled_for_gpus()).flops - 2 * 4 * 8 * 24 * 46**2
+
+
 def test_calls_of_a_library_in_a_loop_are_told():
-    call = '%y = f32[4,4]{1,0} custom-call(%x, %x), custom_call_target="__cublas$gemm"'
+    call = '%y = f32[4,4]{1,0} custom-call(%x, %x), custom_call_target="__onednn$matmul"'
     assert read_program(program(call)).uncounted == 1 and not read_program(program()).uncounted
 
 
