@@ -63,14 +63,20 @@ class ResBlock(nn.Module):
     dtype: np.dtype
 
     @nn.compact
-    def __call__(self, x: jax.Array, emb: jax.Array, train: bool) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, emb: jax.Array, train: bool, skip: jax.Array | None = None
+    ) -> jax.Array:
         """Applies the block.
 
         Args:
             x: [batch, h, w, c].
             emb: float32 [batch, time channels].
             train: whether to drop activations (needs the "dropout" key when the rate is not 0).
+            skip: [batch, h, w, c'], behind the channels of `x`: concatenated here, so that a block
+                that is recomputed keeps the parts alone, which are kept anyway.
         """
+        if skip is not None:
+            x = jnp.concatenate([x, skip], axis=-1)
         resample = RESAMPLERS[self.resample]
         h = make_norm(self.norm_groups, nn.silu, name="norm_in")(x)
         if self.resample == "up":
@@ -78,7 +84,7 @@ class ResBlock(nn.Module):
             h = conv3x3(self.features, self.dtype, "conv_in", computed_by=by)(h)
         else:
             h = conv3x3(self.features, self.dtype, "conv_in")(resample(h))
-        skip = resample(x)
+        shortcut = resample(x)
 
         emb = nn.Dense(2 * self.features, kernel_init=fan_in_uniform, name="emb")(nn.silu(emb))
         scale, shift = jnp.split(emb, 2, axis=-1)
@@ -87,8 +93,8 @@ class ResBlock(nn.Module):
         h = conv3x3(self.features, self.dtype, "conv_out", zero=True)(h)
 
         if x.shape[-1] != self.features:
-            skip = nn.Conv(
+            shortcut = nn.Conv(
                 self.features, (1, 1), dtype=self.dtype, kernel_init=fan_in_uniform, name="skip",
                 conv_general_dilated=flax_conv1x1,
-            )(skip)  # fmt: skip
-        return skip + h
+            )(shortcut)  # fmt: skip
+        return shortcut + h

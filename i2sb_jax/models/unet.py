@@ -13,6 +13,7 @@ from i2sb_jax.models.cpu import on_cpu
 from i2sb_jax.models.embeddings import TimeEmbedding
 from i2sb_jax.models.norm import make_norm
 from i2sb_jax.models.sharpen import sharpened
+from i2sb_jax.models.way_back import one_at_a_time
 from i2sb_jax.types import Params, PRNGKey
 
 __all__ = ["UNet", "UNetConfig", "adm_256"]
@@ -84,9 +85,9 @@ class UNet(nn.Module):
             skips.append(h)
         for block in plan.middle:
             h = run(block, h)
-        for stage in plan.up:
-            h = jnp.concatenate([h, skips.pop()], axis=-1)
-            for block in stage:
+        for first, *others in plan.up:
+            h = run(first, h, skips.pop())
+            for block in others:
                 h = run(block, h)
 
         # The last layer is float32 throughout: ε is multiplied by up to the largest σ and
@@ -97,11 +98,11 @@ class UNet(nn.Module):
         return depth_to_space(h, config.patch)
 
     def _block_runner(self, emb: jax.Array, train: bool) -> Callable[..., jax.Array]:
-        """Returns (block of the plan, h) -> the output of the submodule of its name."""
+        """Returns (block of the plan, h, skip or None) -> the output of the submodule of its name."""
         config = self.config
         res_block, attention_block = self._block_classes()
 
-        def run(block: BlockSpec, h: jax.Array) -> jax.Array:
+        def run(block: BlockSpec, h: jax.Array, skip: jax.Array | None = None) -> jax.Array:
             if block.kind == "attention":
                 return attention_block(
                     config.head_channels, config.groups, config.dtype, self.per_device,
@@ -110,17 +111,20 @@ class UNet(nn.Module):
             return res_block(
                 block.out_channels, block.resample, config.groups, config.dropout,
                 config.dtype, name=block.name,
-            )(h, emb, train)  # fmt: skip
+            )(h, emb, train, skip)  # fmt: skip
 
         # A CPU's compiler would merge blocks, and compute the gradient of a block's output again,
         # from those of all later blocks, in each of its uses; `accelerators.compiler` lets it see
         # the barrier.
         apart = on_cpu(jax.lax.optimization_barrier, lambda h: h)
-        return lambda block, h: apart(run(block, h))
+        return lambda *given: apart(run(*given))
 
     def _lift(self, module: type[nn.Module]) -> type[nn.Module]:
-        """Returns a submodule's class with its parameters gathered; new ones are whole anyway."""
-        if self.gather is None or self.is_initializing():
+        """Returns a submodule's class as training needs it; new parameters are whole anyway."""
+        if self.is_initializing():
+            return module
+        module = one_at_a_time(module)
+        if self.gather is None:
             return module
         return nn.map_variables(module, "params", trans_in_fn=self.gather)
 
