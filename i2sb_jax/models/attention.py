@@ -9,18 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from i2sb_jax.models.conv import flax_dense
-from i2sb_jax.models.cpu import on_cpu
 from i2sb_jax.models.cpu.attention import attention_by_heads
 from i2sb_jax.models.initializers import fan_in_uniform
 from i2sb_jax.models.norm import make_norm
 
 PerDevice: TypeAlias = Callable[[Callable[..., jax.Array]], Callable[..., jax.Array]]
 
+SHORTEST_BY_CUDNN = 64  # positions: fewer have logits that are no burden
+
 
 def attention(
     query: jax.Array, key: jax.Array, value: jax.Array, *, per_device: PerDevice | None = None
 ) -> jax.Array:
     """Computes softmax attention.
+
+    On an NVIDIA GPU by cuDNN where it has a kernel, whose logits are never in memory; there reverse
+    mode works, and forward mode does not.
 
     Args:
         query: [batch, T, heads, d].
@@ -33,7 +37,33 @@ def attention(
     """
     # A loop over heads and pictures, which the compiler does not divide among devices.
     by_heads = attention_by_heads if per_device is None else per_device(attention_by_heads)
-    return on_cpu(by_heads, jax.nn.dot_product_attention)(query, key, value)
+    elsewhere = jax.nn.dot_product_attention
+    by_cudnn = attention_by_cudnn if cudnn_has(query, key, value) else elsewhere
+    return jax.lax.platform_dependent(
+        query, key, value, cpu=by_heads, cuda=by_cudnn, default=elsewhere
+    )
+
+
+def attention_by_cudnn(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """Computes softmax attention by cuDNN's fused kernel."""
+    return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
+
+
+def cudnn_has(query: jax.Array, key: jax.Array, value: jax.Array) -> bool:
+    """Whether the cuDNN that is installed, if any, has a fused kernel for arrays like these.
+
+    It takes two bytes a value, and GPUs from Ampere (compute capability 8) on; JAX knows the rest.
+    """
+    if query.dtype not in (jnp.bfloat16, jnp.float16) or query.shape[1] < SHORTEST_BY_CUDNN:
+        return False
+    capabilities = [getattr(device, "compute_capability", "") for device in jax.local_devices()]
+    if any(capability.startswith(("5.", "6.", "7.")) for capability in capabilities):
+        return False
+    try:
+        jax.eval_shape(attention_by_cudnn, query, key, value)
+    except (NotImplementedError, RuntimeError):  # of head sizes; of a missing cuDNN
+        return False
+    return True
 
 
 class AttentionBlock(nn.Module):

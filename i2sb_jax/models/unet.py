@@ -98,7 +98,7 @@ class UNet(nn.Module):
         return depth_to_space(h, config.patch)
 
     def _block_runner(self, emb: jax.Array, train: bool) -> Callable[..., jax.Array]:
-        """Returns (block of the plan, h, skip or None) -> the output of the submodule of its name."""
+        """Returns (block of the plan, h, skip=None) -> the output of the submodule of its name."""
         config = self.config
         res_block, attention_block = self._block_classes()
 
@@ -120,7 +120,10 @@ class UNet(nn.Module):
         return lambda *given: apart(run(*given))
 
     def _lift(self, module: type[nn.Module]) -> type[nn.Module]:
-        """Returns a submodule's class as training needs it; new parameters are whole anyway."""
+        """Returns a submodule's class, gone back through at once, with its parameters gathered.
+
+        New parameters are whole anyway, and nothing goes back through them.
+        """
         if self.is_initializing():
             return module
         module = one_at_a_time(module)

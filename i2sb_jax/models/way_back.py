@@ -1,4 +1,10 @@
-"""The order in which gradients are computed, which decides what an accelerator holds at once."""
+"""In which order gradients are computed, which decides how much a GPU holds at once.
+
+Nothing waits for a kernel's gradient but the optimizer. XLA's scheduler for GPUs puts such work off
+to the end of a step, and holds each map and each map's gradient that it needs until then; and what
+a skip connection brings back it leaves as the sum it is of, in float32, until the way back arrives
+at the other end. A TPU's compiler and a CPU's have schedules that mind memory.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,27 +14,23 @@ import jax
 from flax.core import lift
 from jax.custom_derivatives import SymbolicZero
 
-from i2sb_jax.models.cpu import on_cpu
-
 
 @jax.custom_jvp
 def gradients_together(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns its arrays; on the way back none of their gradients is used before all are there.
+    """Returns its arrays; on a GPU's way back no gradient of theirs is used before all are there.
 
-    Nobody waits for the gradient of a kernel but the optimizer, so a compiler may put all of them
-    off to the end, and hold each map and each map's gradient that they are made of until then.
-    What uses a gradient is not merged with what makes it either: it is written, once, as it is.
-    Forward mode and reverse mode work; on a CPU, which follows the order that it is given, this
-    does nothing.
+    Each of them is written then, in its own type, and no more than that. Forward mode is as ever.
     """
     return arrays
 
 
 def _gradients_together_jvp(primals, tangents):
-    known = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, SymbolicZero)]
-    together = on_cpu(lambda *xs: xs, lambda *xs: tuple(jax.lax.optimization_barrier(xs)))
     out = list(tangents)
-    for i, tangent in zip(known, together(*(tangents[i] for i in known)), strict=True):
+    known = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, SymbolicZero)]
+    held = jax.lax.platform_dependent(
+        *(tangents[i] for i in known), cuda=_barrier, rocm=_barrier, default=lambda *xs: xs
+    )
+    for i, tangent in zip(known, held, strict=True):
         out[i] = tangent
     return primals, tuple(out)
 
@@ -36,18 +38,24 @@ def _gradients_together_jvp(primals, tangents):
 gradients_together.defjvp(_gradients_together_jvp, symbolic_zeros=True)
 
 
+def _barrier(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    return tuple(jax.lax.optimization_barrier(arrays))
+
+
 def one_at_a_time(module: type[nn.Module]) -> type[nn.Module]:
-    """Returns a module's class whose gradients, by its parameters and by what it is given, come
-    together: all work of the way back through it is done before that of the module before it.
-    """  # fmt: skip
+    """Returns a module's class: the way back is through with it before it goes on to what is below.
+
+    Its gradients by parameters and by what it is given are `gradients_together`.
+    """
     return nn.transforms.lift_transform(_one_at_a_time, module)
 
 
 def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
     def inner(scope_of, variables_of, variables, rngs, *args):
         leaves, tree = jax.tree.flatten((variables, args))
-        where = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
-        for i, array in zip(where, gradients_together(*(leaves[i] for i in where)), strict=True):
+        arrays = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
+        held = gradients_together(*(leaves[i] for i in arrays))
+        for i, array in zip(arrays, held, strict=True):
             leaves[i] = array
         variables, args = jax.tree.unflatten(tree, leaves)
         scope = scope_of(variables, rngs)
