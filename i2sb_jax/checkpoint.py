@@ -262,7 +262,7 @@ class Checkpoints(contextlib.AbstractContextManager):
 
 class _Manager(ocp.CheckpointManager):
     def reached_preemption(self, step: int) -> bool:
-        """Nobody's question but the loop's: JAX loses a notice if asked of a step gone by."""
+        """Returns False: the loop alone asks, for JAX loses a notice if asked of a step gone by."""
         return False
 
 

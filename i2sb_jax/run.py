@@ -239,7 +239,7 @@ class Run:
 
     @property
     def _update(self) -> Update:
-        """How any step updates what it trains."""
+        """The update of whatever a step trains."""
         config = self.config
         return Update(
             self.optimizer,

@@ -12,7 +12,7 @@ from i2sb_jax.data.windows import WindowCorruption, window_corruption
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """How a picture becomes an example of a task.
+    """The way from a picture to an example of a task.
 
     Attributes:
         corruption: called with seeds [batch, 2] and, in evaluation, index [batch]; of pairs what
@@ -67,5 +67,5 @@ class Share:
 
     @property
     def rows(self) -> int:
-        """How many they are."""
+        """The number of them."""
         return self.batch_size // self.process_count

@@ -40,7 +40,7 @@ def create_state(params: Params, tx: optax.GradientTransformation) -> TrainState
 
 
 class Update(NamedTuple):
-    """How a step updates the network that it trains.
+    """The update that a step makes to the network that it trains.
 
     Attributes:
         tx: the optimizer.
