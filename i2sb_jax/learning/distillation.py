@@ -156,9 +156,7 @@ def make_distill_step(
             student_loss, state.params, teacher, auxiliary, batch=batch, key=key_student
         )
         state = state._replace(auxiliary_params=auxiliary, auxiliary_opt_state=auxiliary_opt_state)
-        new, more = apply_gradients(
-            state, grads, update.tx, ema_decay=update.ema_decay, skip_norm=update.skip_norm
-        )
+        new, more = apply_gradients(state, grads, update)
         metrics = {"loss": loss} | more
         if auxiliary_updates:
             metrics["auxiliary_loss"] = jnp.mean(losses)
@@ -199,9 +197,7 @@ def make_regression_step(
         loss, grads = _gradient(
             loss_fn, state.params, teacher, batch=batch, key=key, count=update.accumulation_steps
         )
-        new, more = apply_gradients(
-            state, grads, update.tx, ema_decay=update.ema_decay, skip_norm=update.skip_norm
-        )
+        new, more = apply_gradients(state, grads, update)
         return new, {"loss": loss} | more
 
     return regression_step

@@ -56,36 +56,29 @@ class Update(NamedTuple):
 
 
 def apply_gradients(
-    state: State,
-    grads: Params,
-    tx: optax.GradientTransformation,
-    *,
-    ema_decay: float,
-    skip_norm: float = 0.0,
+    state: State, grads: Params, update: Update
 ) -> tuple[State, dict[str, jax.Array]]:
     """One update of the parameters, and of their average.
 
     Args:
         state: a `TrainState`, or a named tuple that has its fields and others, which stay.
         grads: of the loss by `state.params`.
-        tx: the optimizer.
-        ema_decay: decay of the average after its warm-up.
-        skip_norm: with a gradient longer than this, nothing but the step changes; 0: no limit.
+        update: how.
 
     Returns:
         The new state, and float32 scalars: grad_norm (before any clipping) and, with skip_norm,
         skipped (1 for an update that was not made, else 0).
     """
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    updates, opt_state = update.tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
     ema_params = optax.incremental_update(
-        params, state.ema_params, 1 - ema_decay_at(step, ema_decay)
+        params, state.ema_params, 1 - ema_decay_at(step, update.ema_decay)
     )
     metrics = {"grad_norm": optax.tree.norm(grads)}
     new = state._replace(step=step, params=params, ema_params=ema_params, opt_state=opt_state)
-    if skip_norm:
-        skipped = metrics["grad_norm"] > skip_norm
+    if update.skip_norm:
+        skipped = metrics["grad_norm"] > update.skip_norm
         old = state._replace(step=step)
         new = jax.tree.map(lambda a, b: jnp.where(skipped, a, b), old, new)
         metrics["skipped"] = skipped.astype(jnp.float32)

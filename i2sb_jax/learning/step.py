@@ -10,7 +10,7 @@ import optax
 
 from i2sb_jax.bridge import Bridge
 from i2sb_jax.learning.losses import bridge_losses
-from i2sb_jax.learning.state import TrainState, apply_gradients
+from i2sb_jax.learning.state import TrainState, Update, apply_gradients
 from i2sb_jax.types import Batch, Params, PRNGKey
 
 TrainStep = Callable[[TrainState, Batch, PRNGKey], tuple[TrainState, dict[str, jax.Array]]]
@@ -45,6 +45,7 @@ def make_train_step(
         skip_norm, skipped (1 for an update that was not made, else 0).
     """
     losses_fn = functools.partial(bridge_losses, **loss_options)
+    update = Update(tx, ema_decay, accumulation_steps, skip_norm)
 
     def loss_fn(params: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey) -> jax.Array:
         def predict_fn(xt, step, cond):
@@ -61,7 +62,7 @@ def make_train_step(
         loss, grads = accumulate(
             jax.value_and_grad(loss_fn), state.params, batch, keys, key_dropout, accumulation_steps
         )
-        new, metrics = apply_gradients(state, grads, tx, ema_decay=ema_decay, skip_norm=skip_norm)
+        new, metrics = apply_gradients(state, grads, update)
         return new, {"loss": loss} | metrics
 
     return train_step
