@@ -50,7 +50,7 @@ SIGNATURES = {
     "models.UNetConfig": (
         "* model_channels channel_mult num_res_blocks attention_downsamples head_channels "
         "in_channels= out_channels= norm_groups= norm= patch= middle_attention= sharpened= "
-        "dropout= dtype= remat="
+        "thresholded= dropout= dtype= remat="
     ),
     "models.UNet.__call__": "self x noise_level cond= * train=",
     "models.adm_256": "**overrides",

@@ -254,6 +254,8 @@ def test_no_key_may_be_missing(key):
         ({"bridge.log_floor": -1.0}, ("bridge.log_floor=-1.0", "at least 0")),
         ({"bridge.end_share": 1.5}, ("bridge.end_share=1.5", "0…1")),
         ({"model.sharpened": (1.0, -2.0)}, ("sharpened has -2.0", "above 0")),
+        ({"model.thresholded": (0.0,)}, ("thresholded has 0.0", "above 0")),
+        ({"model.thresholded": (3.0, 30.0)}, ("thresholded has 30.0", "up to 10 deviations")),
         ({"model.patch": 3}, ("patch is 3", "1, 2, 4")),
         ({"bridge.weighting": "snr2"}, ("bridge.weighting='snr2'", "did you mean 'snr'")),
         ({"sampling.nfe": 0}, ("sampling.nfe=0", "1…999")),

@@ -154,6 +154,7 @@ OTHER = {
     "model.patch": 2,
     "model.middle_attention": False,
     "model.sharpened": (1.0, 2.0),
+    "model.thresholded": (2.2, 3.4),
     "model.dropout": 0.1,
     "model.dtype": "bfloat16",
     "model.remat": "dots",

@@ -50,6 +50,7 @@ ADDED_KEYS: dict[str, Any] = {
     "model.patch": 1,
     "model.middle_attention": True,
     "model.sharpened": (),
+    "model.thresholded": (),
     "bridge.end_share": 0.0,
     "bridge.log_floor": 0.0,
     "data.scales": (1.0,),

@@ -106,6 +106,7 @@ class ModelConfig(_Network):
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
         object.__setattr__(self, "attention_downsamples", tuple(self.attention_downsamples))
         object.__setattr__(self, "sharpened", tuple(self.sharpened))
+        object.__setattr__(self, "thresholded", tuple(self.thresholded))
         self._check_size()
         try:
             self.unet_config(in_channels=3)

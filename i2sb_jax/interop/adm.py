@@ -26,7 +26,9 @@ LAYOUTS = {
 }
 
 # what ADM's networks have in common, beside the groups of their normalisation
-_ALWAYS = {"patch": 1, "norm": "group", "middle_attention": True, "sharpened": ()}
+_ALWAYS = {
+    "patch": 1, "norm": "group", "middle_attention": True, "sharpened": (), "thresholded": (),
+}  # fmt: skip
 _CLASSES = "label_emb."  # how the tensor of a class-conditional network begins
 _SHOWN = 5  # how many names an error message lists
 

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from i2sb_jax.fields import documented, field, required_field
-from i2sb_jax.models.sharpen import RADIUS
+from i2sb_jax.models import sharpen, threshold
 
 REMAT_POLICIES = ("none", "blocks", "dots")
 NORMS = ("group", "none")
 PATCHES = (1, 2, 4)
 MAX_SHARPENED = 2.5  # pixels: filters for wider blurs reach further than they are kept
+MAX_THRESHOLD = 10.0  # deviations of the noise: no coefficient of it is so large
 
 
 @documented
@@ -67,6 +68,12 @@ class UNetConfig:
         "σ in pixels, above 0 and up to 2.5: the network sees its picture as Wiener filters for "
         "such blurs sharpen it, too; () in ADM",
     )
+    thresholded: tuple[float, ...] = field(
+        (),
+        "thresholds in deviations of the noise, above 0 and up to 10: the network sees its picture "
+        "without the cosines of 8x8 pixels below each, too, and weighs these against its own "
+        "answer at each pixel; the noise is estimated around each block; () in ADM",
+    )
     dropout: float = field(0.0, "rate inside residual blocks, in [0, 1); drawn in training alone")
     dtype: np.dtype = field(
         jnp.float32,
@@ -85,6 +92,7 @@ class UNetConfig:
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
         object.__setattr__(self, "attention_downsamples", tuple(self.attention_downsamples))
         object.__setattr__(self, "sharpened", tuple(self.sharpened))
+        object.__setattr__(self, "thresholded", tuple(self.thresholded))
         object.__setattr__(self, "dtype", _float_dtype(self.dtype))
         self._check_scalars()
         self._check_levels()
@@ -103,6 +111,12 @@ class UNetConfig:
                 raise ValueError(
                     f"sharpened has {width!r}, widths of blurs lie above 0 and up to "
                     f"{MAX_SHARPENED} pixels"
+                )
+        for level in self.thresholded:
+            if not 0 < level <= MAX_THRESHOLD:
+                raise ValueError(
+                    f"thresholded has {level!r}, thresholds lie above 0 and up to "
+                    f"{MAX_THRESHOLD:g} deviations of the noise"
                 )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout!r}, must be in [0, 1)")
@@ -171,7 +185,9 @@ class UNetConfig:
         """
         if self.has_attention or self.norm != "none":
             return None
-        by_filters = RADIUS if self.sharpened else 0
+        by_filters = max(
+            sharpen.RADIUS if self.sharpened else 0, threshold.RADIUS if self.thresholded else 0
+        )
         return by_filters + sum(convolution_scales(self)) + self.downsampling_factor
 
     def check_size(self, height: int, width: int) -> None:

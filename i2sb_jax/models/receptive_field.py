@@ -6,6 +6,7 @@ import numpy as np
 
 from i2sb_jax.models.architecture import UNetConfig, convolution_scales
 from i2sb_jax.models.sharpen import RADIUS, wiener_kernel
+from i2sb_jax.models.threshold import BLOCK
 
 # Standard deviations that matter. The quickstart's network, trained, sees a window's border by 37
 # levels at 0 pixels, 8 at 4, 2.7 at 8, 1.0 at 12, 0.2 at 16 and 0.01 at 20; two are 16 pixels.
@@ -21,8 +22,9 @@ def receptive_spread(config: UNetConfig) -> float:
         Σ s² (k² - 1) / 12                                                                    (1)
 
     over kernels, and squares that are averaged, repeated or made channels, of k positions, each s
-    pixels wide; of the filters of `sharpen` it is that of their absolute values. It is that of
-    random weights; what is learnt was measured to be narrower.
+    pixels wide; of the filters of `sharpen` it is that of their absolute values, of the blocks of
+    `threshold` that of two in turn, from pixels to cosines and back. It is that of random weights;
+    what is learnt was measured to be narrower.
 
     Args:
         config: of a network whose `receptive_radius` is not None.
@@ -34,7 +36,9 @@ def receptive_spread(config: UNetConfig) -> float:
     variance = 2 * _variance(config.patch, 1)  # into patches and out of them
     variance += sum(_variance(3, scale) for scale in convolution_scales(config))
     variance += 2 * sum(_variance(2, scale) for scale in finer)  # halved and doubled
-    variance += max(map(_filter_variance, config.sharpened), default=0.0)
+    by_filters = max(map(_filter_variance, config.sharpened), default=0.0)
+    by_blocks = 2 * _variance(BLOCK, 1) if config.thresholded else 0.0
+    variance += max(by_filters, by_blocks)  # side by side
     return math.sqrt(variance)
 
 

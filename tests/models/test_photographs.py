@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from i2sb_jax.interop.adm import parameter_table
-from i2sb_jax.models import UNet, adm_256
+from i2sb_jax.models import UNet, adm_256, threshold
 from i2sb_jax.models.sharpen import RADIUS
 from i2sb_jax.models.unet import depth_to_space, space_to_depth
 from tests.models.networks import FLAT, SMALL
@@ -74,7 +74,14 @@ def test_without_normalisation_or_attention_there_are_no_such_parameters():
 
 @pytest.mark.parametrize(
     "changes",
-    ({}, {"patch": 2}, {"sharpened": (1.0,)}, {"channel_mult": (1, 2)}, {"num_res_blocks": 2}),
+    (
+        {},
+        {"patch": 2},
+        {"sharpened": (1.0,)},
+        {"thresholded": (1.0,)},
+        {"channel_mult": (1, 2)},
+        {"num_res_blocks": 2},
+    ),
 )
 def test_a_pixel_sees_its_receptive_radius_and_no_further(changes):
     config = dataclasses.replace(LOCAL, **changes)
@@ -89,8 +96,10 @@ def test_a_pixel_sees_its_receptive_radius_and_no_further(changes):
     reach = reach > 1e-5 * reach.max() * bool(config.sharpened)  # FFTs round everywhere
     seen = np.flatnonzero(reach)
     assert middle - radius <= seen.min() and seen.max() <= middle + radius
-    # a bound that is too generous would cost time; the filters' ends are too small to be seen
+    # a bound that is too generous would cost time; the filters' ends are too small to be seen, and
+    # what is kept of a block depends on its noise without a slope
     slack = 3 * config.downsampling_factor + RADIUS * bool(config.sharpened)
+    slack += (threshold.RADIUS - threshold.BLOCK + 1) * bool(config.thresholded)
     assert max(middle - seen.min(), seen.max() - middle) > radius - slack
 
 
@@ -121,7 +130,14 @@ def test_bad_values_are_named(field, value, message):
 
 
 @pytest.mark.parametrize(
-    "changes", ({"patch": 2}, {"norm": "none"}, {"middle_attention": False}, {"sharpened": (1.0,)})
+    "changes",
+    (
+        {"patch": 2},
+        {"norm": "none"},
+        {"middle_attention": False},
+        {"sharpened": (1.0,)},
+        {"thresholded": (2.8,)},
+    ),
 )
 def test_adm_has_no_names_for_other_networks(changes):
     with pytest.raises(ValueError, match=f"model.{next(iter(changes))}=.*guided-diffusion"):

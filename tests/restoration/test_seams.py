@@ -101,6 +101,8 @@ def test_tiles_follow_from_the_network():
     assert local.overlap >= 2 * local.margin == 2 * telling_radius(network(patch=2))
     filtered = network(patch=2, sharpened=(0.8, 2.0))
     assert telling_radius(network(patch=2)) < telling_radius(filtered) < filtered.receptive_radius
+    blocks = network(patch=2, thresholded=(2.8,))
+    assert telling_radius(network(patch=2)) < telling_radius(blocks) < blocks.receptive_radius
     chosen = choose_tiling(network(patch=2), image_size=64, tile=64)
     assert (chosen.side, chosen.overlap, chosen.adapts) == (64, 48, False)
 
