@@ -89,15 +89,7 @@ def held_out_source(
     return listed(source, read_name_list(here.eval_list), origin=here.eval_list)
 
 
-def make_source(
-    config: DataConfig,
-    *,
-    split: str,
-    index_dir: epath.PathLike | None = None,
-    process_index: int = 0,
-    read_only: bool = False,
-    tell: Callable[[str], None] | None = None,
-) -> Source:
+def make_source(config: DataConfig, *, split: str, **listing: Any) -> Source:
     """Opens the pictures for training or for evaluation; no picture is in both.
 
     Folders and records hold out `eval_fraction` of their pictures by their names, unless
@@ -107,10 +99,7 @@ def make_source(
     Args:
         config: the run's data section; of pairs, use `make_sources`.
         split: "train" or "eval".
-        index_dir: where listings of folders are kept; see `folder_source`.
-        process_index: of this process.
-        read_only: see `folder_source`.
-        tell: told of files that are left out, when a folder is listed.
+        **listing: options of `folder_source`; other kinds list nothing.
 
     Raises:
         ValueError: something is missing or empty; one line that names it.
@@ -131,14 +120,7 @@ def make_source(
             )
         tfds_split = config.tfds_split if split == "train" else config.tfds_eval_split
     source = open_source(
-        config.source,
-        path=path,
-        split=tfds_split,
-        tfds_name=config.tfds_name,
-        index_dir=index_dir,
-        process_index=process_index,
-        read_only=read_only,
-        tell=tell,
+        config.source, path=path, split=tfds_split, tfds_name=config.tfds_name, **listing
     )
     if holds_out:
         side = hold_out(source.names, config.eval_fraction, split=split, origin=path)
