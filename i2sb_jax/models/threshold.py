@@ -18,6 +18,7 @@ import scipy.fft
 
 BLOCK = 8  # pixels
 STEP = 2  # pixels between shifts; divides the block, and the places where tiles begin
+_SHIFTS = BLOCK // STEP
 _BEFORE = 8  # pixels on each side of a block that its noise is estimated from, too
 _BEHIND = BLOCK + _BEFORE  # the same, from where the block begins
 RADIUS = BLOCK - 1 + _BEFORE  # pixels on each side that a pixel's answer depends on
@@ -48,7 +49,7 @@ def thresholded(x: jax.Array, factors: tuple[float, ...]) -> jax.Array:
     limits = jnp.asarray(factors, jnp.float32)[None, :, None]
     window = (batch, rows * BLOCK, columns * BLOCK)
 
-    def add(sums, shift):
+    def add(total, shift):
         start = (0, *shift, 0)
         blocks = jax.lax.dynamic_slice(layers, start, (*window, channels))
         blocks = blocks.reshape(batch, rows, BLOCK, columns, BLOCK, channels)
@@ -58,19 +59,15 @@ def thresholded(x: jax.Array, factors: tuple[float, ...]) -> jax.Array:
         is_kept = (jnp.abs(waves) > limits * sigma) | is_mean
         weight = 1 / jnp.sum(is_kept, axis=-1, keepdims=True, dtype=jnp.float32)
         smooth = jnp.where(is_kept, waves, 0.0) @ to_waves * weight
-        parts = (smooth, jnp.broadcast_to(weight, smooth.shape))
-        return tuple(
-            _add_at(total, _joined(part, rows, columns, batch), (*start, 0))
-            for total, part in zip(sums, parts, strict=True)
-        )
+        total = _add_at(total, _joined(smooth, rows, columns, batch), (*start, 0))
+        return total, weight.reshape(batch, rows, columns, channels, len(factors))
 
-    zeros = jnp.zeros((*layers.shape, len(factors)))
-    shifts = jnp.asarray(list(np.ndindex(BLOCK // STEP, BLOCK // STEP))) * STEP
-    (total, weights), _ = jax.lax.scan(
-        lambda sums, shift: (add(sums, shift), None), (zeros, zeros), shifts
-    )
-    inner = (slice(None), slice(BLOCK, BLOCK + height), slice(BLOCK, BLOCK + width))
-    smooth = jnp.einsum("bhwlk,lc->bhwck", total[inner] / weights[inner], _cosines(channels))
+    total = jnp.zeros((*layers.shape, len(factors)))
+    shifts = jnp.asarray(list(np.ndindex(_SHIFTS, _SHIFTS))) * STEP
+    total, weights = jax.lax.scan(add, total, shifts)
+    total = total[:, BLOCK : BLOCK + height, BLOCK : BLOCK + width]
+    smooth = total / _at_pixels(weights)[:, :height, :width]
+    smooth = jnp.einsum("bhwlk,lc->bhwck", smooth, _cosines(channels))
     return (smooth - x[..., None]).reshape(batch, height, width, channels * len(factors))
 
 
@@ -99,6 +96,26 @@ def _joined(blocks: jax.Array, rows: int, columns: int, batch: int) -> jax.Array
     blocks = blocks.reshape(batch, rows, columns, -1, many, BLOCK, BLOCK)
     blocks = blocks.transpose(0, 1, 5, 2, 6, 3, 4)
     return blocks.reshape(batch, rows * BLOCK, columns * BLOCK, -1, many)
+
+
+def _at_pixels(weights: jax.Array) -> jax.Array:
+    """The sum of the weights of the blocks that cover a pixel, [b, h, w, c, k], whole blocks.
+
+    Args:
+        weights: [shifts, b, rows, columns, c, k], a shift after the other; the first row and column
+            of blocks lie before the picture.
+    """
+    shifts = weights.reshape(_SHIFTS, _SHIFTS, *weights.shape[1:])
+    cells = shifts.transpose(2, 3, 0, 4, 1, 5, 6)  # squares of STEP pixels, where blocks begin
+    batch, rows, _, columns, *_ = cells.shape
+    cells = cells.reshape(batch, rows * _SHIFTS, columns * _SHIFTS, *cells.shape[5:])
+    for axis in (1, 2):
+        count = cells.shape[axis] - _SHIFTS
+        parts = (
+            jax.lax.slice_in_dim(cells, i, i + count, axis=axis) for i in range(1, _SHIFTS + 1)
+        )
+        cells = sum(parts)
+    return jnp.repeat(jnp.repeat(cells, STEP, axis=1), STEP, axis=2)
 
 
 def _add_at(total: jax.Array, part: jax.Array, start: tuple) -> jax.Array:
