@@ -99,12 +99,11 @@ class UNet(nn.Module):
         h = make_norm(config.groups, nn.silu, name="norm_out")(h.astype(jnp.float32))
         channels = config.out_channels * config.patch**2
         output = conv3x3(channels, jnp.float32, "conv_out", zero=True, conv=conv)(h)
-        output = depth_to_space(output, config.patch)
-        if changes is None:
-            return output
-        gates = channels * (1 + len(config.thresholded))
-        gates = conv3x3(gates, jnp.float32, "conv_gates", zero=True, conv=conv)(h)
-        return _gated(output, changes, depth_to_space(gates, config.patch))
+        if changes is not None:
+            gates = channels * (1 + len(config.thresholded))
+            gates = conv3x3(gates, jnp.float32, "conv_gates", zero=True, conv=conv)(h)
+            output = _gated(output, space_to_depth(changes, config.patch), gates)
+        return depth_to_space(output, config.patch)
 
     def _block_runner(self, emb: jax.Array, train: bool) -> Callable[..., jax.Array]:
         """Returns (block of the plan, h, skip=None) -> the output of the submodule of its name."""
@@ -173,13 +172,21 @@ def init_params(key: PRNGKey, config: UNetConfig, *, image_size: int) -> Params:
 
 
 def _gated(output: jax.Array, changes: jax.Array, gates: jax.Array) -> jax.Array:
-    """(1 + g_0) · output + Σ g_i · change_i, of each pixel and channel; g_i [b, h, w, c · (1 + n)].
+    """(1 + g_0) · output + Σ g_i · change_i, of each channel of a square of pixels.
 
     What thresholding did well already then needs no more than the right weights.
+
+    Args:
+        output: [b, h, w, c].
+        changes: [b, h, w, c · n], those of a channel together.
+        gates: [b, h, w, c · (1 + n)], likewise.
     """
     gates = gates.reshape(*output.shape, -1)
     changes = changes.reshape(*output.shape, -1)
-    return (1 + gates[..., 0]) * output + jnp.sum(gates[..., 1:] * changes, axis=-1)
+    output = (1 + gates[..., 0]) * output
+    for i in range(changes.shape[-1]):  # a sum over so short an axis is slow on a CPU
+        output += gates[..., i + 1] * changes[..., i]
+    return output
 
 
 def space_to_depth(x: jax.Array, patch: int) -> jax.Array:
