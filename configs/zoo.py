@@ -22,9 +22,10 @@ def get_config(task="jpeg"):
     config = quickstart.get_config()
     config.corruption = TASKS[task]
     config.image_size = 128
-    config.bridge.log_floor = {"jpeg": 0.001, "denoise": 0.002, "deblur": 0.005}.get(task, 0.02)
+    config.bridge.log_floor = {"jpeg": 0.001, "denoise": 0.0003, "deblur": 0.005}.get(task, 0.02)
     config.model.channel_mult, config.model.num_res_blocks = (1.0, 2.0), 1
     config.model.sharpened = (0.8, 1.1, 1.5, 2.0) if task == "deblur" else ()
+    config.model.thresholded = (2.2, 2.8, 3.4) if task == "denoise" else ()
     config.data.source = "folder"
     config.data.grain = {"jpeg": (0.0, 3.0), "deblur": (0.0, 2.0)}.get(task, (0.0, 0.0))
     config.optimizer.warmup_steps = 200

@@ -57,16 +57,15 @@ _LIMITS = {
     "denoise": (
         "White noise, the same in all three colours and everywhere. Cameras' own noise has "
         "passed their smoothing and a JPEG encoder, and is neither: then less of it goes.",
-        "Below 20 levels classical repairs that are told the level are as good or better, while "
-        "the network has to guess it: at 5 levels thresholded cosines gain 1.3 dB more, BM3D (on "
-        "the middles of the photographs) 1.4 at 5 and 0.7 at 15, in fifteen times the time. At 50 "
-        "both are behind.",
+        "Weak noise: classical repairs that are told its level gain more than the network, which "
+        "has to guess it: at 5 levels thresholded cosines 0.2 dB and BM3D 0.7, at 15 BM3D 0.3, in "
+        "thirty times the time. From 25 on both are behind.",
     ),
     "sr4x": (
         "It is trained for the least mean error, so it is smoother than networks that invent "
         "texture, and more faithful.",
-        "waifu2x's photo model, twice, gains 0.3 dB more on pictures reduced by the bicubic filter "
-        "(on the middles of the photographs).",
+        "waifu2x's photo model, twice, gains 0.3 dB more where the bicubic filter reduced the "
+        "picture.",
         "For pictures reduced by box, bilinear, bicubic or Lanczos filters, some of them JPEG "
         "files of quality 60 to 95 by then; a large photograph that is soft at 100 % is none.",
     ),
@@ -172,4 +171,12 @@ def _recipe(name: str, config: Config) -> str:
         "command": f"`python -m experiments.models.gpu {name} --photographs DIR --output DIR "
         f"--seconds 400 --workers 4 --batch-size {config.training.batch_size}`",
     }
+    log = LOGS / f"{name}_further.jsonl"
+    if log.exists():
+        last = json.loads(log.read_text().splitlines()[-1])
+        rows["then"] = (
+            f"`python -m experiments.models.further`: {last['step']:,} updates of "
+            f"{last['windows'] // last['step']} windows of 64² in {last['seconds']:.0f} s on two "
+            "processor cores"
+        )
     return "\n".join(f"| {key} | {value} |" for key, value in rows.items())

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
+from experiments.models import further
 from experiments.models.cards import LOGS, card
 from i2sb_jax import zoo
 from i2sb_jax.interop import Provenance, export_model, write_provenance
@@ -25,7 +26,7 @@ _EVERY = 500  # updates between the lines of a log that are kept
 
 
 def ship(model: epath.Path, name: str) -> None:
-    """Writes one model's folder in the package, and its log.
+    """Writes one model's folder in the package, and its logs.
 
     Args:
         model: of float32 weights.
@@ -50,10 +51,10 @@ def ship(model: epath.Path, name: str) -> None:
             trained=False,
         ),
     )
-    log = model / "metrics.jsonl"
-    if log.exists():
-        LOGS.mkdir(exist_ok=True)
-        (LOGS / f"{name}.jsonl").write_text(thinned(log.read_text()))
+    for log, kept in (("metrics.jsonl", f"{name}.jsonl"), (further.LOG, f"{name}_further.jsonl")):
+        if (model / log).exists():
+            LOGS.mkdir(exist_ok=True)
+            (LOGS / kept).write_text(thinned((model / log).read_text()))
 
 
 def thinned(log: str) -> str:
