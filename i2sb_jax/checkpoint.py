@@ -21,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from i2sb_jax.accelerators.agreement import agreed
 from i2sb_jax.files import is_remote
+from i2sb_jax.reasons import first_line
 
 State = TypeVar("State", bound=NamedTuple)
 
@@ -365,7 +366,7 @@ def _remove_remains(folder: epath.Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = (str(error).strip() or repr(error)).splitlines()[0]
+    text = first_line(error)
     if len(text) <= _LONGEST_REASON:
         return text
     half = _LONGEST_REASON // 2  # TensorStore begins with what it did and ends with the cause

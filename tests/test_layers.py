@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 FLOORS = {
-    0: ("types", "fields", "files", "jpeg_tables", "progress"),
+    0: ("types", "fields", "files", "jpeg_tables", "progress", "reasons"),
     1: ("bridge", "models", "corruptions", "pictures"),
     2: (
         *("config", "learning", "losses", "metrics", "checkpoint", "accelerators"),

@@ -29,6 +29,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from i2sb_jax.accelerators.agreement import agreed
+from i2sb_jax.reasons import first_line
 
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID",
           "SLURM_LOCALID")  # fmt: skip
@@ -76,7 +77,7 @@ def join(mode: str) -> None:
     try:
         jax.distributed.initialize(**launch.arguments, local_device_ids=launch.devices)
     except Exception as error:  # of many kinds, by where it fails
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        reason = first_line(error)
         if mode == "auto":
             reason += "; where it is alone, --config.distributed=off needs no group"
         line = f"{socket.gethostname()} cannot join ({launch.launcher}): {reason}"

@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from i2sb_jax.reasons import first_line
 from i2sb_jax.types import Batch, Params
 
 DATA_AXIS, FSDP_AXIS = "data", "fsdp"
@@ -45,9 +46,8 @@ def make_mesh(
             (count // fsdp, fsdp), devices=devices, allow_split_physical_axes=True
         )
     except (AssertionError, NotImplementedError) as error:  # as of TPU v4 with a core a device
-        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"{devices[0].device_kind} makes no mesh with mesh.fsdp={fsdp}: {reason}"
+            f"{devices[0].device_kind} makes no mesh with mesh.fsdp={fsdp}: {first_line(error)}"
         ) from error
     # Auto: the compiler propagates shardings; Explicit, the new default, would put them in types
     return Mesh(grid, (DATA_AXIS, FSDP_AXIS), axis_types=(AxisType.Auto,) * 2)

@@ -13,6 +13,7 @@ import jax
 from jax.experimental import topologies
 
 from i2sb_jax.accelerators import gpus
+from i2sb_jax.reasons import first_line
 
 # what the drivers put into /dev, and what JAX needs to use it
 _ACCELERATORS = {
@@ -158,7 +159,7 @@ def _tpus(topology: str, kind: str, shape: tuple[int, ...]) -> list[Any]:
     except Exception as error:  # of libtpu, of many kinds
         raise ValueError(
             f"topology {topology!r} is none that libtpu describes, as {_TPUS[kind]} is "
-            f"({_first_line(error)})"
+            f"({first_line(error)})"
         ) from error
 
 
@@ -193,7 +194,7 @@ def _gpus(
     except Exception as error:  # of the plugin, of many kinds
         what = f"topology {topology!r}" if file is None else f"target config {os.fspath(file)}"
         raise ValueError(
-            f"{what} is none that JAX's CUDA plugin describes ({_first_line(error)})"
+            f"{what} is none that JAX's CUDA plugin describes ({first_line(error)})"
         ) from error
     return Described(devices, gpus.memory_of(text))
 
@@ -207,7 +208,3 @@ def _installing(extra: str, *, machines: tuple[str, ...]) -> str:
             "cpu:8 needs neither"
         )
     return f"pip install 'i2sb_jax[{extra}]'; cpu:8 needs neither"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or repr(error)).splitlines()[0]

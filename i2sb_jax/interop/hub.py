@@ -14,6 +14,7 @@ from etils import epath
 
 from i2sb_jax import zoo
 from i2sb_jax.config.checks import nearest
+from i2sb_jax.reasons import first_line
 
 # a model folder and no more: nothing else of a repository is downloaded
 _FILES = ("config.json", "model.safetensors", "provenance.json", "value_ranges.json")
@@ -64,7 +65,7 @@ def local_folder(path: epath.PathLike) -> epath.PathLike:
             address[1], revision=address[2], allow_patterns=list(_FILES), repo_type="model"
         )
     except Exception as error:  # of requests or httpx, by the hub's version
-        raise ValueError(f"cannot download {text}: {_first_line(error)}") from error
+        raise ValueError(f"cannot download {text}: {first_line(error)}") from error
 
 
 @functools.lru_cache
@@ -98,7 +99,7 @@ def push_folder(folder: epath.PathLike, name: str) -> str:
         url = hub.create_repo(name, repo_type="model", private=True, exist_ok=True)
         hub.upload_folder(repo_id=name, repo_type="model", folder_path=os.fspath(folder))
     except Exception as error:  # of requests or httpx, by the hub's version
-        raise ValueError(f"cannot push to {name}: {_first_line(error)}") from error
+        raise ValueError(f"cannot push to {name}: {first_line(error)}") from error
     return str(url)
 
 
@@ -109,7 +110,3 @@ def _import_hub() -> ModuleType:
         raise ValueError(
             "the Hugging Face hub needs an extra: pip install 'i2sb_jax[hub]'"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0]

@@ -15,6 +15,7 @@ from jax import export
 
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.files import write_atomically
+from i2sb_jax.reasons import first_line
 from i2sb_jax.run import Run, State
 from i2sb_jax.training.dry_run import step_arguments
 from i2sb_jax.types import Batch, Params
@@ -81,9 +82,8 @@ def load_program(
     except OSError:
         raise
     except Exception as error:  # of flatbuffers and of jax, of many kinds
-        reason = (str(error) or repr(error)).splitlines()[0]
         raise ValueError(
-            f"{os.fspath(file)} is no program that jax {_VERSION} loads ({reason})"
+            f"{os.fspath(file)} is no program that jax {_VERSION} loads ({first_line(error)})"
         ) from error
     call = jax.jit(exported.call)
 

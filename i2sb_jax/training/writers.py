@@ -14,6 +14,7 @@ from etils import epath
 
 from i2sb_jax.config import Config, to_dict
 from i2sb_jax.files import is_remote, read_json, write_atomically
+from i2sb_jax.reasons import first_line
 from i2sb_jax.types import Array
 
 _ID_FILE = "wandb.json"
@@ -72,7 +73,7 @@ class WandbWriter(metric_writers.MetricWriter):
         except Exception as error:  # of W&B and the network, of many kinds
             if not known:  # whoever started it is there to mend it
                 raise ValueError(
-                    f"Weights & Biases: {_first_line(error)}; mend that, set WANDB_MODE=offline, "
+                    f"Weights & Biases: {_reason(error)}; mend that, set WANDB_MODE=offline, "
                     "or leave training.wandb_project=''"
                 ) from error
             self._give_up(error)
@@ -158,9 +159,9 @@ class WandbWriter(metric_writers.MetricWriter):
 
     def _give_up(self, error: Exception) -> None:
         self._run = None
-        line = f"Weights & Biases: {_first_line(error)}; the run goes on without it"
+        line = f"Weights & Biases: {_reason(error)}; the run goes on without it"
         print("warning:", line, file=sys.stderr, flush=True)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
+def _reason(error: Exception) -> str:
+    return first_line(error).rstrip(".")
