@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import pathlib
+import types
 
 from etils import epath
 
@@ -55,6 +57,17 @@ class MemoryPath:
         if self.exists() and not exist_ok:
             raise FileExistsError(self._path)
         _FOLDERS.add(self._path)
+
+    def stat(self):
+        return types.SimpleNamespace(length=len(self.read_bytes()), mtime=1.0)
+
+    def walk(self):
+        """All that lies below, as of the folder itself."""
+        inside = [name for name in FILES if name.startswith(f"{self._path}/")]
+        yield self, [], [name.removeprefix(f"{self._path}/") for name in inside]
+
+    def relative_to(self, folder):
+        return pathlib.PurePosixPath(self._path).relative_to(pathlib.PurePosixPath(str(folder)))
 
     def expanduser(self):
         return self

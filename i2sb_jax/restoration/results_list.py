@@ -53,10 +53,6 @@ class ResultsList:
         """Whether a file, by its path from the folder, is one that a job has written or begun."""
         return name in self._made
 
-    def names(self) -> list[str]:
-        """All files of the list."""
-        return list(self._made)
-
     def made_of(self, name: str) -> Any:
         """The stamp of what a file was made of, as JSON has it; None if it is not finished."""
         return self._made.get(name)

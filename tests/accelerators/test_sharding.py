@@ -86,6 +86,16 @@ def test_the_mesh_holds_all_devices():
     assert sharding.batch_sharding(mesh).spec == jax.P(("data", "fsdp"))
 
 
+def test_devices_that_make_no_mesh_are_one_line(monkeypatch):
+    def refuse(*args, **options):
+        raise NotImplementedError("Failed to find assignment\nfor axes")
+
+    monkeypatch.setattr(sharding.mesh_utils, "create_device_mesh", refuse)
+    with pytest.raises(ValueError) as error:
+        sharding.make_mesh()
+    assert str(error.value) == "cpu makes no mesh with mesh.fsdp=1: Failed to find assignment"
+
+
 def test_global_batch():
     clean = np.arange(4 * 2 * 2 * 3, dtype=np.float32).reshape(4, 2, 2, 3)
     batch = Batch(

@@ -163,16 +163,21 @@ def test_tpus_are_those_of_jobs(installed, asked, topology, options):
     installed("libtpu")
     assert topologies.describe(topology) == (["device"], None)
     assert asked == [(topology, {"platform": "tpu"} | options)]
+    assert topologies.described_devices(topology) == ["device"]
 
 
-def test_what_a_compiler_refuses_is_one_line(installed, monkeypatch):
+def test_what_a_compiler_refuses_is_one_line(installed, monkeypatch, tmp_path):
     def refuse(*args, **options):
         raise RuntimeError("INTERNAL: no such thing\nand a trace")
 
-    installed("libtpu")
+    installed("libtpu", "jax_cuda12_plugin")
     monkeypatch.setattr(topologies.topologies, "get_topology_desc", refuse)
     with pytest.raises(ValueError, match=r"as v5e:4x4 is \(INTERNAL: no such thing\)$"):
         topologies.describe("v5e:3x3")
+    file = tmp_path / "gpu.txtpb"
+    file.write_text("gpu_device_info { core_count: what }")
+    with pytest.raises(ValueError, match=r"^target config .*gpu\.txtpb is none .*such thing\)$"):
+        topologies.describe("gpu:8", target_config=file)
 
 
 # --- GPUs ---------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from etils import epath
 from i2sb_jax.cli import errors, export, startup
 from i2sb_jax.types import NonFiniteError
 
+CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+
 
 @pytest.fixture
 def run(monkeypatch, capsys):
@@ -70,6 +72,25 @@ def test_one_line(run, monkeypatch, error, line):
 
 def test_what_is_computed_and_not_finite_has_a_status_of_its_own(run):
     assert run(NonFiniteError("a.png: NaN")) == (3, "error: a.png: NaN\n")
+
+
+def test_an_interrupt_says_how_to_go_on(run):
+    status, err = run(KeyboardInterrupt())
+    assert status == 130 and err == "stopped; the same command goes on from the last checkpoint\n"
+
+
+def test_programs_are_kept_where_the_environment_says_nothing(monkeypatch, tmp_path):
+    before = {name: getattr(jax.config, name) for name in CACHE}
+    for name in CACHE:
+        monkeypatch.delenv(name.upper())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    try:
+        startup.prepare_jax()
+        found = {name: getattr(jax.config, name) for name in CACHE}
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+    assert list(found.values()) == [f"{tmp_path}/.cache/i2sb_jax/compiled", 0.3]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """PPM and JPEG 2000 of more than 8 bits, beside what imagecodecs and arithmetic say."""
 
+import struct
+
 import imagecodecs
 import numpy as np
 import pytest
 
 from i2sb_jax.pictures import UnreadableImage, decode_rgb, decode_square, read_picture
+from i2sb_jax.pictures.deep import decode_deep
 from tests.picture_files import pillow
 
 DEEP = np.random.default_rng(5).integers(0, 65536, (9, 13, 4), np.uint16)
@@ -65,6 +68,49 @@ def test_colours_that_are_no_rgb_are_left_to_pillow():
     picture = read_picture(of_yuv)
     assert picture.pixels.dtype == np.uint8
     assert picture.notes == ("has 16 bits a channel, of which 8 are read",)
+
+
+def with_box(data, kind, contents):
+    """A JPEG 2000 file with a box more in its header."""
+    at = data.index(b"jp2h") - 4
+    (length,) = struct.unpack_from(">I", data, at)
+    box = struct.pack(">I", 8 + len(contents)) + kind + contents
+    end = at + length
+    return data[:at] + struct.pack(">I", length + len(box)) + data[at + 4 : end] + box + data[end:]
+
+
+def channels_said_to_be(*said):
+    """The contents of a box cdef: (channel, meaning, of which colour) each."""
+    return struct.pack(">H", len(said)) + b"".join(struct.pack(">3H", *each) for each in said)
+
+
+def test_channels_in_their_usual_order():
+    data = jpeg2000(DEEP, 16, codecformat="jp2")
+    usual = (0, 0, 1), (1, 0, 2), (2, 0, 3), (3, 1, 0)
+    check(with_box(data, b"cdef", channels_said_to_be(*usual)), DEEP, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ((0, 0, 1), (1, 0, 2), (2, 0, 3), (3, 2, 0)),  # premultiplied
+        ((0, 0, 3), (1, 0, 2), (2, 0, 1), (3, 1, 0)),  # BGR
+        ((0, 0, 1), (1, 0, 2), (2, 0, 3)),  # of three alone
+    ],
+)
+def test_channels_in_another_order_are_left_to_pillow(said):
+    data = jpeg2000(DEEP, 16, codecformat="jp2")
+    assert decode_deep(with_box(data, b"cdef", channels_said_to_be(*said)), 13, 9) is None
+
+
+def test_a_palette_and_numbers_with_a_sign_are_left_to_pillow():
+    data = jpeg2000(DEEP, 16, codecformat="jp2")
+    assert decode_deep(with_box(data, b"pclr", b"anything"), 13, 9) is None
+    depths = data.index(b"\xff\x4f\xff\x51") + 42  # three bytes a component: depth, steps
+    signed = bytearray(data)
+    signed[depths : depths + 12 : 3] = bytes([15 | 128]) * 4
+    assert decode_deep(bytes(signed), 13, 9) is None
+    assert decode_deep(data[: depths + 2], 13, 9) is None
 
 
 @pytest.mark.parametrize(
