@@ -29,6 +29,13 @@ jax.config.update(
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 _LITTLE = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
 jax.config.update("jax_disable_most_optimizations", _LITTLE)
+# XLA's older emitters of CPU code compile a program in half the time; tools that tests start get
+# them too. XLA reads this when it is first asked for something, which is not yet; later versions
+# have no such emitters, and end the process that asks for them.
+_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+_HAS_THEM = jax.__version_info__[:2] == (0, 10)
+if _LITTLE and _HAS_THEM and _EMITTERS not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_EMITTERS}".strip()
 
 # minutes each, most of them spent on compiling or on tools that are started anew; the longest first
 _LONGEST = (
@@ -44,6 +51,13 @@ def pytest_collection_modifyitems(items):
     """The longest files first: two workers, each with a file at a time, then end together."""
     rank = {name: number for number, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(_LONGEST)))
+
+
+def pytest_collection_finish():
+    """What was imported stays: Python need not look for garbage in it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 _FULL = 1500  # MiB that a worker holds when it lets compiled programs go

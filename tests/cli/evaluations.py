@@ -73,7 +73,7 @@ def command(*arguments):
 
 def on_devices(count, **more):
     """The environment of a process that has so many CPU devices."""
-    flags = f"--xla_force_host_platform_device_count={count}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
     return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags} | more
 
 
