@@ -7,8 +7,11 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from i2sb_jax import config as config_lib
 from i2sb_jax.checkpoint import Checkpoints
+from i2sb_jax.cli import train
 from i2sb_jax.run import Run
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -45,11 +48,26 @@ def start(workdir, number=None, port=None, config="small_adm.py", **overrides):
 
 
 def command(workdir, config="small_adm.py", **overrides):
+    return [sys.executable, "-m", "i2sb_jax.cli.train", *arguments(workdir, config, **overrides)]
+
+
+def arguments(workdir, config="small_adm.py", **overrides):
+    """Of i2sb-train: a config file, made tiny."""
     return [
-        *(sys.executable, "-m", "i2sb_jax.cli.train"),
         *(f"--config={ROOT}/configs/{config}", f"--workdir={workdir}"),
         *(f"--config.{key}={value}" for key, value in (TINY | overrides).items()),
     ]
+
+
+def run_here(workdir, **overrides):
+    """i2sb-train in this process, which starts in a second and joins no group -> its status."""
+    with pytest.MonkeyPatch.context() as patch:
+        given = arguments(workdir, distributed="off", **overrides)
+        patch.setattr(sys, "argv", ["i2sb-train", *given])
+        patch.setattr(sys, "path", list(sys.path))
+        with pytest.raises(SystemExit) as stop:
+            train.main()
+    return stop.value.code
 
 
 def finish(process, timeout=240):

@@ -14,6 +14,8 @@ from PIL import Image
 pytest.importorskip("tensorflow")
 pytest.importorskip("skimage")
 
+from i2sb_jax.cli import train as train_tool
+
 BIN = pathlib.Path(sys.executable).parent
 ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu"}
 
@@ -73,24 +75,21 @@ def project(tmp_path_factory):
     return root
 
 
-def start(project, workdir):
-    return subprocess.Popen(
-        [BIN / "i2sb-train", "--config", "mine/run.py", "--workdir", os.fspath(workdir)],
-        cwd=project, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def train(project, workdir):
-    process = start(project, workdir)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out, err
+def arguments(project, workdir):
+    """Of the tool in this process, which is no group's."""
+    config = "--config", project / "mine" / "run.py"
+    return *config, "--workdir", workdir, "--config.distributed=off"
 
 
 @pytest.fixture(scope="module")
 def run(project):
     """An uninterrupted run, and what it printed."""
-    return project / "run", *train(project, project / "run")
+    process = subprocess.run(
+        [BIN / "i2sb-train", "--config", "mine/run.py", "--workdir", project / "run"],
+        cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    return project / "run", process.stdout, process.stderr
 
 
 def test_a_run_says_and_writes_what_it_does(run):
@@ -136,26 +135,25 @@ def test_restoring_needs_nothing_but_the_base_install(project, run):
         assert image.size == (16, 16) and image.mode == "RGB"
 
 
-def test_a_second_start_lists_the_folder_from_its_index(project, run):
+def test_a_second_start_lists_the_folder_from_its_index(project, run, complaints):
     workdir, *_ = run
     index = list((workdir / "index").iterdir())
     assert len(index) == 1
     before = index[0].stat().st_mtime_ns
-    train(project, workdir)
+    assert complaints(train_tool, *arguments(project, workdir)) == (0, [])
     assert index[0].stat().st_mtime_ns == before
 
 
-def test_too_many_unreadable_pictures_stop_the_run_in_one_line(project):
+def test_too_many_unreadable_pictures_stop_the_run_in_one_line(project, call):
     broken = project / "broken"
     shutil.copytree(project / "pictures", broken)
     for path in sorted(broken.iterdir())[:6]:
         path.write_bytes(path.read_bytes()[:100])
-    process = subprocess.run(
-        [BIN / "i2sb-train", "--config", "mine/run.py", "--workdir", "stopped",
-         f"--config.data.path={broken}", "--config.data.max_unreadable=2"],
-        cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
+    status, _, err = call(
+        train_tool, *arguments(project, "stopped"), f"--config.data.path={broken}",
+        "--config.data.max_unreadable=2",
     )  # fmt: skip
-    assert process.returncode == 2
-    assert process.stderr.splitlines()[-1].startswith("error: 3 pictures are unreadable")
-    assert "data.max_unreadable=2" in process.stderr and "Traceback" not in process.stderr
-    assert process.stderr.count("is replaced by the next one") == 3
+    assert status == 2
+    assert err.splitlines()[-1].startswith("error: 3 pictures are unreadable")
+    assert "data.max_unreadable=2" in err and "Traceback" not in err
+    assert err.count("is replaced by the next one") == 3

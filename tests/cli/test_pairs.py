@@ -14,6 +14,7 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("skimage")
 
 from i2sb_jax import config as config_lib
+from i2sb_jax.cli import train as train_tool
 from i2sb_jax.data import open_source
 from i2sb_jax.data.scaling import load_value_ranges
 from i2sb_jax.pictures import center_crop, decode_rgb, encode_array
@@ -38,13 +39,17 @@ TINY = {
 }
 
 
+def arguments(name, workdir, **overrides):
+    """Of i2sb-train: a config of configs/translation, made tiny."""
+    config = f"--config={ROOT}/configs/translation/{name}.py"
+    values = (f"--config.{key}={value}" for key, value in (TINY | overrides).items())
+    return [f"--workdir={workdir}", config, *values]
+
+
 def start(name, workdir, **overrides):
-    """i2sb-train with a config of configs/translation, made tiny."""
-    values = TINY | overrides
+    """i2sb-train in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "i2sb_jax.cli.train", "--workdir", os.fspath(workdir),
-         f"--config={ROOT}/configs/translation/{name}.py",
-         *(f"--config.{key}={value}" for key, value in values.items())],
+        [sys.executable, "-m", "i2sb_jax.cli.train", *arguments(name, workdir, **overrides)],
         env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True, timeout=300,
         cwd=workdir.parent,
     )  # fmt: skip
@@ -146,7 +151,7 @@ def test_two_channels_of_16_bits_to_one(microscope):
     assert len(losses(workdir)) == 24
 
 
-def test_a_field_of_view_on_both_sides(microscope):
+def test_a_field_of_view_on_both_sides(microscope, complaints, monkeypatch):
     there = {
         "data.path": "low",
         "data.target_path": "high",
@@ -158,7 +163,7 @@ def test_a_field_of_view_on_both_sides(microscope):
         one = (microscope / folder / "fov1_t0.tif").read_bytes()
         (microscope / "later" / folder / "fov1_t9.tif").write_bytes(one)
     workdir = microscope / "refused"
-    done = start("tif16", workdir, **TIF, **there)
-    assert done.returncode == 2 and not workdir.exists()
-    (line,) = done.stderr.splitlines()
+    monkeypatch.chdir(microscope)
+    status, (line,) = complaints(train_tool, *arguments("tif16", workdir, **TIF, **there))
+    assert status == 2 and not workdir.exists()
     assert line.startswith("error: 1 groups of data.group_pattern=") and ": fov1;" in line

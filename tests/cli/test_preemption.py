@@ -15,13 +15,16 @@ import pytest
 pytest.importorskip("tensorflow")
 pytest.importorskip("skimage")
 
+from i2sb_jax.cli import train
 from tests.cli.runs import (
     TINY,
+    arguments,
     command,
     finish,
     kill,
     last_state,
     losses_of,
+    run_here,
     saved_steps,
     start,
     wait_for_steps,
@@ -38,8 +41,7 @@ def free_port():
 def whole_run(tmp_path_factory):
     """The folder of an uninterrupted run."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    status, *_ = finish(start(workdir))
-    assert status == 0
+    assert run_here(workdir) == 0
     return workdir
 
 
@@ -74,7 +76,7 @@ def test_a_sigterm_saves_the_step_and_the_run_goes_on_from_it(whole, tmp_path):
     assert status == 75
     step = int(re.search(r"stopped at step (\d+), which is saved", err)[1])
     assert saved_steps(workdir) == [step] and 3 <= step < 120
-    assert finish(start(workdir))[0] == 0
+    assert run_here(workdir) == 0
     assert losses_of(workdir) == whole
 
 
@@ -117,9 +119,9 @@ def test_a_loss_that_is_not_finite_has_a_status_of_its_own(tmp_path):
     assert re.search(r"(loss|grad_norm) is (nan|inf) at step \d+: ", line)
 
 
-def test_who_insists_on_a_launcher_gets_one_line(tmp_path):
-    status, _, err = finish(start(tmp_path / "run", distributed="on"))
-    assert status == 2 and err.startswith("error: distributed='on' and no launcher")
+def test_who_insists_on_a_launcher_gets_one_line(complaints, tmp_path):
+    status, (line,) = complaints(train, *arguments(tmp_path / "run", distributed="on"))
+    assert status == 2 and line.startswith("error: distributed='on' and no launcher")
     assert not (tmp_path / "run").exists()
 
 

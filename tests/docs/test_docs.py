@@ -8,6 +8,7 @@ import contextlib
 import doctest
 import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import io
 import os
@@ -73,16 +74,23 @@ def test_builds_without_warnings_and_has_every_public_name(tmp_path):
         assert (tmp_path / page.relative_to(DOCS)).with_suffix(".html").exists()
 
 
-@pytest.mark.parametrize(
-    "text", ["{py:func}`i2sb_jax.bridge.no_such_name`", "{doc}`no_such_page`", "### Level"]
-)
-def test_a_warning_fails_the_build(tmp_path, text):
+def test_a_warning_fails_the_build(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     shutil.copy(DOCS / "conf.py", source)
-    (source / "index.md").write_text(f"# Title\n\n{text}\n")
+    texts = {
+        "name": "{py:func}`i2sb_jax.bridge.no_such_name`",
+        "page": "{doc}`no_such_page`",
+        "heading": "### Level",
+    }
+    for name, text in texts.items():
+        (source / f"{name}.md").write_text(f"# Title\n\n{text}\n")
+    (source / "index.md").write_text("# Title\n\n```{toctree}\n" + "\n".join(texts) + "\n```\n")
     done = build(source, tmp_path / "out")
-    assert done.returncode != 0 and "WARNING" in done.stderr
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    assert len(told) == len(texts)
+    assert all(any(f"{name}.md:3" in line for line in told) for name in texts)
 
 
 def test_the_reference_holds_directives_and_no_code():
@@ -170,12 +178,13 @@ def check_commands(code, namespace, name):
 @functools.cache
 def options_of(tool):
     """The options that a console script's help names."""
-    script = os.path.join(os.path.dirname(sys.executable), tool)
-    told = subprocess.run(
-        [script, "--help"], capture_output=True, text=True, timeout=300,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )  # fmt: skip
-    return set(re.findall(r"--[a-z][a-z0-9-]*", told.stdout))
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name=tool)
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [tool, "--help"])
+        with contextlib.suppress(SystemExit):
+            script.load()()
+    return set(re.findall(r"--[a-z][a-z0-9-]*", told.getvalue()))
 
 
 EXECUTORS = {
