@@ -1,6 +1,7 @@
 """Every config file: through the three gates, its shapes, its docstring, and two steps of it."""
 
 import dataclasses
+import functools
 import importlib
 import pathlib
 
@@ -13,6 +14,7 @@ from i2sb_jax import data
 from i2sb_jax.cli.tasks import task_file
 from i2sb_jax.configs import imagenet256
 from i2sb_jax.interop import save_model
+from i2sb_jax.models import UNet
 from i2sb_jax.run import Run
 from i2sb_jax.training import loop
 from i2sb_jax.types import Batch
@@ -79,7 +81,17 @@ def load(name, **overrides):
     return config_lib.from_config_dict(values.to_dict())
 
 
-SHAPES = {}  # tasks share networks, and tracing one of ADM's size takes a while
+@functools.cache  # tasks share networks, and tracing one of ADM's size takes a while
+def output_shape(unet, size):
+    """What a network gives for a picture of the run's own size."""
+    extra = unet.in_channels - unet.out_channels
+    image, cond = (
+        jax.ShapeDtypeStruct((1, size, size, channels), np.float32) if channels else None
+        for channels in (unet.out_channels, extra)
+    )
+    level = jax.ShapeDtypeStruct((1,), np.float32)
+    output, _ = jax.eval_shape(UNet(unet).init_with_output, jax.random.key(0), image, level, cond)
+    return output.shape
 
 
 def train_state(config):
@@ -130,12 +142,13 @@ def test_the_recipe_is_the_papers(name):
 
 
 @pytest.mark.parametrize("name", ALL_BUT_ALIKE)
-def test_its_training_step_has_the_right_shapes(name):
+def test_its_network_and_its_training_step_have_the_right_shapes(name):
     # of the equal blocks of a level one will do: tracing all of ADM's takes a while
     config = load(name, model={"num_res_blocks": 1})
-    network, size = config.unet, config.image_size
-    state, (after, metrics) = SHAPES.get((network, size)) or train_state(config)
-    SHAPES[network, size] = state, (after, metrics)
+    size = config.image_size
+    assert output_shape(config.unet, size) == (1, size, size, config.image_channels)
+    # the way back, the optimizer and the batch are those of any network
+    state, (after, metrics) = train_state(load(name, model=TINY["model"]))
     assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
     assert metrics["loss"].shape == ()
 

@@ -58,7 +58,8 @@ def test_samplers_match_the_formulas_written_out(name, eta, masked):
                           predict_x0_fn=predict),
         static_argnames="steps",
     )  # fmt: skip
-    for spacing, nfe in [("index", 1), ("index", 2), ("index", 7), ("sigma", 5), ("lambda", 10)]:
+    grids = [("index", 1), ("index", 2), ("index", 7), ("sigma", 5), ("lambda", 10)]
+    for spacing, nfe in grids[1::3] if masked else grids:
         steps = grid(spacing, nfe)
         out = sampler(KEY, x1=X1, steps=steps, mask=mask)
         np.testing.assert_allclose(out.x0, written(name, eta, steps, mask), atol=5e-6)
@@ -96,7 +97,6 @@ def test_a_traced_schedule_is_taken_too(name, eta):
     np.testing.assert_allclose(run(SCHEDULE), expected, atol=1e-5)
 
 
-@pytest.mark.usefixtures("fully_optimized")
 @pytest.mark.parametrize("name, eta", SAMPLERS)
 def test_memory_does_not_grow_with_nfe(name, eta):
     def temporary_bytes(nfe):

@@ -271,7 +271,6 @@ def test_wrong_predictor_does_not_transport_gaussians():
 # --- size, errors -----------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("fully_optimized")
 def test_memory_does_not_grow_with_nfe():
     def temporary_bytes(nfe):
         steps = bridge.step_grid(1000, nfe)

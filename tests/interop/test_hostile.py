@@ -16,6 +16,7 @@ CASES = [
     *(*hostile_legacy.PROGRAMS, *hostile_legacy.FILES),
 ]
 MEMORY = 256 << 20  # bytes that reading any of them may take
+LARGE = 200_000  # bytes of those that are read for seconds: once, where memory is bounded
 
 
 def reader(case):
@@ -24,7 +25,9 @@ def reader(case):
     return read_weights_file if case.name.startswith("other") else read_torch_file
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if len(case.data) < LARGE], ids=lambda case: case.name
+)
 def test_refused_in_one_line(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "weights"
@@ -90,4 +93,5 @@ except MemoryError:
     assert control == "limited"
     for number, (case, line) in enumerate(zip(CASES, lines, strict=True)):
         assert line.startswith(f"{number} ") and case.message in line
+        assert line.isprintable() and len(line) < 400
     assert not (tmp_path / hostile.CANARY).exists()

@@ -138,14 +138,17 @@ def verdicts(plane, made):
     draws, found = plane.pairs[1:], []
     one, hundred = (restored_by_teacher(plane, nfe) for nfe in (1, 100))
     for width in (2, 4):
-        data = draws[0, :, :width]
+        student, single, many = (
+            energy_distance(sample[:, :width], draws[0, :, :width])
+            for sample in (made, one, hundred)
+        )
+        if student > single / 2:
+            found.append(False)
+            continue
         chance = np.quantile(
             [energy_distance(draws[i, :, :width], draws[i + 1, :, :width]) for i in range(22)], 0.95
         )
-        student, single, many = (
-            energy_distance(sample[:, :width], data) for sample in (made, one, hundred)
-        )
-        found.append(bool(student <= single / 2 and student <= 1.2 * many + chance))
+        found.append(bool(student <= 1.2 * many + chance))
     return found
 
 

@@ -198,6 +198,7 @@ def gaussian_batch(key, count):
     return x0, x1
 
 
+@pytest.mark.usefixtures("fully_optimized")  # millions of draws: running is what takes long
 def test_trained_bridge_transports_gaussians():
     """Independent Gaussian ends: a trained affine predictor carries X_1 to X_0's moments."""
     from i2sb_jax import bridge

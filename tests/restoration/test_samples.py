@@ -13,7 +13,7 @@ from tests.restoration.models import identity_model
 
 # X_0 ~ N(MEAN, STD²) at every pixel, whatever X_1 is; X_1 is a plain picture of this value
 MEAN, STD, X1 = 0.1, 0.08, 25 / 127.5 - 1
-SAMPLES, NFE = 256, 30
+SAMPLES, NFE = 256, 10
 
 
 def exact_predict_x0(network, schedule, params, **_):
@@ -49,28 +49,30 @@ def halved(normal):
     return lambda *args, **kwargs: 0.5 * normal(*args, **kwargs)
 
 
-@pytest.fixture
-def measured(tmp_path, monkeypatch):
-    """(mean, deviation) in 8-bit levels of 256 samples of a picture of 40×24."""
-    monkeypatch.setattr(sample_fn, "make_predict_x0", exact_predict_x0)
-    model = identity_model(
-        tmp_path / "model", "jpeg-10", bridge={"beta_max": 1.0}, sampling={"sampler": "ddpm"}
-    )
-    (tmp_path / "in").mkdir()
-    Image.new("RGB", (40, 24), (25, 25, 25)).save(tmp_path / "in" / "a.png")
-
-    def measure():
-        options = Options(nfe=NFE, samples=SAMPLES, tile=16, overlap=0, overwrite=True)
-        restore_folder(model, tmp_path / "in", tmp_path / "out", options, quiet=True)
-        with Image.open(tmp_path / "out" / "a.png") as image:
-            mean = np.asarray(image)
-        return mean, np.load(tmp_path / "out" / "a_std.npy")
-
-    return measure
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model folder whose network knows that bridge; of small windows, so many a call."""
+    folder = tmp_path_factory.mktemp("samples") / "model"
+    sampling = {"sampler": "ddpm", "batch_size": 64}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample_fn, "make_predict_x0", exact_predict_x0)
+        yield identity_model(folder, "jpeg-10", bridge={"beta_max": 1.0}, sampling=sampling)
 
 
-def test_mean_and_deviation_are_the_closed_form_ones(measured):
-    mean, std = measured()
+def restored(model, place, *, mode="RGB", **options):
+    """(picture, deviation or None) of samples of a plain picture of 40×24, in 8-bit levels."""
+    (place / "in").mkdir(parents=True)
+    Image.new(mode, (40, 24), 25 if mode == "L" else (25, 25, 25)).save(place / "in" / "a.png")
+    options = Options(**{"nfe": NFE, "samples": SAMPLES, "tile": 16, "overlap": 0} | options)
+    restore_folder(model, place / "in", place / "out", options, quiet=True)
+    with Image.open(place / "out" / "a.png") as image:
+        picture = np.asarray(image)
+    std = place / "out" / "a_std.npy"
+    return picture, np.load(std) if std.exists() else None
+
+
+def test_mean_and_deviation_are_the_closed_form_ones(model, tmp_path):
+    mean, std = restored(model, tmp_path)
     expected = 127.5 * closed_form_std(NFE)
     assert std.shape == (24, 40, 3) and std.dtype == np.float32
     # the mean over pixels has 54 times less sampling noise than the limit
@@ -85,29 +87,22 @@ def test_with_many_steps_the_closed_form_is_that_of_the_data():
     assert fine == pytest.approx(STD, rel=0.1)
 
 
-def test_half_the_noise_is_found_out(measured, monkeypatch):
+def test_half_the_noise_is_found_out(model, tmp_path, monkeypatch):
     monkeypatch.setattr(noise, "window_normal", halved(noise.window_normal))
-    _, std = measured()
+    _, std = restored(model, tmp_path)
     assert np.sqrt(np.mean(std**2)) < 0.9 * 127.5 * closed_form_std(NFE)
 
 
-def test_samples_differ_and_do_not_depend_on_how_many_there_are(measured, tmp_path):
-    measured()
-    model = tmp_path / "model"
-    for count in (1, 2):
-        options = Options(nfe=2, samples=count, overwrite=True)
-        restore_folder(model, tmp_path / "in", tmp_path / str(count), options, quiet=True)
-    with Image.open(tmp_path / "1" / "a.png") as one, Image.open(tmp_path / "2" / "a.png") as two:
-        first, mean = np.asarray(one).astype(float), np.asarray(two).astype(float)
-    std = np.load(tmp_path / "2" / "a_std.npy")
+def test_samples_differ_and_do_not_depend_on_how_many_there_are(model, tmp_path):
+    first, _ = restored(model, tmp_path / "1", nfe=2, samples=1)
+    mean, std = restored(model, tmp_path / "2", nfe=2, samples=2)
     assert std.max() > 1
     # of two samples a and b: |a - mean| = |a - b| / 2 = std / √2
-    np.testing.assert_allclose(np.abs(first - mean), std / np.sqrt(2), atol=1.01)
+    np.testing.assert_allclose(np.abs(first - mean.astype(float)), std / np.sqrt(2), atol=1.01)
 
 
-def test_the_deviation_of_a_grey_picture_is_of_its_grey(measured, tmp_path):
-    Image.new("L", (40, 24), 25).save(tmp_path / "in" / "a.png")
-    mean, std = measured()
+def test_the_deviation_of_a_grey_picture_is_of_its_grey(model, tmp_path):
+    mean, std = restored(model, tmp_path, mode="L")
     assert mean.shape == (24, 40) and std.shape == (24, 40, 1)
     # the three channels are restored apart, and their mean is what is saved
     expected = 127.5 * closed_form_std(NFE) / np.sqrt(3)

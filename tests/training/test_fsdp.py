@@ -1,13 +1,12 @@
 """Parameters cut over devices: what a device holds, what devices exchange, and the same losses."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("fully_optimized")
+from tests.cli.evaluations import on_devices
 
 # name -> devices along fsdp (of four), whether blocks are gathered, what is recomputed
 VARIANTS = {
@@ -74,11 +73,10 @@ print(json.dumps({name: run(*variant) for name, variant in variants.items()}))
 
 def run_variants(*names):
     """Name -> what the script tells of a variant; four devices are fixed when JAX starts."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     variants = json.dumps({name: VARIANTS[name] for name in names})
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, variants],
-        env=os.environ | flags, capture_output=True, text=True,
+        env=on_devices(4), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -8,13 +8,13 @@ import pytest
 from i2sb_jax import metrics
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.interop import load_model_folder
-from i2sb_jax.run import Run
 from i2sb_jax.training import loop, report
 from tests.training.tiny import (
     Recorder,
     endless,
     make_batch,
     make_config,
+    run_of,
     train,
 )
 
@@ -42,7 +42,7 @@ def test_the_best_outlives_a_stop_and_the_end(tmp_path, monkeypatch):
     config = make_config(training=RHYTHM | {"best_metric": "psnr"})
     with pytest.raises(loop.Preempted):
         loop.train(
-            loop.check_start(Run(config), tmp_path), batches=endless, eval_batch=make_batch(2),
+            loop.check_start(run_of(config), tmp_path), batches=endless, eval_batch=make_batch(2),
             writer=Recorder(), must_stop=lambda step: step == 5,
         )  # fmt: skip
     # a stop waits for no measuring; that a step was better which was never saved counts nothing
