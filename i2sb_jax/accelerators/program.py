@@ -2,7 +2,8 @@
 
 XLA's cost analysis counts the body of a loop once, however often it runs. Its text says what a body
 holds and how often it runs: matrix products and collectives are counted from there. For GPUs there
-is no cost analysis of programs that a machine without a GPU compiled: all comes from the text then.
+is no cost analysis of programs that a machine without a GPU compiled, and that of a machine with
+one counts -1 for each call of NVIDIA's libraries: all comes from the text then.
 """
 
 import collections
@@ -116,12 +117,14 @@ def read_program(compiled: jax.stages.Compiled) -> Program:
     computations = _computations(compiled.as_text())
     rounds = _rounds(computations)
     once = {name: _matrix_flops(operations) for name, operations in computations.items()}
-    cost = compiled.cost_analysis()
+    targets = {name: _libraries(operations) for name, operations in computations.items()}
+    is_nvidia = any(each.startswith(_NVIDIA) for found in targets.values() for each in found)
+    cost = None if is_nvidia else compiled.cost_analysis()
     others = cost["flops"] - sum(once.values()) if cost else 0.0
     calls: dict[str, int] = collections.defaultdict(int)
     uncounted = 0
-    for name, operations in computations.items():
-        for target in filter(None, map(_library, operations)):
+    for name, found in targets.items():
+        for target in found:
             if target.startswith(_NVIDIA):
                 calls[target] += rounds.get(name, 0)
             else:
@@ -133,6 +136,11 @@ def read_program(compiled: jax.stages.Compiled) -> Program:
         uncounted=uncounted,
         libraries=dict(sorted(calls.items())),
     )
+
+
+def _libraries(operations: list[_Operation]) -> list[str]:
+    """The targets of calls of matrix libraries."""
+    return [target for target in map(_library, operations) if target is not None]
 
 
 def _library(operation: _Operation) -> str | None:

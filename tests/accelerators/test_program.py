@@ -201,6 +201,13 @@ def test_products_of_nvidias_libraries_are_counted_from_the_text():
     assert found.collectives == {"reduce-scatter": Collective(1, 4 * (16 * 64 + 4))}
 
 
+def test_a_machine_with_gpus_counts_nothing_for_these_libraries():
+    """XLA's cost analysis has -1 for each call; what it says of the rest is left out as well."""
+    found = compiled_for_gpus()
+    found.cost_analysis = lambda: {"flops": 500.0 - 6}
+    assert read_program(found).flops == read_program(compiled_for_gpus()).flops
+
+
 def test_a_library_of_others_is_not_counted_where_there_is_no_account():
     found = read_program(compiled_for_gpus(NVIDIA.replace("__cudnn$convForward", "my_conv")))
     assert found.uncounted == 1
