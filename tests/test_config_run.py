@@ -56,6 +56,7 @@ MAY_CHANGE = {
     "training.keep_every": 7,
     "training.best_metric": "psnr",
     "training.wandb_project": "bridges",
+    "training.profile_steps": "100:110",
     "sampling.sampler": "implicit",
     "sampling.nfe": 7,
     "sampling.spacing": "lambda",

@@ -35,6 +35,7 @@ from i2sb_jax.config.sections import (
     OptimizerConfig,
     TrainingConfig,
     check_seed,
+    profile_span,
 )
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "load",
     "map_paths",
     "nearest",
+    "profile_span",
     "save",
     "to_dict",
 ]

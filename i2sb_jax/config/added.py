@@ -57,6 +57,7 @@ ADDED_KEYS: dict[str, Any] = {
     "data.grain": (0.0, 0.0),
     "data.source_nodata": (),
     "data.target_nodata": (),
+    "training.profile_steps": "",
 }
 
 

@@ -32,6 +32,7 @@ _MAY_CHANGE = {
     "training.keep_every",
     "training.best_metric",
     "training.wandb_project",
+    "training.profile_steps",
     "sampling.sampler",
     "sampling.nfe",
     "sampling.spacing",

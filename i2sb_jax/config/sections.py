@@ -1,6 +1,7 @@
 """The configuration as frozen dataclasses; each `__post_init__` is the third gate."""
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -192,6 +193,9 @@ class TrainingConfig:
         "", 'the checkpoint that restores held-out pictures best is kept: psnr | ssim; "": none'
     )
     wandb_project: str = field("", 'project of Weights & Biases, beside TensorBoard; "": none')
+    profile_steps: str = field(
+        "", 'A:B, updates after step A up to step B are traced for TensorBoard; "": none'
+    )
 
     def __post_init__(self):
         for key in ("num_steps", "batch_size", "accumulation_steps", "log_every"):
@@ -205,11 +209,24 @@ class TrainingConfig:
                 f"training.checkpoint_every={self.checkpoint_every}: only those steps are saved"
             )
         self._check_best()
+        self._check_profile()
         check_within("training.ema_decay", self.ema_decay, 0.0, 1.0)
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 f"training.batch_size={self.batch_size} must be a multiple of "
                 f"training.accumulation_steps={self.accumulation_steps}"
+            )
+
+    def _check_profile(self):
+        if not self.profile_steps:
+            return
+        span = profile_span(self.profile_steps)
+        if span is None or not 0 <= span[0] < span[1] <= self.num_steps:
+            first = min(100, self.num_steps - 1)
+            right = f"{first}:{min(first + 10, self.num_steps)}"
+            raise ValueError(
+                f"training.profile_steps={self.profile_steps!r} must be A:B with 0 <= A < B <= "
+                f"training.num_steps={self.num_steps}, as {right}, or '' for none"
             )
 
     def _check_best(self):
@@ -417,6 +434,12 @@ class Config:
             check_image_size(self.corruption, self.image_size)
         elif self.mask_file:
             raise ValueError(f"mask_file={self.mask_file!r}: pairs have no masks, leave it ''")
+
+
+def profile_span(steps: str) -> tuple[int, int] | None:
+    """Returns A and B of "A:B", the updates made when a trace begins and ends; None if not so."""
+    found = re.fullmatch(r"(\d{1,18}):(\d{1,18})", steps, re.ASCII)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def check_seed(key: str, seed: int) -> None:

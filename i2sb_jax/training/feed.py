@@ -1,7 +1,6 @@
-"""The input pipeline as the loop sees it: batches, and how long it waits for them."""
+"""The input pipeline as the loop sees it: batches, and a line while one is long in coming."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 from i2sb_jax.types import Batch
@@ -10,7 +9,7 @@ _PATIENCE = 60.0  # seconds
 
 
 class Feed(Iterator[Batch]):
-    """Batches, timed; one line is told while a batch is long in coming."""
+    """Batches; one line is told while a batch is long in coming."""
 
     def __init__(
         self,
@@ -27,10 +26,8 @@ class Feed(Iterator[Batch]):
             patience: seconds without a batch until it is told; once a batch.
         """
         self._batches, self._warn, self._patience = batches, warn, patience
-        self._since, self._waited = time.monotonic(), 0.0
 
     def __next__(self) -> Batch:
-        start = time.monotonic()
         line = f"no batch for {self._patience:.3g} s: the input pipeline is slow or stalled"
         watch = threading.Timer(self._patience, self._warn, [line])
         watch.daemon = True
@@ -39,11 +36,3 @@ class Feed(Iterator[Batch]):
             return next(self._batches)
         finally:
             watch.cancel()
-            self._waited += time.monotonic() - start
-
-    def waiting(self) -> float:
-        """The share of the time since the last call that was spent waiting, 0 … 1."""
-        now = time.monotonic()
-        share = self._waited / max(now - self._since, 1e-9)
-        self._since, self._waited = now, 0.0
-        return min(share, 1.0)

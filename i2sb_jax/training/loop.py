@@ -1,17 +1,22 @@
 """The training loop: the one place of this package that jits, feeds devices and saves."""
 
 import functools
+import itertools
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 from etils import epath
+from jax.sharding import Mesh
 
 from i2sb_jax import config as config_lib
 from i2sb_jax.accelerators import agreement, sharding
 from i2sb_jax.accelerators.compiler import compile_options
+from i2sb_jax.accelerators.peaks import bf16_peak
+from i2sb_jax.accelerators.program import read_program
 from i2sb_jax.checkpoint import Checkpoints
 from i2sb_jax.files import require_writable
 from i2sb_jax.finite import check_finite
@@ -25,6 +30,8 @@ from i2sb_jax.run import Run, State
 from i2sb_jax.training.claim import Claim
 from i2sb_jax.training.diagnosis import explain_metric
 from i2sb_jax.training.feed import Feed
+from i2sb_jax.training.pace import Clock, Work
+from i2sb_jax.training.profile import Profile
 from i2sb_jax.training.report import Report, Writer
 from i2sb_jax.training.teacher import check_teacher, load_teacher, note_teacher
 from i2sb_jax.types import Batch, NonFiniteError, Params
@@ -58,6 +65,22 @@ class Start(NamedTuple):
     workdir: epath.PathLike
 
 
+class _Watch(NamedTuple):
+    """All that looks after a run, beside the devices.
+
+    Attributes:
+        claim: to the folder.
+        checkpoints: in it.
+        report: of the run.
+        profile: of some steps.
+    """
+
+    claim: Claim
+    checkpoints: Checkpoints
+    report: Report
+    profile: Profile
+
+
 def train(
     start: Start,
     *,
@@ -65,6 +88,7 @@ def train(
     eval_batch: Batch,
     writer: Writer,
     must_stop: Callable[[int], bool] = lambda step: False,
+    clock: Clock = time.monotonic,
 ) -> State:
     """Trains to the last step, continuing the run in its folder if there is one.
 
@@ -76,6 +100,7 @@ def train(
         writer: takes scalars and pictures.
         must_stop: asked after every step, which it is given; True, on all processes at the same
             step, saves that step and ends the run there.
+        clock: the pace that is logged is measured by it.
 
     Returns:
         The last state, saved.
@@ -114,9 +139,11 @@ def train(
             _note_origin(config, workdir)
         if step >= options.num_steps:
             return state
-        report = Report(run, workdir, eval_batch, writer=writer, start_step=step)
-        with report:
-            return _run(run, state, teacher, batches, claim, checkpoints, report, must_stop)
+        report = Report(run, workdir, eval_batch, writer=writer, start_step=step, clock=clock)
+        profile = Profile(workdir, options.profile_steps, start_step=step, pace=report.pace)
+        with report, profile:
+            watch = _Watch(claim, checkpoints, report, profile)
+            return _run(run, state, teacher, batches, watch, must_stop)
 
 
 def _note_origin(config: config_lib.Config, workdir: epath.PathLike) -> None:
@@ -181,13 +208,11 @@ def _run(
     state: State,
     teacher: Params | None,
     batches: Callable[[int], Iterator[Batch]],
-    claim: Claim,
-    checkpoints: Checkpoints,
-    report: Report,
+    watch: _Watch,
     must_stop: Callable[[int], bool],
 ) -> State:
     config, options, mesh = run.config, run.config.training, run.mesh
-    train_step = jitted_step(run, state)
+    claim, checkpoints, report, profile = watch
     # made on the devices: a key cannot be handed over to those of other processes
     root = jax.jit(lambda: jax.random.key(config.seed), out_shardings=sharding.replicated(mesh))()
     pending: list[tuple[int, dict[str, jax.Array]]] = []  # metrics that nobody has looked at yet
@@ -195,14 +220,24 @@ def _run(
     seen: dict[str, float] | None = None  # the last of them
     start = int(state.step)
     feed = Feed(batches(start), warn=_warn)
+    first = next(feed)
+    train_step = _compiled_step(run, state, sharding.global_batch(first, mesh), root, teacher)
+    report.pace.start(_work(train_step, mesh))
+    feed = itertools.chain([first], feed)
+    del first
+    profile.reached(start, state)
     for step in range(start + 1, options.num_steps + 1):
-        batch = sharding.global_batch(next(feed), mesh)
-        with jax.transfer_guard("disallow"):  # a stray host array would cost every step
+        with report.pace.waiting():
+            batch = next(feed)
+        batch = sharding.global_batch(batch, mesh)
+        # a stray host array would cost every step
+        with jax.transfer_guard("disallow"), profile.step(step):
             state, metrics = train_step(state, batch, root, teacher)
         if pending:  # one step ahead of the device and no more: queued batches fill its memory
             jax.block_until_ready(pending[-1][1])
         pending.append((step, metrics))
         report.advance()
+        profile.reached(step, metrics)
         last, stop = step == options.num_steps, must_stop(step)
         log = last or step % options.log_every == 0
         save = last or stop or step % options.checkpoint_every == 0
@@ -221,19 +256,41 @@ def _run(
             values, seen = values + found, found[-1]
             pending.clear()
         if log:
-            report.scalars(step, values, data_wait=feed.waiting())
+            report.scalars(step, values)
             values.clear()
-        measured = None
-        if draw:
-            measured = report.pictures(step, state.ema_params)
-            claim.check()  # that took a while
-        if save:
-            checkpoints.save(step, state, metrics=measured)
+        with report.pace.aside():
+            measured = None
+            if draw:
+                measured = report.pictures(step, state.ema_params)
+                claim.check()  # that took a while
+            if save:
+                checkpoints.save(step, state, metrics=measured)
         if stop and not last:
             checkpoints.wait()
             raise Preempted(step)
     checkpoints.wait()
     return state
+
+
+def _compiled_step(
+    run: Run, state: State, batch: Batch, root: jax.Array, teacher: Params | None
+) -> jax.stages.Compiled:
+    """The step of a run as a program, whose account can be read and which is called as it is."""
+    return jitted_step(run, state).lower(state, batch, root, teacher).compile()
+
+
+def _work(step: jax.stages.Compiled, mesh: Mesh) -> Work:
+    """The work of a step, for the process that reports; a line where nothing tells of it."""
+    if jax.process_index() != 0:
+        return Work(None, None)
+    peak = bf16_peak(mesh.devices.flat[0].device_kind)
+    flops = None
+    try:
+        flops = read_program(step).flops
+    except Exception as error:  # of a text unlike those that were met: no reason to end a training
+        reason = (str(error) or repr(error)).splitlines()[0]
+        _warn(f"TFLOP/s are not logged, for the program's account is not understood: {reason}")
+    return Work(flops, None if peak is None else peak.flops)
 
 
 def _fetched(pending: list[tuple[int, dict[str, jax.Array]]]) -> list[dict[str, float]]:

@@ -1,5 +1,6 @@
 """The reports of a run as it goes: metrics.jsonl, TensorBoard, pictures and progress."""
 
+import time
 from typing import Protocol
 
 import jax
@@ -15,6 +16,7 @@ from i2sb_jax.progress import Progress
 from i2sb_jax.run import Run
 from i2sb_jax.sampling import DeviceSampler, Window
 from i2sb_jax.training.metrics_log import MetricsLog
+from i2sb_jax.training.pace import Clock, Pace
 from i2sb_jax.types import Array, Batch, Params
 
 _SLOW_DATA = 0.1  # share of the time
@@ -34,7 +36,11 @@ class Writer(Protocol):
 
 
 class Report:
-    """The run's voice; silent on every process but the first. A context manager."""
+    """The run's voice; silent on every process but the first. A context manager.
+
+    Attributes:
+        pace: of the run, which its lines tell.
+    """
 
     def __init__(
         self,
@@ -44,9 +50,11 @@ class Report:
         *,
         writer: Writer,
         start_step: int,
+        clock: Clock = time.monotonic,
     ):
         """Cuts metrics.jsonl back to `start_step`; compiles nothing yet."""
         config = run.config
+        self.pace = Pace(clock)
         self._primary = jax.process_index() == 0
         self._log = MetricsLog(workdir, start_step=start_step) if self._primary else None
         self._writer = writer
@@ -87,22 +95,23 @@ class Report:
     def advance(self) -> None:
         """Counts a step."""
         self._progress.advance()
+        self.pace.advance()
 
-    def scalars(self, step: int, values: list[dict[str, float]], *, data_wait: float) -> None:
+    def scalars(self, step: int, values: list[dict[str, float]]) -> None:
         """Logs the metrics of a step.
 
         Losses are means over all steps since the line before, or since the run went on, and
         `loss_steps` says of how many; `loss_last` is the last step's, as all else is, but for how
-        many of the updates were skipped.
+        many of the updates were skipped. The pace is that since the last call, too (`Pace.read`).
 
         Args:
             step: updates made.
             values: metrics of the steps since the last call.
-            data_wait: the share of the time since then that was spent waiting for data.
         """
         if self._log is None:
             return
-        logged = values[-1] | {"data_wait": data_wait}
+        pace = self.pace.read()
+        logged = values[-1] | pace
         for name in (name for name in logged if name.endswith("loss")):
             logged[name] = sum(value[name] for value in values) / len(values)
         logged |= {"loss_steps": len(values), "loss_last": values[-1]["loss"]}
@@ -112,8 +121,12 @@ class Report:
         self._log.write(step, logged)
         self._writer.write_scalars(step, logged | ({"steps_per_s": rate} if rate else {}))
         line = f"loss {logged['loss']:.4f}"
-        if data_wait > _SLOW_DATA:
-            line += f"  waiting for data {data_wait:.0%} of the time"
+        if "tflops_per_device" in pace:
+            line += f"  {pace['tflops_per_device']:.3g} TFLOP/s a device"
+        if "bf16_peak_share" in pace:
+            line += f" ({pace['bf16_peak_share']:.0%} of its bf16 peak)"
+        if pace["data_wait"] > _SLOW_DATA:
+            line += f"  waiting for data {pace['data_wait']:.0%} of the time"
         self._progress.say(line)
 
     def pictures(self, step: int, ema_params: Params) -> dict[str, float]:

@@ -81,7 +81,7 @@ def test_small_pictures_have_no_ssim(side, names):
 def test_steps_that_were_looked_at_for_a_save_are_logged_too(tmp_path, monkeypatch):
     logged = {}
 
-    def scalars(self, step, values, *, data_wait):
+    def scalars(self, step, values):
         logged[step] = [metrics["loss"] for metrics in values]
 
     scored(monkeypatch, dict.fromkeys(range(1, 8), 20.0))
