@@ -26,7 +26,7 @@ from i2sb_jax.restoration.clock import Calls, Clock
 from i2sb_jax.restoration.degraded import DegradedPictures
 from i2sb_jax.restoration.given import GivenPictures, given_suffixes
 from i2sb_jax.restoration.inputs import Subject
-from i2sb_jax.restoration.memory import bytes_to_come, peak_bytes
+from i2sb_jax.restoration.memory import bytes_on_device, bytes_to_come, peak_bytes
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.output_file import OutputFile, check_output_file, names_file
 from i2sb_jax.restoration.output_folder import OutputFolder, check_output
@@ -35,7 +35,7 @@ from i2sb_jax.restoration.pairs import PairSources, open_pairs
 from i2sb_jax.restoration.restorer import Restorer
 from i2sb_jax.restoration.results_list import Stamp, stamp_of
 from i2sb_jax.restoration.tiles import Grid
-from i2sb_jax.sampling import Window
+from i2sb_jax.sampling import OutOfMemory, Window
 from i2sb_jax.sampling.noise import BLOCK
 from i2sb_jax.types import NonFiniteError
 
@@ -117,6 +117,7 @@ def restore_folder(
         )
     except NonFiniteWeights as error:  # the network could give nothing else
         raise NonFiniteError(f"{names[0]} cannot be restored: {error}") from None
+    is_tile_free = options.tile is None
     options = options.resolve(restorer.config)
     if options.seed and options.is_seed_idle(restorer.config):
         print(f"note: seed={options.seed} changes nothing: nothing is drawn here", file=sys.stderr)
@@ -141,7 +142,7 @@ def restore_folder(
         listing = "\0".join(names).encode("utf-8", "surrogateescape")
         settings["pictures"] = hashlib.sha256(listing).hexdigest()[:16]
     results.check_settings(settings)
-    work = _Work(restorer, pictures, options, results)
+    work = _Work(restorer, pictures, options, results, is_tile_free=is_tile_free)
     work.plan(quiet=quiet)
     if not quiet and (provenance := interop.read_provenance(model)) is not None:
         print(provenance, file=sys.stderr)
@@ -160,8 +161,32 @@ class _Work:
         grids: name -> windows of each.
     """
 
-    def __init__(self, restorer, pictures, options: Options, results: OutputFolder | OutputFile):
+    def __init__(
+        self,
+        restorer: Restorer,
+        pictures: GivenPictures | PairSources | DegradedPictures,
+        options: Options,
+        results: OutputFolder | OutputFile,
+        *,
+        is_tile_free: bool = False,
+    ):
+        """Takes what `restore_folder` has made.
+
+        Args:
+            restorer: of the run.
+            pictures: to be restored.
+            options: resolved.
+            results: where they go.
+            is_tile_free: nobody chose the tile, so it may be as large as the device's free memory
+                allows, where that is known.
+        """
         self.grids: dict[str, Grid] = {}
+        self._is_tile_free = is_tile_free
+        # what is degraded here is one window, as it was in training
+        self._tiling = None if options.degrade else options.tiling(restorer.config)
+        self._planned: dict[str, Grid] = {}  # the windows before memory ran out
+        self._begun = False
+        self._finished: set[str] = set()
         self._restorer, self._pictures, self._options = restorer, pictures, options
         self._results = results
         self._skipped: list[str] = []
@@ -180,10 +205,8 @@ class _Work:
                 self._skipped.append(name)
             elif (grid := self._tried(name, self._pictures.grid)) is not None:
                 self.grids[name] = grid
-        # windows of one size share a call
-        self.grids = dict(sorted(self.grids.items(), key=lambda item: item[1].side))
-        for grid in self.grids.values():
-            self._tiles[grid.side] += len(grid) * self._options.samples
+        self._planned = dict(self.grids)
+        self._count_tiles()
         if quiet:
             return
         config, options = self._restorer.config, self._options
@@ -202,6 +225,13 @@ class _Work:
             f"matmul precision {config.matmul_precision}",
             file=sys.stderr,
         )
+
+    def _count_tiles(self) -> None:
+        """Brings pictures whose windows are of one size together, and counts these."""
+        self.grids = dict(sorted(self.grids.items(), key=lambda item: item[1].side))
+        self._tiles.clear()
+        for grid in self.grids.values():
+            self._tiles[grid.side] += len(grid) * self._options.samples
 
     def _is_done(self, name: str) -> bool:
         """Whether there is a result of a picture and its mask as they are now."""
@@ -234,7 +264,79 @@ class _Work:
         ]
 
     def run(self, clock: Clock, settings: dict[str, Any], *, quiet: bool) -> None:
-        """Restores and writes everything."""
+        """Restores and writes everything; where memory runs out what is left, by smaller calls."""
+        self._by_smaller_calls(lambda: self._run(clock, settings, quiet=quiet))
+
+    def _by_smaller_calls(self, act: Callable[[], T]) -> T:
+        """`act`, again and again while a device has not the memory for it.
+
+        Raises:
+            ValueError: it has not for the smallest call either; one line.
+        """
+        while True:
+            try:
+                return act()
+            except OutOfMemory as error:
+                found = OutOfMemory(error.windows, error.shape, error.reason)
+            # only now are the arrays gone that the error has seen
+            if not self._go_smaller(found):
+                self._results.abandon()
+                less = ", or choose --dtype bfloat16" if self._options.dtype == "float32" else ""
+                raise ValueError(
+                    f"no memory for {found}, and nothing smaller is tried: free the device of "
+                    f"other programs{less}"
+                )
+
+    def _go_smaller(self, error: OutOfMemory, *, fits: float = 0.5) -> bool:
+        """Has fewer windows computed at once, or where it is one, halves the tile; says so.
+
+        Args:
+            error: of a call that there is no memory for.
+            fits: about the share of it that there is.
+
+        Returns:
+            Whether there is anything smaller.
+        """
+        height, width = error.shape
+        count = max(1, min(error.windows - 1, int(error.windows * fits)))
+        change = f"{count} at once from here"
+        if error.windows == 1:
+            tiling = self._tiling
+            while tiling is not None and tiling.side >= max(error.shape):
+                tiling = tiling.halved()
+            if tiling is None:
+                return False
+            self._pictures.cut_into(tiling)
+            self._tiling, height, width = tiling, tiling.side, tiling.side
+            change = f"what is not finished is restored in tiles of {height}×{width}"
+        self._restorer.engine.restrict(count * height * width)
+        print(f"note: no memory for {error}; {change}", file=sys.stderr, flush=True)
+        done = (*self._finished, *self._unreadable)
+        left, self.grids = [name for name in self.grids if name not in done], {}
+        for name in left:
+            if (grid := self._tried(name, self._pictures.grid)) is not None:
+                self.grids[name] = grid
+        self._count_tiles()
+        return True
+
+    def _fit(self) -> None:
+        """Makes calls small enough for the memory that is free, where that is known.
+
+        Not where somebody chose the tile; and what is found is the compiler's word, so that the
+        smallest call is tried whatever it says.
+        """
+        engine, fits = self._restorer.engine, not self._is_tile_free
+        while not fits and self._tiles and (free := engine.free_bytes()) is not None:
+            side = max(self._tiles)
+            program = self._restorer.prepare(side, self._sampling, record=self._record)
+            need = bytes_on_device(program, weights=self._restorer.weight_bytes)
+            count = engine.windows_a_call(side, side) // jax.device_count()
+            reason = f"{need / 2**30:.2f} GiB are needed, {free / 2**30:.2f} are free"
+            short = OutOfMemory(count, (side, side), reason)
+            fits = need <= free or not self._go_smaller(short, fits=free / need)
+
+    def _run(self, clock: Clock, settings: dict[str, Any], *, quiet: bool) -> None:
+        self._fit()
         jobs: deque[Job] = deque()
         windows = self._windows(jobs, clock)
         if (first := next(windows, None)) is None:
@@ -246,7 +348,7 @@ class _Work:
         ]
         if not quiet:
             self._tell_memory(max(needs, key=lambda need: need.total))
-        windows, begun = itertools.chain([first], windows), False
+        windows = itertools.chain([first], windows)
         with clock.start(self._calls, nfe=self._options.nfe, quiet=quiet):
             # windows are cut as they are asked for; results come in the same order
             for samples in self._stream(windows, clock):
@@ -255,9 +357,9 @@ class _Work:
                 except NonFiniteError:
                     self._results.abandon()
                     raise
-                if not begun:  # the network works: a folder that cannot be written to is told early
+                if not self._begun:  # the network works: a folder that takes nothing is told early
                     self._results.begin(settings)
-                    begun = True
+                    self._begun = True
                 if jobs[0].add(samples):
                     job = jobs.popleft()
                     self._tried(job.subject.name, lambda _, job=job: self._write(job))
@@ -285,6 +387,10 @@ class _Work:
 
     def preview(self, clock: Clock, *, quiet: bool) -> Outcome:
         """Restores the middle of the first picture that can be: before | after."""
+        return self._by_smaller_calls(lambda: self._preview(clock, quiet=quiet))
+
+    def _preview(self, clock: Clock, *, quiet: bool) -> Outcome:
+        self._fit()
         options, written = self._options, ()
         for name, grid in self.grids.items():
             side = grid.side
@@ -327,7 +433,7 @@ class _Work:
 
     def _windows(self, jobs: deque[Job], clock: Clock) -> Iterator[Window | None]:
         options, restorer, count, side = self._options, self._restorer, 0, None
-        for name, grid in self.grids.items():
+        for name, grid in list(self.grids.items()):
             if grid.side != side:
                 count, side = 0, grid.side
             if count and sum(job.grid.height * job.grid.width for job in jobs) > _MOST_PIXELS:
@@ -360,14 +466,16 @@ class _Work:
     def _write(self, job: Job) -> None:
         name = job.subject.name
         target, stamp = self._results.targets[name], self._stamps.pop(name)
+        tile = job.grid.side if job.grid != self._planned[name] else None
         self._results.claim(name)
         for path, parts in job.files(target).items():
             with files.open_atomically(path) as file:
-                file.writelines(self._results.marked(path, parts, stamp))
-        self._results.finish(name, stamp)
+                file.writelines(self._results.marked(path, parts, stamp, tile=tile))
+        self._results.finish(name, stamp, tile=tile)
         if isinstance(self._pictures, DegradedPictures):
             self._pictures.gallery.add(job.subject, job.restored())
         self._restored += 1
+        self._finished.add(name)
 
     def _measure_again(self, name: str) -> None:
         """Scores a picture that was restored earlier."""

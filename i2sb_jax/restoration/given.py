@@ -32,7 +32,7 @@ from i2sb_jax.restoration.members import check_member, find_member
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.published_blur import dark_border, published_note
 from i2sb_jax.restoration.restorer import Restorer
-from i2sb_jax.restoration.tiles import Grid
+from i2sb_jax.restoration.tiles import Grid, Tiling
 
 _ARRAY = ".npy"
 
@@ -61,6 +61,10 @@ class GivenPictures:
         self._notes = notes
         self._tiling = options.tiling(restorer.config)
         self.unlike = 0
+
+    def cut_into(self, tiling: Tiling) -> None:
+        """Cuts pictures into other windows from now on."""
+        self._tiling = tiling
 
     def grid(self, name: str) -> Grid:
         """The windows of one picture, from its header.

@@ -28,6 +28,17 @@ def bytes_to_come(program: Memory, *, pixels: int, samples: int = 1, states: int
     return _BATCHES * (program.total - program.code) + pixels * (3 + result + 3 * states)
 
 
+def bytes_on_device(program: Memory, *, weights: int) -> int:
+    """Returns the bytes that calls in turn take on a device on top of the weights.
+
+    Args:
+        program: of a call.
+        weights: bytes of them, which lie there already.
+    """
+    batch = program.arguments - weights + program.outputs
+    return program.temporaries + program.code + _BATCHES * batch
+
+
 def peak_bytes(to_come: int) -> int:
     """Returns the most that the process will have held in the end."""
     return max(_held() + to_come, _peak())

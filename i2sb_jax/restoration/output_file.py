@@ -82,7 +82,7 @@ class OutputFile:
         chosen = self._options
         if chosen.overwrite or chosen.preview or not self.is_made(name):
             return False
-        return self._text() == self._mark(stamp)
+        return " ".join((self._text() or "").split(" ")[:2]) == self._mark(stamp)
 
     def is_made(self, name: str) -> bool:
         """Whether a result is there, whatever it was made of."""
@@ -117,13 +117,23 @@ class OutputFile:
     def claim(self, name: str) -> None:
         """The file itself tells all there is to tell."""
 
-    def finish(self, name: str, stamp: Stamp) -> None:
+    def finish(self, name: str, stamp: Stamp, *, tile: int | None = None) -> None:
         """The same."""
 
-    def marked(self, file: epath.Path, parts: Iterable[bytes], stamp: Stamp) -> Iterable[bytes]:
-        """The parts of a file to be written, by which it is known again."""
+    def marked(
+        self, file: epath.Path, parts: Iterable[bytes], stamp: Stamp, *, tile: int | None = None
+    ) -> Iterable[bytes]:
+        """The parts of a file to be written, by which it is known again.
+
+        Args:
+            file: the result, or what goes with it.
+            parts: of it.
+            stamp: of the picture and its mask.
+            tile: side of the windows where memory made it smaller than was chosen.
+        """
         is_result = file in self.targets.values() and file.suffix.lower() == ".png"
-        return with_text(parts, KEYWORD, self._mark(stamp)) if is_result else parts
+        mark = self._mark(stamp) + ("" if tile is None else f" tile={tile}")
+        return with_text(parts, KEYWORD, mark) if is_result else parts
 
     def _text(self) -> str | None:
         ((_, file),) = self.targets.items()

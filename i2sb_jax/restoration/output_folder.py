@@ -164,13 +164,15 @@ class OutputFolder:
         """Says that the result of a picture is going to be written."""
         self._list.add(self._listed_files(name), None)
 
-    def finish(self, name: str, stamp: Stamp) -> None:
-        """Says that it is there, and what it was made of."""
-        self._list.add(self._listed_files(name), stamp)
+    def finish(self, name: str, stamp: Stamp, *, tile: int | None = None) -> None:
+        """Says that it is there, and what it was made of; in smaller tiles if `tile` is given."""
+        self._list.add(self._listed_files(name), stamp, tile=tile)
 
-    def marked(self, file: epath.Path, parts: Iterable[bytes], stamp: Stamp) -> Iterable[bytes]:
+    def marked(
+        self, file: epath.Path, parts: Iterable[bytes], stamp: Stamp, *, tile: int | None = None
+    ) -> Iterable[bytes]:
         """The parts of a file to be written, as they are: the folder's list tells of them."""
-        del file, stamp
+        del file, stamp, tile
         return parts
 
     def abandon(self) -> None:

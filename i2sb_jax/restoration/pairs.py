@@ -17,7 +17,7 @@ from i2sb_jax.pictures import ArrayHeader, Place, UnreadableImage, encode_array,
 from i2sb_jax.restoration.inputs import Subject
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.restorer import Restorer
-from i2sb_jax.restoration.tiles import Grid
+from i2sb_jax.restoration.tiles import Grid, Tiling
 from i2sb_jax.sampling import Window, picture_key
 
 
@@ -85,6 +85,10 @@ class PairSources:
         """Returns the suffix of a file's result: that of the targets."""
         del name
         return self._ranges.target.output_suffix
+
+    def cut_into(self, tiling: Tiling) -> None:
+        """Cuts files into other windows from now on; those that are open stay as they are."""
+        self._tiling = tiling
 
     def grid(self, name: str) -> Grid:
         """The windows of one file, from its header.

@@ -122,6 +122,11 @@ class Restorer:
         """16 hexadecimal digits that tell these weights from others, wherever they lie."""
         return interop.weights_digest(self._params)
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the parameters, on each device."""
+        return sum(x.nbytes for x in jax.tree.leaves(self._params))
+
     def check_finite(self, x0: np.ndarray, name: str) -> None:
         """Raises NonFiniteError where what was restored of picture `name` is not finite."""
         require_finite(x0, self._params, name=name, source=self.source)

@@ -63,9 +63,16 @@ class ResultsList:
         files.write_atomically(self._file, b"")
         self.exists = True
 
-    def add(self, names: list[str], made_of: Stamp | None) -> None:
-        """Notes files, by their paths from the folder; `made_of` once they are there."""
-        line = json.dumps({"files": names, "made_of": made_of})
+    def add(self, names: list[str], made_of: Stamp | None, *, tile: int | None = None) -> None:
+        """Notes files, by their paths from the folder; `made_of` once they are there.
+
+        Args:
+            names: the files.
+            made_of: the stamp of the picture and its mask.
+            tile: side of the windows where memory made it smaller than the settings say.
+        """
+        entry = {"files": names, "made_of": made_of} | ({} if tile is None else {"tile": tile})
+        line = json.dumps(entry)
         self._made.update(dict.fromkeys(names, json.loads(line)["made_of"]))
         self._lines.append(line)
         if files.is_remote(self._file):  # what lies in a bucket cannot be added to

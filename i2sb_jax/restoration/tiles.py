@@ -22,6 +22,7 @@ from i2sb_jax.models.receptive_field import telling_radius
 from i2sb_jax.sampling.noise import BLOCK
 
 LARGEST = 512  # pixels, of windows that may be of any size
+SMALLEST = 64  # of those that memory running out may lead to
 _FEW_SIDES = 32  # divides such sides, lest there be a program to compile for every picture
 _RAMP = 16  # pixels over which neighbours that agree are blended
 _ROWS = 64  # finished rows that are handed on at once
@@ -79,6 +80,18 @@ class Tiling(NamedTuple):
     def lead(self) -> int:
         """Rows and columns, mirrored, above and left of the picture, where JPEG blocks end."""
         return BLOCK if self.margin else 0
+
+    def halved(self) -> "Tiling | None":
+        """Returns windows of half the side, or of the multiple below that the network can take.
+
+        Neighbours share as much as before, or half a window; where what matters to a pixel is
+        known, that. None: these would be too small.
+        """
+        side = self.side // 2 // self.unit * self.unit
+        if side < SMALLEST:
+            return None
+        most = side - BLOCK if self.margin else side // 2 // BLOCK * BLOCK
+        return self._replace(side=side, overlap=min(self.overlap, most))
 
     def grid(self, height: int, width: int) -> Grid:
         """The windows of a picture of so many rows and columns, those that lead to it included."""

@@ -5,7 +5,7 @@ function of a network, a bridge and a `SamplingConfig`; `engine` compiles it for
 windows through it.
 """
 
-from i2sb_jax.sampling.engine import DeviceSampler, Engine, Window
+from i2sb_jax.sampling.engine import DeviceSampler, Engine, OutOfMemory, Window
 from i2sb_jax.sampling.noise import normal_each, picture_key, picture_keys, window_normal
 from i2sb_jax.sampling.sample_fn import (
     SampleFn,
@@ -17,6 +17,7 @@ from i2sb_jax.sampling.sample_fn import (
 __all__ = [
     "DeviceSampler",
     "Engine",
+    "OutOfMemory",
     "SampleFn",
     "Window",
     "make_generate_fn",

@@ -5,6 +5,7 @@ alone, and the noise of a pixel depends on the picture's name, the seed and the 
 the same picture gives the same pixels in any company.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from i2sb_jax import bridge
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.accelerators.compiler import compile_options
+from i2sb_jax.accelerators.memory import free_bytes, is_out_of_memory
 from i2sb_jax.accelerators.program import Memory, memory_of
 from i2sb_jax.config import Config, SamplingConfig
 from i2sb_jax.sampling.sample_fn import SampleFn
@@ -42,6 +44,22 @@ class Window(NamedTuple):
     mask: Array | None = None
     cond: Array | None = None
     origin: Array | None = _TOP_LEFT
+
+
+class OutOfMemory(MemoryError):
+    """A call that a device has no memory for.
+
+    Attributes:
+        windows: of the call on each device.
+        shape: of each, (height, width).
+        reason: the device's.
+    """
+
+    def __init__(self, windows: int, shape: tuple[int, int], reason: str):
+        height, width = shape
+        count = "1 window" if windows == 1 else f"{windows} windows"
+        super().__init__(f"{count} of {width}×{height} at once on a device ({reason})")
+        self.windows, self.shape, self.reason = windows, shape, reason
 
 
 class DeviceSampler:
@@ -126,6 +144,7 @@ class Engine:
             mesh: the devices.
         """
         self._params, self._config, self._mesh = params, config, mesh
+        self._most_pixels = config.sampling.batch_size * config.image_size**2
         self._sampler = functools.lru_cache(maxsize=16)(
             lambda sampling, record: DeviceSampler(
                 make_sample_fn(sampling, record), mesh, precision=config.matmul_precision
@@ -138,9 +157,19 @@ class Engine:
         That is `sampling.batch_size` a device up to the run's own size, and of larger windows as
         many as have no more pixels: time and memory of a call do not grow with the windows.
         """
-        most = self._config.sampling.batch_size
-        same_pixels = most * self._config.image_size**2 // (height * width)
-        return self._mesh.size * min(max(same_pixels, 1), most)
+        same_pixels = self._most_pixels // (height * width)
+        return self._mesh.size * min(max(same_pixels, 1), self._config.sampling.batch_size)
+
+    def restrict(self, pixels: int) -> None:
+        """Lets calls from now on have at most so many pixels on a device, or one window.
+
+        A pixel then comes from another program, which may round it otherwise.
+        """
+        self._most_pixels = min(self._most_pixels, pixels)
+
+    def free_bytes(self) -> int | None:
+        """The memory left on the fullest device of this process; None where nobody counts."""
+        return free_bytes(self._mesh.local_devices)
 
     def stream(
         self,
@@ -162,19 +191,30 @@ class Engine:
         Yields:
             For each window in turn x0 [h, w, c], not clipped, and its paths
             [len(record), h, w, c], numpy.
+
+        Raises:
+            OutOfMemory: of a device; windows of which nothing was yielded are to be given again.
         """
         sampler, running = self._sampler(sampling, record), None
         for chunk in _batches(windows, self.windows_a_call):
             # the next batch is made ready and handed over before the last one is waited for
-            count = self.windows_a_call(*chunk[0].x1.shape[:2])
+            shape = chunk[0].x1.shape[:2]
+            count = self.windows_a_call(*shape)
             full = chunk + chunk[-1:] * (count - len(chunk))
-            batch = sampler.lay(jax.tree.map(lambda *rows: np.stack(rows), *full))
-            started = sampler(self._params, batch), len(chunk)
+            started = failed = None
+            try:
+                with self._memory_of(shape):
+                    batch = sampler.lay(jax.tree.map(lambda *rows: np.stack(rows), *full))
+                    started = sampler(self._params, batch), len(chunk), shape
+            except OutOfMemory as error:  # what runs already need not be computed again
+                failed = error
             if running is not None:
-                yield from _finish(*running, on_batch)
+                yield from self._finish(*running, on_batch)
+            if failed is not None:
+                raise failed
             running = started
         if running is not None:
-            yield from _finish(*running, on_batch)
+            yield from self._finish(*running, on_batch)
 
     def prepare(
         self, window: Window, sampling: SamplingConfig, *, record: tuple[int, ...] = ()
@@ -183,14 +223,44 @@ class Engine:
 
         Returns:
             The bytes that a call needs on a device.
+
+        Raises:
+            OutOfMemory: its compiler knows that there are not so many.
         """
         sampler = self._sampler(sampling, record)
-        count = self.windows_a_call(*window.x1.shape[:2])
+        shape = window.x1.shape[:2]
+        count = self.windows_a_call(*shape)
 
         def of_all(x: Array) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=sampler.rows)
 
-        return memory_of(sampler.compiled(self._params, jax.tree.map(of_all, window)))
+        with self._memory_of(shape):
+            return memory_of(sampler.compiled(self._params, jax.tree.map(of_all, window)))
+
+    @contextlib.contextmanager
+    def _memory_of(self, shape: tuple[int, int]) -> Iterator[None]:
+        """Names the call of which a device has run out of memory; other errors stay as they are."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            windows = self.windows_a_call(*shape) // self._mesh.size
+            raise OutOfMemory(windows, shape, str(error).splitlines()[0]) from error
+
+    def _finish(
+        self,
+        samples: bridge.Samples,
+        count: int,
+        shape: tuple[int, int],
+        on_batch: Callable[[], None] | None,
+    ) -> Iterator[bridge.Samples]:
+        with self._memory_of(shape):
+            x0, xt_path, x0_path = jax.device_get(samples)
+        if on_batch is not None:
+            on_batch()
+        for i in range(count):
+            yield bridge.Samples(x0[i], xt_path[:, i], x0_path[:, i])
 
 
 def _batches(
@@ -214,13 +284,3 @@ def _batches(
 def _shapes(window: Window) -> tuple:
     """(shape, dtype) of each field, None for what is absent."""
     return tuple(x if x is None else (x.shape, x.dtype.name) for x in window)
-
-
-def _finish(
-    samples: bridge.Samples, count: int, on_batch: Callable[[], None] | None
-) -> Iterator[bridge.Samples]:
-    x0, xt_path, x0_path = jax.device_get(samples)
-    if on_batch is not None:
-        on_batch()
-    for i in range(count):
-        yield bridge.Samples(x0[i], xt_path[:, i], x0_path[:, i])
