@@ -27,10 +27,12 @@ if importlib.util.find_spec("imagecodecs") is None:
     # all but this codec can measure
     sys.modules["imagecodecs"] = types.ModuleType("imagecodecs")
 
-from experiments.benchmarks import networks, reference_process, results, sampler, timing
+from experiments.benchmarks import networks, pace, reference_process, results, sampler, timing
 from experiments.benchmarks.networks import Size
 from experiments.benchmarks.operations import operations, total_flops
 from experiments.benchmarks.reference_process import MODES, ReferenceFailed
+from i2sb_jax.accelerators.peaks import bf16_peak
+from i2sb_jax.accelerators.program import read_program
 from i2sb_jax.cli.startup import Parser
 from i2sb_jax.interop import params_from_state_dict
 from i2sb_jax.models import UNet, UNetConfig
@@ -60,7 +62,10 @@ def attempt(row: Row, measure: Callable[[], Row]) -> Row:
 
 def device(given: argparse.Namespace) -> Iterator[Row]:
     """The machine, and the fastest bfloat16 product of square matrices of normal numbers."""
-    yield results.facts() | {"bytes": _memory("bytes_limit")}
+    peak = bf16_peak(jax.devices()[0].device_kind)
+    stated = {"bf16 peak TFLOP/s": peak.flops / 1e12, "source": peak.source} if peak else {}
+    facts = results.facts() | {"platform": jax.default_backend()} | stated
+    yield facts | {"bytes": _memory("bytes_limit")}
     for side in _PEAK_SIDES[given.size]:
         yield attempt({"product of": side}, functools.partial(_product, side, given.repeats))
 
@@ -124,7 +129,8 @@ def _train(size: Size, rounds: int) -> Row:
     trainer, row = _compiled_trainer(size)
     sides = {"": timing.timed(trainer)}
     seconds = timing.alternate(sides, rounds=rounds, runs=3, warm_up=1)[""]
-    return row | _speed(seconds, size) | {"peak bytes": _memory("peak_bytes_in_use")}
+    row |= _speed(seconds, size) | {"peak bytes": _memory("peak_bytes_in_use")}
+    return row | _by_compiler(row, row["seconds"]["median"])
 
 
 def _compiled_trainer(size: Size) -> tuple[networks.Trainer, Row]:
@@ -133,11 +139,26 @@ def _compiled_trainer(size: Size) -> tuple[networks.Trainer, Row]:
     lowered = networks.train_step(size).lower(*given)
     start = time.perf_counter()
     compiled = lowered.compile()
-    row = {
-        "compile seconds": time.perf_counter() - start,
-        "temporary bytes": compiled.memory_analysis().temp_size_in_bytes,
-    }
+    row = {"compile seconds": time.perf_counter() - start} | _account(compiled)
     return networks.Trainer(compiled, given[0], given[1]), row
+
+
+def _account(compiled: jax.stages.Compiled) -> Row:
+    """The compiler's word on a program."""
+    program = read_program(compiled)
+    return {
+        "temporary bytes": program.memory.temporaries,
+        "bytes by the compiler": program.memory.total,
+        "TFLOP by the compiler": program.flops / 1e12,
+    }
+
+
+def _by_compiler(row: Row, seconds: float) -> Row:
+    """The rate of a program by the compiler's FLOPs, those computed twice included."""
+    rate = row["TFLOP by the compiler"] / seconds
+    peak = bf16_peak(jax.devices()[0].device_kind)
+    share = {"share of the bf16 peak": 1e12 * rate / peak.flops} if peak else {}
+    return {"TFLOP/s by the compiler": rate} | share
 
 
 def _speed(seconds: list[float], size: Size) -> Row:
@@ -202,11 +223,22 @@ def _sample(size: Size, nfe: int, rounds: int) -> Row:
     lowered = networks.jit(function).lower(keys, params, x1)
     start = time.perf_counter()
     program = lowered.compile()
-    row = {"compile seconds": time.perf_counter() - start}
+    row = {"compile seconds": time.perf_counter() - start} | _account(program)
     side = timing.timed(lambda: program(keys, params, x1))
     spread = timing.spread(timing.alternate({"": side}, rounds=rounds, warm_up=1)[""])
     speed = {"seconds": spread, "pictures a second": size.batch_size / spread["median"]}
-    return row | speed | {"peak bytes": _memory("peak_bytes_in_use")}
+    row |= speed | {"peak bytes": _memory("peak_bytes_in_use")}
+    return row | _by_compiler(row, spread["median"])
+
+
+def loop(given: argparse.Namespace) -> Iterator[Row]:
+    """What the training loop logs of its pace, beside a loop timed by hand; in bfloat16."""
+    measure = functools.partial(
+        pace.measure, size=given.size, steps=given.steps, rounds=given.repeats,
+        network={"dtype": jnp.dtype("bfloat16"), "remat": given.remat}, batch_size=given.batch,
+    )  # fmt: skip
+    row = {"batch": given.batch, "remat": given.remat}
+    yield attempt(row, lambda: {k: v for k, v in measure().items() if k not in ("size", "rounds")})
 
 
 def attention(given: argparse.Namespace) -> Iterator[Row]:
@@ -255,7 +287,7 @@ def _memory(name: str) -> int | None:
 
 PARTS = {
     "device": device, "goldens": goldens, "train": train, "versus": versus, "torch": torch,
-    "sample": sample, "attention": attention,
+    "sample": sample, "attention": attention, "loop": loop,
 }  # fmt: skip
 
 
@@ -269,6 +301,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--remat", default="none")
     parser.add_argument("--nfe", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=5, help="of a line of the training's log")
     parser.add_argument("--torch-reference")
     parser.add_argument("--mode", choices=MODES, default="best")
     given = parser.parse_args()

@@ -19,6 +19,7 @@ from experiments.benchmarks import (
     layers,
     networks,
     operations,
+    pace,
     report,
     sampler,
     timing,
@@ -160,11 +161,55 @@ def test_the_gpu_scripts_summary_compares():
     assert told["JAX at its best over PyTorch best at batch 32, one after another"] == 1.5
 
 
+def test_the_gpu_script_puts_the_compilers_word_beside_use():
+    program = {
+        "batch": 16, "remat": "none", "temporary bytes": 2**30, "bytes by the compiler": 2**31,
+        "TFLOP by the compiler": 3.0, "TFLOP/s by the compiler": 30.0,
+    }  # fmt: skip
+    found = {
+        "device": [{"platform": "gpu"}],
+        "train": [program | {"peak bytes": 3 * 2**30}, {"error": "no memory"}],
+        "sample": [program | {"nfe": 10, "peak bytes": None}],
+    }
+    told = gpu.everything(found)
+    train, sample = told["the compiler's word beside use"]
+    assert (train["GiB used"], train["used over compiler"]) == (3.0, 1.5)
+    assert train["GiB of temporaries, compiler"] == 1 and train["TFLOP/s"] == 30
+    assert sample["nfe"] == 10 and sample["GiB used"] == "not counted here"
+    assert "measured on" not in told
+    assert "a CPU" in gpu.everything({"device": [{"platform": "cpu"}]})["measured on"]
+
+
+@pytest.mark.parametrize("budget", ["541", "-1", "long"])
+def test_the_gpu_script_takes_nine_minutes_at_most(budget, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        gpu.main(["--output", str(tmp_path), "--budget", budget])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and told.count("\n") == 1 and f"{budget} must lie in" in told
+
+
+@pytest.mark.slow
+def test_the_logged_pace_is_that_of_a_loop_timed_by_hand():
+    """Without a bound: how near it comes is for a quiet machine to say."""
+    found = pace.measure(size="tiny", steps=2, wait=0.01, rounds=1)
+    assert len(found["rounds"]) == 1
+    assert found["GFLOP a step and device, by the compiler"] > 0
+    for what in ("TFLOP/s", "waiting"):
+        assert found[f"{what}, logged over by hand"]["median"] > 0
+        assert isinstance(found[f"{what} within 5%"], bool)
+
+
 @pytest.mark.slow
 def test_the_gpu_script_measures_on_any_device(tmp_path):
-    gpu.main(["--size", "tiny", "--repeats", "1", "--output", str(tmp_path), "--budget", "590"])
+    gpu.main(["--size", "tiny", "--repeats", "1", "--output", str(tmp_path), "--budget", "540"])
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert found["summary"]["pictures a second"] > 0
+    assert found["device"][0]["platform"] == jax.default_backend()
+    if jax.default_backend() != "gpu":
+        assert "it shows that the script works, and nothing of a GPU" in found["measured on"]
+    (word, *_) = found["the compiler's word beside use"]
+    assert word["GiB together, compiler"] > word["GiB of temporaries, compiler"] > 0
+    assert all(row["TFLOP/s, logged over by hand"]["median"] > 0 for row in found["loop"])
     assert all("TFLOP/s" in row for row in found["device"] if "product of" in row)
     assert all(row["passes"] for row in found["goldens"] if "passes" in row)
     assert [row for row in found["attention"] if row["kernel"] == "xla" and "seconds" in row]
@@ -189,7 +234,17 @@ def test_bad_input_is_one_line(arguments, line, capsys):
 def test_importing_them_needs_neither_torch_nor_the_extras():
     """A machine with a GPU need not have more than the device's side."""
     blocked = ("torch", "tensorflow", "clu", "ml_collections", "imagecodecs", "matplotlib")
-    modules = ("network", "sampler", "layers", "costs", "startup", "gpu", "gpu_parts", "report")
+    modules = (
+        "network",
+        "sampler",
+        "layers",
+        "costs",
+        "startup",
+        "gpu",
+        "gpu_parts",
+        "pace",
+        "report",
+    )
     program = (
         f"import importlib, sys\n"
         f"sys.modules.update(dict.fromkeys({blocked}))\n"
