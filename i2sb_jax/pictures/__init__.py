@@ -2,7 +2,8 @@
 
 `read_picture` keeps a picture's kind, `decode_rgb` makes uint8 RGB of any; `encode_picture` writes
 what `read_picture` returns. `decode_array` and `encode_array` are for measurements: any number of
-channels, in the file's own type. `read_jpeg_info` tells how a JPEG was made.
+channels, in the file's own type. `read_jpeg_info` tells how a JPEG was made,
+`read_jpeg_waves` what it holds.
 """
 
 from i2sb_jax.pictures.arrays import (
@@ -23,6 +24,7 @@ from i2sb_jax.pictures.formats import (
 from i2sb_jax.pictures.georeference import Place, place_of
 from i2sb_jax.pictures.header import MAX_PIXELS, NOT_OF_COLOUR, UnreadableImage
 from i2sb_jax.pictures.jpeg import JpegInfo, read_jpeg_info
+from i2sb_jax.pictures.jpeg_waves import JpegWaves, read_jpeg_waves
 from i2sb_jax.pictures.notes import Notes
 from i2sb_jax.pictures.pixels import (
     center_crop,
@@ -54,6 +56,7 @@ __all__ = [
     "NOT_OF_COLOUR",
     "ArrayHeader",
     "JpegInfo",
+    "JpegWaves",
     "Notes",
     "Picture",
     "PictureHeader",
@@ -80,6 +83,7 @@ __all__ = [
     "picture_size",
     "place_of",
     "read_jpeg_info",
+    "read_jpeg_waves",
     "read_picture",
     "read_text",
     "resize_short_side",

@@ -171,6 +171,14 @@ def valid_orientation(value: object) -> int:
     return int(value) if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of a picture that Pillow has opened, 1...8."""
+    try:
+        return valid_orientation(image.getexif().get(ORIENTATION_TAG))
+    except Exception:  # broken EXIF is no reason to lose a picture whose pixels are sound
+        return 1
+
+
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     """A view of `array` [h, w, ...], stored with an EXIF orientation 1...8, turned upright."""
     if orientation in (5, 6, 7, 8):

@@ -29,16 +29,15 @@ from i2sb_jax.pictures.exif import (
 from i2sb_jax.pictures.header import (
     COLUMNS_TURNED,
     MAX_PIXELS,
-    ORIENTATION_TAG,
     PNG_SIGNATURE,
     ROWS_TURNED,
     PngHeader,
     UnreadableImage,
+    orientation_of,
     read_png_header,
     refused_in_one_line,
     require_pixels,
     upright,
-    valid_orientation,
 )
 from i2sb_jax.pictures.jpeg import JpegInfo, jpeg_info
 from i2sb_jax.pictures.jpegxl import decode_jpegxl, is_jpegxl, jpegxl_size
@@ -189,9 +188,9 @@ def decode_rgb(
         if isinstance(loaded, Layers):
             return _shown(loaded)
         if _is_plain(loaded):  # most pictures are: nothing is copied twice
-            turn = _orientation(loaded)
+            turn = orientation_of(loaded)
             return np.ascontiguousarray(upright(np.asarray(_as_rgb(loaded)), turn))
-        return _shown(_upright(layers_of(loaded), _orientation(loaded)))
+        return _shown(_upright(layers_of(loaded), orientation_of(loaded)))
 
 
 def decode_square(
@@ -229,7 +228,7 @@ def decode_square(
         loaded = _load(data, image)
         if isinstance(loaded, Layers):
             return _square(Image.fromarray(_shown(loaded)), size)
-        turn = _orientation(loaded)
+        turn = orientation_of(loaded)
         if turn == 1 and _is_plain(loaded):
             return _square(_as_rgb(loaded), size)
         return _square(Image.fromarray(_shown(_upright(layers_of(loaded), turn))), size)
@@ -370,7 +369,7 @@ def _tiff_notes(found: TiffPicture) -> list[str]:
 def _read_other(data: bytes, image: Image.Image, found: TiffPicture | None) -> Picture:
     notes, loaded = _other_notes(image, found), _load(data, image)
     layers = loaded if isinstance(loaded, Layers) else layers_of(loaded)
-    turn = _orientation(image)
+    turn = orientation_of(image)
     layers = _upright(layers, turn)
     if found is not None:
         tags = read_tags(data, at=found.place)
@@ -481,14 +480,7 @@ def _stored_size(file: BinaryIO) -> tuple[tuple[int, int], int, bool]:
             return (found.width, found.height), found.orientation, False
         file.seek(0)
     with Image.open(file, formats=_FORMATS) as image:
-        return image.size, _orientation(image), image.format in _JPEGS
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return valid_orientation(image.getexif().get(ORIENTATION_TAG))
-    except Exception:  # broken EXIF is no reason to lose a picture whose pixels are sound
-        return 1
+        return image.size, orientation_of(image), image.format in _JPEGS
 
 
 def _block_offset(width: int, height: int, turn: int) -> tuple[int, int]:
