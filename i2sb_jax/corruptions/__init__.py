@@ -28,9 +28,11 @@ name alone stands for the range given here):
 | `sr2x-photo`, `sr4x-photo` | reduced by some kernel, perhaps JPEG, enlarged smoothly |
 | `real` | blur, resizing, noise and JPEG, twice |
 
-`corruption_facts` tells what is known of a name without building anything.
+`corruption_facts` tells what is known of a name without building anything; `measure` what X_1 says
+for certain of the clean picture (`consistency`).
 """
 
+from i2sb_jax.corruptions.consistency import measure
 from i2sb_jax.corruptions.corruption import Corrupted, Corruption, DeterministicCorruption
 from i2sb_jax.corruptions.factory import make_corruption
 from i2sb_jax.corruptions.facts import CorruptionFacts, corruption_facts
@@ -46,4 +48,5 @@ __all__ = [
     "corruption_names",
     "enlarge_smoothly",
     "make_corruption",
+    "measure",
 ]

@@ -45,24 +45,22 @@ class Jpeg(DeterministicCorruption):
 def quantise(xp: ModuleType, plane: Array, table: np.ndarray) -> Array:
     """Rounds the 8×8 DCT coefficients of a plane [batch, h, w] to multiples of a table [8, 8]."""
     height, width = plane.shape[1:]
+    steps = xp.asarray(np.tile(table, (height // 8, width // 8))[None])
+    return block_dct(xp, xp.round(block_dct(xp, plane) / steps) * steps, inverse=True)
+
+
+def block_dct(xp: ModuleType, plane: Array, *, inverse: bool = False) -> Array:
+    """The orthonormal DCT-II of each 8×8 block of a plane [batch, h, w], in its place, or back."""
+    height, width = plane.shape[1:]
     # Matrices of 8×8 are too small to multiply fast, so up to eight blocks a side go through one of
     # 64×64 with the DCT on its diagonal.
     group = math.gcd(height // 8, width // 8, 8)
     side = 8 * group
     dct = np.kron(np.eye(group, dtype=np.float32), constants.DCT)
-    steps = xp.asarray(np.tile(table, (group, group)).reshape(1, side, 1, side))
-
-    def along_rows(matrix, x):
-        return xp.matmul(xp.reshape(x, (-1, side)), xp.asarray(matrix.T))
-
-    def along_columns(matrix, x):
-        return xp.matmul(xp.asarray(matrix), xp.reshape(x, (-1, side, width)))
-
-    coefficients = along_columns(dct, along_rows(dct, plane))
-    coefficients = xp.reshape(coefficients, (-1, side, width // side, side))
-    coefficients = xp.round(coefficients / steps) * steps
-    blocks = along_rows(dct.T, along_columns(dct.T, coefficients))
-    return xp.reshape(blocks, (-1, height, width))
+    dct = dct.T if inverse else dct
+    along_rows = xp.matmul(xp.reshape(plane, (-1, side)), xp.asarray(dct.T))
+    both = xp.matmul(xp.asarray(dct), xp.reshape(along_rows, (-1, side, width)))
+    return xp.reshape(both, (-1, height, width))
 
 
 def repeat2(xp: ModuleType, plane: Array) -> Array:
