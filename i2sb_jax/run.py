@@ -32,6 +32,7 @@ from i2sb_jax.learning import (
     make_regression_step,
     make_train_step,
 )
+from i2sb_jax.sampling.consistency import with_measurement
 from i2sb_jax.sampling.sample_fn import SampleFn, make_generate_fn, make_sample_fn
 from i2sb_jax.types import Array, Batch, Params
 
@@ -115,15 +116,22 @@ class Run:
             on_evaluation: called after each evaluation of a batch.
         """
         config = self.config
-        return make_sample_fn(
+        sampling = config.sampling if sampling is None else sampling
+        sample_fn = make_sample_fn(
             self.network,
             self.bridge,
-            config.sampling if sampling is None else sampling,
+            sampling,
             prediction=config.bridge.prediction,
             noise_channels=config.noise_channels,
             record=record,
             on_evaluation=on_evaluation,
         )
+        if not sampling.consistency:
+            return sample_fn
+        measure_fn = functools.partial(
+            corruptions.measure, config.corruption, method=sampling.consistency
+        )
+        return with_measurement(sample_fn, measure_fn)
 
     @functools.cached_property
     def optimizer(self) -> optax.GradientTransformation:

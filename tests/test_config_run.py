@@ -63,6 +63,7 @@ MAY_CHANGE = {
     "sampling.eta": 0.5,
     "sampling.batch_size": 7,
     "sampling.clip": True,
+    "sampling.consistency": "projection",
     "evaluation.inception": "inception.pth",
     "evaluation.resnet50": "resnet50.pth",
     "evaluation.lpips_backbone": "alexnet.pth",

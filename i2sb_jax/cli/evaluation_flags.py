@@ -54,6 +54,13 @@ def parser() -> ToolParser:
     add("--eta", type=float, help="Noise of --sampler implicit, 0 (ODE) to 1 (posterior).")
     add("--seed", type=int, default=0, help="Seed of all noise and of the intervals. Default: 0.")
     add("--clip", action="store_const", const=True, help="Clip every predicted X_0 to [-1, 1].")
+    add(
+        "--consistency",
+        nargs="?",
+        const="projection",
+        metavar="METHOD",
+        help="Correct results to agree with X_1: projection (default) or gradient.",
+    )
     add("--dtype", help="Compute in float32 or bfloat16. Default: the run's.")
     add("--batch", type=int, help="Pictures that a device computes at once. Default: the run's.")
     add = made.add_argument_group("metrics").add_argument
@@ -95,6 +102,7 @@ def with_flags(config: Config, given: argparse.Namespace) -> Config:
 
 def chosen_options(given: argparse.Namespace) -> Options:
     """How pictures are restored and measured."""
-    same = ("sampler", "spacing", "eta", "seed", "clip", "dtype", "limit", "any_weights", "png")
+    same = ("sampler", "spacing", "eta", "seed", "clip", "consistency", "dtype", "limit")
+    same += ("any_weights", "png")
     nfes = parse_nfes(given.nfe) if given.nfe else ()
     return Options(nfes=nfes, **{name: getattr(given, name) for name in same})

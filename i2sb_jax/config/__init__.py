@@ -20,10 +20,12 @@ from i2sb_jax.config.mapping import (
 from i2sb_jax.config.run import check_same_run, has_run, load, save
 from i2sb_jax.config.sampling import (
     SamplingConfig,
+    check_consistency,
     check_nfe,
     check_sampler,
     check_spacing,
     check_student,
+    check_x1_tells,
 )
 from i2sb_jax.config.sections import (
     SCHEDULES,
@@ -52,6 +54,7 @@ __all__ = [
     "OptimizerConfig",
     "SamplingConfig",
     "TrainingConfig",
+    "check_consistency",
     "check_key",
     "check_nfe",
     "check_same_run",
@@ -59,6 +62,7 @@ __all__ = [
     "check_seed",
     "check_spacing",
     "check_student",
+    "check_x1_tells",
     "defaults",
     "flatten",
     "from_config_dict",

@@ -58,6 +58,7 @@ ADDED_KEYS: dict[str, Any] = {
     "data.source_nodata": (),
     "data.target_nodata": (),
     "training.profile_steps": "",
+    "sampling.consistency": "",
 }
 
 

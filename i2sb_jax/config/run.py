@@ -39,6 +39,7 @@ _MAY_CHANGE = {
     "sampling.eta",
     "sampling.batch_size",
     "sampling.clip",
+    "sampling.consistency",
     "evaluation.inception",
     "evaluation.resnet50",
     "evaluation.lpips_backbone",

@@ -1,10 +1,13 @@
 """How pictures are restored: the `sampling` section, and what a caller chooses in its place."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from i2sb_jax.bridge import SAMPLERS, SPACINGS, make_sampler
 from i2sb_jax.config.checks import check_at_least, check_at_most, check_choice
+from i2sb_jax.config.data import PAIRS
+from i2sb_jax.corruptions.consistency import METHODS, refusal, x1_refusal
 from i2sb_jax.fields import documented, field
 
 STEPS = ("sampler", "nfe", "spacing", "eta")  # what decides the steps that are taken
@@ -24,6 +27,9 @@ class SamplingConfig:
     eta: float = field(0.0, "noise of implicit: 0 (ODE) … 1 (posterior)")
     batch_size: int = field(8, "pictures a device in one network call")
     clip: bool = field(False, "clip each predicted X_0 to [-1, 1]")
+    consistency: str = field(
+        "", "hold each predicted X_0 to its input: '' (off) | projection | gradient"
+    )
 
     def __post_init__(self):
         check_at_least("sampling.batch_size", self.batch_size, 1)
@@ -32,6 +38,7 @@ class SamplingConfig:
         check_choice("sampler", self.sampler, SAMPLERS)
         check_choice("spacing", self.spacing, SPACINGS)
         make_sampler(self.sampler, eta=self.eta)  # checks that they go together
+        check_choice("consistency", self.consistency, ("", *METHODS))
 
     def replaced(self, **given: Any) -> "SamplingConfig":
         """With what a caller chose, where that is not None.
@@ -72,6 +79,35 @@ def check_sampler(sampler: str, *, deterministic_bridge: bool) -> None:
         f"sampler={sampler!r} {noise} that a bridge trained with bridge.deterministic=True never "
         "saw: use 'ode'"
     )
+
+
+def check_consistency(chosen: SamplingConfig, corruption: str, operator: str = "") -> None:
+    """Raises ValueError where nothing is known that a person's picture could be consistent with.
+
+    Args:
+        chosen: how pictures are restored.
+        corruption: of the run, or "pairs".
+        operator: that made the pictures, where the corruption draws it.
+    """
+    if operator and not chosen.consistency:
+        raise ValueError(
+            f"operator={operator!r} is for consistency, which is off: choose "
+            f"consistency={METHODS[0]!r}, or leave it out"
+        )
+    _check_known(chosen, corruption, lambda: refusal(corruption, operator))
+
+
+def check_x1_tells(chosen: SamplingConfig, corruption: str) -> None:
+    """The same of X_1 alone, without a file: in training and in evaluation."""
+    _check_known(chosen, corruption, lambda: x1_refusal(corruption))
+
+
+def _check_known(chosen: SamplingConfig, corruption: str, reason: Callable[[], str]) -> None:
+    if not chosen.consistency:
+        return
+    why = "nobody knows the operator of pairs" if corruption == PAIRS else reason()
+    if why:
+        raise ValueError(f"consistency={chosen.consistency!r}: {why}")
 
 
 def check_student(chosen: SamplingConfig, learnt: SamplingConfig) -> None:

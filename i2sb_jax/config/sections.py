@@ -16,10 +16,12 @@ from i2sb_jax.config.data import PAIRS, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
 from i2sb_jax.config.sampling import (
     SamplingConfig,
+    check_consistency,
     check_nfe,
     check_sampler,
     check_spacing,
     check_student,
+    check_x1_tells,
 )
 from i2sb_jax.corruptions.facts import check_image_size, corruption_facts
 from i2sb_jax.fields import documented, field, path_field
@@ -337,6 +339,7 @@ class Config:
         check_nfe(self.sampling.nfe, self.bridge.num_steps, key="sampling.nfe")
         check_sampler(self.sampling.sampler, deterministic_bridge=self.bridge.deterministic)
         check_spacing(self.sampling.spacing, bridge_name=self.bridge.name)
+        check_x1_tells(self.sampling, self.corruption)
         if self.teacher:
             self._check_student()
 
@@ -383,20 +386,22 @@ class Config:
             in_channels=channels + self.cond_channels + self.noise_channels, out_channels=channels
         )
 
-    def choose_sampling(self, **given: Any) -> SamplingConfig:
+    def choose_sampling(self, *, operator: str | None = None, **given: Any) -> SamplingConfig:
         """Returns the `sampling` section with what is given and not None in its place, checked.
 
         Args:
+            operator: that made the pictures, where the corruption draws it; for consistency.
             **given: fields of `SamplingConfig`.
 
         Raises:
-            ValueError: nfe out of range, a sampler that does not suit the run, or of a student
-                other steps than it has learnt.
+            ValueError: nfe out of range, a sampler that does not suit the run, of a student other
+                steps than it has learnt, or consistency with what nothing is known of.
         """
         chosen = self.sampling.replaced(**given)
         check_nfe(chosen.nfe, self.bridge.num_steps)
         check_sampler(chosen.sampler, deterministic_bridge=self.bridge.deterministic)
         check_spacing(chosen.spacing, bridge_name=self.bridge.name)
+        check_consistency(chosen, self.corruption, operator or "")
         if self.teacher:
             check_student(chosen, self.sampling)
         return chosen

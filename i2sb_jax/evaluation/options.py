@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-from i2sb_jax.config import Config, SamplingConfig, check_seed
+from i2sb_jax.config import Config, SamplingConfig, check_seed, check_x1_tells
 
 _DTYPES = ("float32", "bfloat16")
-_SAMPLING = ("sampler", "spacing", "eta", "clip")
+_SAMPLING = ("sampler", "spacing", "eta", "clip", "consistency")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class Options:
         eta: of sampler "implicit", 0 … 1.
         seed: of all noise, and of the resampling behind intervals.
         clip: clip X̂_0 to [-1, 1] at each step.
+        consistency: correct each X̂_0 to agree with X_1: "projection", "gradient", "" for neither.
         dtype: compute type, "float32" or "bfloat16".
         limit: only so many pictures, the first; 0: all.
         any_weights: take weight files of metrics that are not the published ones.
@@ -32,6 +33,7 @@ class Options:
     eta: float | None = None
     seed: int = 0
     clip: bool | None = None
+    consistency: str | None = None
     dtype: str | None = None
     limit: int = 0
     any_weights: bool = False
@@ -53,6 +55,7 @@ class Options:
         given = {name: getattr(self, name) for name in _SAMPLING}
         for nfe in nfes:
             chosen = config.choose_sampling(nfe=nfe, **given)
+            check_x1_tells(chosen, config.corruption)
         return dataclasses.replace(
             self,
             nfes=tuple(sorted(set(nfes))),
@@ -62,7 +65,10 @@ class Options:
 
     def settings(self) -> dict[str, Any]:
         """The options that shape the pictures of one method, as JSON."""
-        return {name: getattr(self, name) for name in (*_SAMPLING, "seed", "dtype")}
+        chosen = {name: getattr(self, name) for name in (*_SAMPLING, "seed", "dtype")}
+        if not self.consistency:  # nothing is noted of what was not there once
+            del chosen["consistency"]
+        return chosen
 
     def sampling(self, config: Config, nfe: int) -> SamplingConfig:
         """Returns a run's sampling by so many evaluations."""

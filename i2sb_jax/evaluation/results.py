@@ -253,6 +253,7 @@ def _facts(model, data, store, options, pictures) -> dict[str, Any]:
         **({"eta": options.eta} if options.eta else {}),
         "seed": options.seed,
         "clip": options.clip,
+        **({"consistency": options.consistency} if options.consistency else {}),
         "compute type": options.dtype,
         "matmul precision": "highest",
         "devices": f"{jax.device_count()} × {jax.devices()[0].device_kind}",

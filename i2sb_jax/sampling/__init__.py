@@ -1,10 +1,12 @@
 """Sampling of pictures: each meets the same noise in any window and in any company.
 
 `noise` draws what a picture meets, by its name and the pixel's place; `sample_fn` makes a pure
-function of a network, a bridge and a `SamplingConfig`; `engine` compiles it for a mesh and streams
+function of a network, a bridge and a `SamplingConfig`; `consistency` holds its predictions to what
+was measured; `engine` compiles it for a mesh and streams
 windows through it.
 """
 
+from i2sb_jax.sampling.consistency import consistent, with_measurement
 from i2sb_jax.sampling.engine import DeviceSampler, Engine, OutOfMemory, Window
 from i2sb_jax.sampling.noise import normal_each, picture_key, picture_keys, window_normal
 from i2sb_jax.sampling.sample_fn import (
@@ -20,6 +22,7 @@ __all__ = [
     "OutOfMemory",
     "SampleFn",
     "Window",
+    "consistent",
     "make_generate_fn",
     "make_predict_x0",
     "make_sample_fn",
@@ -27,4 +30,5 @@ __all__ = [
     "picture_key",
     "picture_keys",
     "window_normal",
+    "with_measurement",
 ]

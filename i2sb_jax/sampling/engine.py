@@ -20,6 +20,8 @@ from i2sb_jax.accelerators.compiler import compile_options
 from i2sb_jax.accelerators.memory import free_bytes, is_out_of_memory
 from i2sb_jax.accelerators.program import Memory, memory_of
 from i2sb_jax.config import Config, SamplingConfig
+from i2sb_jax.corruptions.consistency import Measurement
+from i2sb_jax.reasons import first_line
 from i2sb_jax.sampling.sample_fn import SampleFn
 from i2sb_jax.types import Array, Params
 
@@ -37,6 +39,7 @@ class Window(NamedTuple):
         cond: what the network sees beside X_t, [h, w, c']; None without conditioning.
         origin: int32 [2], first row and column in the picture, multiples of
             `sampling.noise.BLOCK`; None: noise is drawn for the window as a whole.
+        measurement: what X̂_0 is held consistent with; None where nothing is, or X_1 tells it.
     """
 
     key: Array
@@ -44,6 +47,7 @@ class Window(NamedTuple):
     mask: Array | None = None
     cond: Array | None = None
     origin: Array | None = _TOP_LEFT
+    measurement: Measurement | None = None
 
 
 class OutOfMemory(MemoryError):
@@ -103,7 +107,7 @@ class DeviceSampler:
 
     def compiled(self, params: Params, batch: Window) -> jax.stages.Compiled:
         """Returns the program for such parameters and such a batch, arrays or abstract."""
-        shapes = tuple(x if x is None else (x.shape, x.dtype) for x in batch)
+        shapes = _shapes(batch)
         if shapes not in self._programs:
             if len(self._programs) == _MOST_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
@@ -111,9 +115,8 @@ class DeviceSampler:
         return self._programs[shapes]
 
     def _compile(self, params: Params, batch: Window) -> jax.stages.Compiled:
-        def run(params, key, x1, mask, cond, origin):
-            keys = jax.random.wrap_key_data(key)
-            return self._sample_fn(keys, params, x1, mask, cond, origin)
+        def run(params, key, *window):
+            return self._sample_fn(jax.random.wrap_key_data(key), params, *window)
 
         second = NamedSharding(self._mesh, PartitionSpec(None, *self.rows.spec))
         program = jax.jit(
@@ -246,7 +249,7 @@ class Engine:
             if not is_out_of_memory(error):
                 raise
             windows = self.windows_a_call(*shape) // self._mesh.size
-            raise OutOfMemory(windows, shape, str(error).splitlines()[0]) from error
+            raise OutOfMemory(windows, shape, first_line(error)) from error
 
     def _finish(
         self,
@@ -282,5 +285,6 @@ def _batches(
 
 
 def _shapes(window: Window) -> tuple:
-    """(shape, dtype) of each field, None for what is absent."""
-    return tuple(x if x is None else (x.shape, x.dtype.name) for x in window)
+    """(shape, dtype) of each array, and which arrays there are."""
+    arrays, structure = jax.tree.flatten(window)
+    return structure, *((x.shape, np.dtype(x.dtype).name) for x in arrays)

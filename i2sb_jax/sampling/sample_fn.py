@@ -10,11 +10,14 @@ import jax.numpy as jnp
 from i2sb_jax import bridge
 from i2sb_jax.config import SamplingConfig
 from i2sb_jax.models import UNet
+from i2sb_jax.sampling.consistency import consistent
 from i2sb_jax.sampling.noise import normal_each
 from i2sb_jax.types import Array, Batch, Params, PredictX0Fn, PRNGKey
 
 SampleFn: TypeAlias = Callable[..., bridge.Samples]
-"""(keys, params, x1, mask, cond, origin=None) -> Samples, see `make_sample_fn`."""
+"""(keys, params, x1, mask, cond, origin=None, measurement=None) -> Samples: `make_sample_fn`."""
+
+_END = 0  # position in a grid
 
 
 def make_predict_x0(
@@ -60,10 +63,13 @@ def make_sample_fn(
     record: tuple[int, ...] = (),
     on_evaluation: Callable[[Any], None] | None = None,
 ) -> SampleFn:
-    """Returns a pure, un-jitted (keys, params, x1, mask, cond, origin=None) -> Samples.
+    """Returns a pure, un-jitted (keys, params, x1, mask, cond, origin, measurement) -> Samples.
 
     Every picture has its own key, so that its noise does not depend on the batch around it. With an
     origin it is a window of a picture, and windows of one key agree on the noise they share.
+
+    With `sampling.consistency` every X̂_0 is corrected by a measurement, and the last of them is the
+    result: no state is consistent that noise or X_1 has a share of.
 
     Args:
         network: of the bridge, or of a student of it.
@@ -77,7 +83,8 @@ def make_sample_fn(
     Returns:
         The function: keys [batch], x1 [batch, h, w, c], mask [batch, h, w, 1] or None, cond
         [batch, h, w, cond channels] or None, origin int32 [batch, 2] (multiples of
-        `sampling.noise.BLOCK`) or None; the paths are [len(record), batch, h, w, c].
+        `sampling.noise.BLOCK`) or None, a measurement of arrays [batch, ...] where
+        `sampling.consistency` is on; the paths are [len(record), batch, h, w, c].
     """
     steps = bridge.step_grid(
         schedule.num_steps, sampling.nfe, spacing=sampling.spacing, schedule=schedule
@@ -88,7 +95,7 @@ def make_sample_fn(
         on_evaluation=on_evaluation,
     )  # fmt: skip
 
-    def sample_fn(keys, params, x1, mask, cond, origin=None):
+    def sample_fn(keys, params, x1, mask, cond, origin=None, measurement=None):
         normal_fn = functools.partial(normal_each, origin=origin)
 
         def predict_x0_fn(xt, step):
@@ -98,10 +105,17 @@ def make_sample_fn(
                 side = noise if cond is None else jnp.concatenate([cond, noise], axis=-1)
             return predictor(params, cond=side)(xt, step)
 
-        return sampler_fn(
-            keys, schedule, predict_x0_fn, x1, steps=steps, mask=mask, record=record,
-            normal_fn=normal_fn,
-        )  # fmt: skip
+        run = functools.partial(
+            sampler_fn, keys, schedule, x1=x1, steps=steps, mask=mask, normal_fn=normal_fn
+        )
+        if not sampling.consistency:
+            return run(predict_x0_fn=predict_x0_fn, record=record)
+        recorded = record if _END in record else (*record, _END)
+        _, states, predictions = run(
+            predict_x0_fn=consistent(predict_x0_fn, measurement), record=recorded
+        )
+        last = predictions[recorded.index(_END)]
+        return bridge.Samples(last, states[: len(record)], predictions[: len(record)])
 
     return sample_fn
 

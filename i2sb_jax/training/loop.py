@@ -26,6 +26,7 @@ from i2sb_jax.interop import (
     load_weights,
     write_provenance,
 )
+from i2sb_jax.reasons import first_line
 from i2sb_jax.run import Run, State
 from i2sb_jax.training.claim import Claim
 from i2sb_jax.training.diagnosis import explain_metric
@@ -288,7 +289,7 @@ def _work(step: jax.stages.Compiled, mesh: Mesh) -> Work:
     try:
         flops = read_program(step).flops
     except Exception as error:  # of a text unlike those that were met: no reason to end a training
-        reason = (str(error) or repr(error)).splitlines()[0]
+        reason = first_line(error)
         _warn(f"TFLOP/s are not logged, for the program's account is not understood: {reason}")
     return Work(flops, None if peak is None else peak.flops)
 

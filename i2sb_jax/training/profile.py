@@ -12,6 +12,7 @@ from etils import epath
 
 from i2sb_jax.config import profile_span
 from i2sb_jax.files import is_remote, write_atomically
+from i2sb_jax.reasons import first_line
 from i2sb_jax.training.pace import Pace
 
 _FOLDER = "tensorboard"
@@ -113,5 +114,5 @@ def _say(line: str) -> None:
 
 
 def _warn(error: Exception) -> None:
-    reason = (str(error) or repr(error)).splitlines()[0]
+    reason = first_line(error)
     _say(f"warning: no profile: {reason}; the run goes on")
