@@ -81,6 +81,18 @@ def parser() -> ToolParser:
     add("--seed", type=int, default=0, help="Seed of all noise. Default: 0.")
     add("--clip", action="store_const", const=True, help="Clip every predicted X_0 to [-1, 1].")
     add(
+        "--consistency",
+        nargs="?",
+        const="projection",
+        metavar="METHOD",
+        help="Correct results to agree with their inputs: projection (default) or gradient.",
+    )
+    add(
+        "--operator",
+        metavar="NAME",
+        help="Operator that made the inputs, as bicubic; for --consistency.",
+    )
+    add(
         "--samples", type=int, default=1, metavar="K", help="Write mean and deviation of K results."
     )
     add(

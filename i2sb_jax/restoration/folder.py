@@ -341,11 +341,12 @@ class _Work:
         windows = self._windows(jobs, clock)
         if (first := next(windows, None)) is None:
             return  # compiling takes a while, and no picture needs it
-        needs = [
-            self._restorer.prepare(side, self._sampling, record=self._record)
-            for side, count in self._tiles.items()
-            if count
-        ]
+        if first.measurement is None:
+            prepare = functools.partial(self._restorer.prepare, record=self._record)
+            needs = [prepare(side, self._sampling) for side, n in self._tiles.items() if n]
+        else:  # its arrays are of each picture's own shapes: other programs when they are needed
+            prepare = self._restorer.engine.prepare
+            needs = [prepare(first, self._sampling, record=self._record)]
         if not quiet:
             self._tell_memory(max(needs, key=lambda need: need.total))
         windows = itertools.chain([first], windows)
@@ -398,7 +399,7 @@ class _Work:
                 continue
             origin = _middle(subject, grid)
             window = subject.window(self._restorer, origin, side=side, seed=options.seed)
-            self._restorer.prepare(side, self._sampling, record=self._record)
+            self._restorer.engine.prepare(window, self._sampling, record=self._record)
             call = Calls(1, self._restorer.engine.windows_a_call(side, side) * side**2)
             with clock.start([call], nfe=options.nfe, quiet=True):
                 (samples,) = self._stream([window], clock)

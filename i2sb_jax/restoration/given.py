@@ -1,5 +1,6 @@
 """Pictures as people have them: degraded already, of any size and kind."""
 
+import dataclasses
 import sys
 
 from etils import epath
@@ -28,6 +29,7 @@ from i2sb_jax.restoration.inputs import (
     picture_grid,
     picture_subject,
 )
+from i2sb_jax.restoration.measured import Held, check_own_pictures, measure_picture
 from i2sb_jax.restoration.members import check_member, find_member
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.published_blur import dark_border, published_note
@@ -60,6 +62,8 @@ class GivenPictures:
         self._noted: set[str] = set()
         self._notes = notes
         self._tiling = options.tiling(restorer.config)
+        self._sampling = options.sampling(restorer.config)
+        check_own_pictures(self._run, self._sampling.consistency)
         self.unlike = 0
 
     def cut_into(self, tiling: Tiling) -> None:
@@ -98,7 +102,7 @@ class GivenPictures:
         self._note_kind(name, picture)
         self._compare_quality(name, picture, task)
         self._note_no_jpeg(name, picture, task)
-        return picture_subject(
+        subject = picture_subject(
             self._restorer,
             name,
             picture,
@@ -108,6 +112,12 @@ class GivenPictures:
             suffix=self.suffix(name),
             quality=self._options.quality,
         )
+        if not self._sampling.consistency:
+            return subject
+        held = Held(task, self._sampling.consistency, self._options.operator or "")
+        measure = measure_picture(held, picture.pixels, data)
+        blockwise = corruption_facts(task).quality_range is not None and self._options.strength == 1
+        return dataclasses.replace(subject, measure=measure, blockwise=blockwise)
 
     def made_of(self, name: str) -> list[epath.Path]:
         """The files that a result is made of: the picture, and its mask if there is one."""

@@ -28,12 +28,13 @@ from i2sb_jax.pictures import (
     to_pixels,
 )
 from i2sb_jax.restoration.arrays import from_array
+from i2sb_jax.restoration.measured import MeasureFn
 from i2sb_jax.restoration.published_blur import MARGIN, REACH, as_published
 from i2sb_jax.restoration.restorer import Restorer
 from i2sb_jax.restoration.tiles import Grid, Tiling
 from i2sb_jax.restoration.told import told_settings
 from i2sb_jax.sampling import Window
-from i2sb_jax.sampling.noise import picture_key, start_noise
+from i2sb_jax.sampling.noise import BLOCK, picture_key, start_noise
 
 _REACH = 2  # pixels of a small picture beside a window that smooth enlarging looks at
 
@@ -55,6 +56,9 @@ class Subject:
         encode: the whole array that `from_unit` made -> the file, whole or in parts.
         lead: rows and columns of the grid that lie above and left of the picture.
         cut_learnt: as `cut`, what the bridge has learnt to see in its place; None: the same.
+        measure: (row, column, side), of the picture itself without `lead`, -> what X̂_0 is held
+            consistent with there; None: nothing, or what the window's X_1 tells.
+        blockwise: whether rows of whole blocks are held consistent by themselves.
         told: numbers [n] that the network sees at every pixel; None: it is told nothing.
         valid: bool [h, w], where the picture holds data; None: everywhere.
         nodata: what its file has elsewhere.
@@ -69,6 +73,8 @@ class Subject:
     encode: Callable[[np.ndarray], bytes | Iterable[bytes]]
     lead: tuple[int, int] = (0, 0)
     cut_learnt: Callable[[int, int, int], np.ndarray] | None = None
+    measure: MeasureFn | None = None
+    blockwise: bool = False
     told: np.ndarray | None = None
     valid: np.ndarray | None = None
     nodata: float = 0.0
@@ -93,6 +99,20 @@ class Subject:
             return x0
         window = *origin, len(x0)
         return np.where(self.cut_hole(*window), x0, self.cut(*window))
+
+    def settled(self, top: int, rows: np.ndarray) -> np.ndarray:
+        """Finished rows from a multiple of 16, consistent where blending has left it a little.
+
+        Args:
+            top: the first of them.
+            rows: float32 [n, w, c], not clipped.
+        """
+        if not self.blockwise:
+            return rows
+        height, width = rows.shape[:2]
+        padded = np.pad(rows, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
+        measurement = self.measure(top - self.lead[0], -self.lead[1], padded.shape[:2])
+        return np.asarray(measurement.correct(padded))[:height, :width]
 
     def mixed(self, x0: np.ndarray, origin: tuple[int, int], strength: float) -> np.ndarray:
         """A restored window of which only a part of the change is taken; 1 is all of it."""
@@ -132,7 +152,11 @@ class Subject:
         elif corruption.has_cond:
             x1, cond = x1 + noise(), x1
         key = picture_key(seed, self.name, sample=sample)
-        return Window(key, x1, mask, cond, at)
+        measurement = None
+        if self.measure is not None:
+            row, column = (start - ahead for start, ahead in zip(origin, self.lead, strict=True))
+            measurement = self.measure(row, column, side)
+        return Window(key, x1, mask, cond, at, measurement)
 
 
 def picture_subject(

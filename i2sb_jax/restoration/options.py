@@ -4,14 +4,14 @@ import dataclasses
 from typing import Any
 
 from i2sb_jax.checkpoint import LATEST, check_name
-from i2sb_jax.config import Config, SamplingConfig, check_seed
+from i2sb_jax.config import Config, SamplingConfig, check_seed, check_x1_tells
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.files import real_path
 from i2sb_jax.pictures import FORMATS
 from i2sb_jax.restoration.published_blur import dark_border
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling
 
-_SAMPLING = ("nfe", "sampler", "spacing", "eta", "clip")
+_SAMPLING = ("nfe", "sampler", "spacing", "eta", "clip", "consistency")
 
 
 def check_strength(strength: float) -> None:
@@ -52,6 +52,9 @@ class Options:
         eta: of sampler "implicit", 0 … 1.
         seed: of all noise.
         clip: clip X̂_0 to [-1, 1] at each step.
+        consistency: correct each X̂_0 to agree with the picture that is restored: "projection",
+            "gradient", or "" for not at all.
+        operator: that made the pictures, where the run's corruption draws it: "bicubic".
         dtype: compute type, "float32" or "bfloat16".
         tile: side in pixels of the windows in which a picture is restored, a multiple of 16 and of
             what the network halves; a picture no larger is restored whole. None: what suits the
@@ -82,6 +85,8 @@ class Options:
     eta: float | None = None
     seed: int = 0
     clip: bool | None = None
+    consistency: str | None = None
+    operator: str | None = None
     dtype: str | None = None
     tile: int | None = None
     overlap: int | None = None
@@ -133,7 +138,8 @@ class Options:
         Raises:
             ValueError: a choice that does not fit the run; one line.
         """
-        return config.choose_sampling(**{name: getattr(self, name) for name in _SAMPLING})
+        given = {name: getattr(self, name) for name in _SAMPLING}
+        return config.choose_sampling(operator=self.operator, **given)
 
     def resolve(self, config: Config) -> "Options":
         """With the run's choices in place of None, and checked against the run.
@@ -159,6 +165,7 @@ class Options:
             self._check_mixable(config)
         if self.degrade:
             self._check_degrade()
+            check_x1_tells(chosen, config.corruption)
         if self.format != "png" and (self.degrade or config.has_pairs):
             why = "what is measured is" if self.degrade else "results of pairs are files as their"
             what = "PNG" if self.degrade else "targets"
@@ -223,6 +230,8 @@ class Options:
             del chosen["quality"]
         if self.format == "png":
             del chosen["format"]
+        if not self.consistency:
+            del chosen["consistency"], chosen["operator"]
         if self.masks is not None:
             chosen["masks"] = real_path(self.masks)
         return chosen

@@ -107,8 +107,13 @@ class Job:
         self._fill_in()
 
     def _begin(self) -> None:
-        sinks = [self._result, *self._states]
-        self._canvases = [Canvas(self.grid, sink.write_rows) for sink in sinks]
+        self._canvases = [
+            Canvas(self.grid, self._write_result),
+            *(Canvas(self.grid, state.write_rows) for state in self._states),
+        ]
+
+    def _write_result(self, top: int, rows: np.ndarray) -> None:
+        self._result.write_rows(top, self.subject.settled(top, rows))
 
     def add(self, samples: Samples) -> bool:
         """Adds the next restored window; True when the last sample is complete."""

@@ -12,8 +12,11 @@ from i2sb_jax.accelerators import sharding
 from i2sb_jax.accelerators.program import Memory
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.config import Config, SamplingConfig, check_seed
-from i2sb_jax.corruptions import CorruptionFacts
+from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
+from i2sb_jax.corruptions.consistency import Measurement
+from i2sb_jax.pictures import read_jpeg_info
 from i2sb_jax.restoration.arrays import from_array, hole_mask, require_finite
+from i2sb_jax.restoration.measured import Held, check_own_pictures, measure_array, measure_file
 from i2sb_jax.restoration.members import chosen_task
 from i2sb_jax.restoration.options import check_strength, unmixable
 from i2sb_jax.restoration.published_blur import as_published, note_once
@@ -145,7 +148,7 @@ class Restorer:
         seed: int = 0,
         mask: Array | None = None,
         member: str | None = None,
-        told: Array | None = None,
+        told: Array | Sequence[bytes] | None = None,
         names: Sequence[str] | None = None,
         strength: float = 1.0,
         record: tuple[int, ...] = (),
@@ -167,12 +170,14 @@ class Restorer:
             mask: [batch, h, w, 1], 1 = hole, where `images` do not matter; for inpainting alone.
             member: of a mixture's run, what the images suffered from; a mask tells it, too.
             told: [batch, 4] or [4], of runs on jpeg-told: how each file was made, as
-                `corruptions.jpeg_file.file_settings` says it; the best that they know if None.
+                `corruptions.jpeg_file.file_settings` says it; the best that they know if None. Or
+                a list of the JPEG files themselves, bytes, which consistency needs.
             names: one a picture; its number in the batch if None. Names decide the noise.
             strength: how much of the change is taken, 0 … 1: images + strength · (restored -
                 images). 1 for holes, colouring, pairs and reductions in blocks, and with `record`.
             record: grid positions whose states are wanted too.
-            **sampling: spacing, eta and clip of `config.SamplingConfig`; the run's choice else.
+            **sampling: spacing, eta, clip and consistency of `config.SamplingConfig`, the run's
+                choice else; for consistency also operator, where the corruption draws it.
 
         Returns:
             float32 [batch, h, w, c] in [-1, 1], whatever the type of `images`, outside of holes
@@ -193,13 +198,17 @@ class Restorer:
         task, facts = chosen_task(self.config.corruption, member, has_mask=mask is not None)
         if strength != 1 and (reason := _unmixable(facts, record)):
             raise ValueError(f"strength={strength} mixes results with images: {reason}")
-        if told is not None and (facts is None or not facts.is_told):
+        chosen = self.config.choose_sampling(nfe=nfe, sampler=sampler, **sampling)
+        files = told if _are_files(told) else None
+        if told is not None and not _takes_told(facts, is_files=files is not None):
             raise ValueError(f"{self.config.corruption} is told nothing of files: leave told None")
         if mask is not None:
             mask = hole_mask(mask, shape)
         valid = self._valid(images)
         known = valid if mask is None else mask <= 0.5
         images = from_array(images, bound=facts and facts.bound, known=known)
+        held = Held(task, chosen.consistency, sampling.get("operator") or "")
+        measurements = self._measured(held, images, files)
         x1, cond = images, None
         names = _names(names, len(images))
         if mask is not None:
@@ -209,17 +218,17 @@ class Restorer:
                 images, mask = np.where(valid, images, 0), valid.astype(np.float32)
             x1, cond = self.corruption.inputs(images)
         elif facts.is_told:
-            cond = everywhere(told_settings(facts, None) if told is None else told, shape)
+            cond = everywhere(_settings(facts, told), shape)
         elif facts.has_cond:
             x1, cond = images + self._noise(images, seed, names), images
         elif not facts.keeps_light:
             note_once(task)
             x1 = as_published(task, self._pad(images))  # the window is what has borders
-        chosen = self.config.choose_sampling(nfe=nfe, sampler=sampler, **sampling)
         samples = self.from_x1(
             x1, sampling=chosen, seed=seed,
             mask=mask if self.corruption.has_mask or valid is not None else None,
             cond=cond, names=names, record=record,
+            measurements=measurements,
         )  # fmt: skip
         samples = bridge.Samples(*(x[..., : shape[1], : shape[2], :] for x in samples))
         if record:
@@ -241,6 +250,7 @@ class Restorer:
         cond: Array | None = None,
         names: Sequence[str] | None = None,
         record: tuple[int, ...] = (),
+        measurements: Sequence[Measurement] | None = None,
     ) -> bridge.Samples:
         """Restores from X_1 as the bridge uses it: holes filled with noise, cond beside it.
 
@@ -252,6 +262,8 @@ class Restorer:
             cond: [batch, h, w, c'], what the network sees beside X_t.
             names: as in a call, like the rest.
             record: see there.
+            measurements: one of each padded picture (sides as the network halves them), for
+                consistency; None: X_1 itself, by the run's own operator.
 
         Returns:
             Samples, unclipped.
@@ -265,7 +277,8 @@ class Restorer:
 
         def window(i: int) -> Window:
             parts = (None if x is None else x[i] for x in images)
-            return Window(picture_key(seed, names[i]), *parts)
+            measurement = None if measurements is None else measurements[i]
+            return Window(picture_key(seed, names[i]), *parts, measurement=measurement)
 
         if sampling is None:
             sampling = self.config.sampling
@@ -298,6 +311,25 @@ class Restorer:
         sides = [(0, -side % unit) for side in x.shape[1:3]]
         return np.pad(x, ((0, 0), *sides, (0, 0)), mode="symmetric")
 
+    def _measured(
+        self, held: Held, images: np.ndarray, files: Sequence[bytes] | None
+    ) -> list[Measurement] | None:
+        """Returns what each image is held consistent with; None: nothing, or what X_1 tells."""
+        if not held.method:
+            return None
+        check_own_pictures(held.task, held.method)
+        sides = self._pad(images[:1]).shape[1:3]
+        if corruption_facts(held.task).quality_range is None:
+            measures = [measure_array(held, image) for image in images]
+        elif files is None or len(files) != len(images):
+            raise ValueError(
+                f"consistency={held.method!r} of {held.task} needs the JPEG files: let told be a "
+                "list of their bytes, one an image"
+            )
+        else:
+            measures = [measure_file(data, images.shape[1:3]) for data in files]
+        return None if measures[0] is None else [each(0, 0, sides) for each in measures]
+
     def _valid(self, images: Array) -> np.ndarray | None:
         """Returns where sources hold data, bool [batch, h, w, 1]; None: everywhere, or no pairs."""
         images = np.asarray(images)
@@ -313,6 +345,24 @@ class Restorer:
 
     def _noise(self, images: np.ndarray, seed: int, names: Sequence[str]) -> np.ndarray:
         return np.stack([start_noise(seed, name, images.shape[1:]) for name in names])
+
+
+def _takes_told(facts: CorruptionFacts | None, *, is_files: bool) -> bool:
+    """Whether anything of a task can be told of files: to its network, or to be consistent with."""
+    return facts is not None and (facts.is_told or (is_files and facts.quality_range is not None))
+
+
+def _are_files(told: Array | Sequence[bytes] | None) -> bool:
+    return isinstance(told, list | tuple) and bool(told) and isinstance(told[0], bytes)
+
+
+def _settings(facts: CorruptionFacts, told: Array | Sequence[bytes] | None) -> Array:
+    """How files were made, as a network is told it."""
+    if told is None:
+        return told_settings(facts, None)
+    if not _are_files(told):
+        return told
+    return np.stack([told_settings(facts, read_jpeg_info(data)) for data in told])
 
 
 def _unmixable(facts: CorruptionFacts | None, record: tuple[int, ...]) -> str:
