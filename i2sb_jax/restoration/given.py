@@ -28,6 +28,7 @@ from i2sb_jax.restoration.inputs import (
     mask_files,
     picture_grid,
     picture_subject,
+    prepared_picture,
 )
 from i2sb_jax.restoration.measured import Held, check_own_pictures, measure_picture
 from i2sb_jax.restoration.members import check_member, find_member
@@ -114,9 +115,10 @@ class GivenPictures:
         )
         if not self._sampling.consistency:
             return subject
-        held = Held(task, self._sampling.consistency, self._options.operator or "")
-        measure = measure_picture(held, picture.pixels, data)
-        blockwise = corruption_facts(task).quality_range is not None and self._options.strength == 1
+        facts, options = corruption_facts(task), self._options
+        held = Held(task, self._sampling.consistency, options.operator or "")
+        measure = measure_picture(held, prepared_picture(picture, facts).pixels, data)
+        blockwise = facts.quality_range is not None and options.strength == 1
         return dataclasses.replace(subject, measure=measure, blockwise=blockwise)
 
     def made_of(self, name: str) -> list[epath.Path]:

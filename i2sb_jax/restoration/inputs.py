@@ -202,7 +202,7 @@ def picture_subject(
             "it has no hole: name its mask by --masks (white = hole), or make the holes transparent"
         )
     check_fits(picture._replace(alpha=alpha), suffix, scale=facts.enlargement)
-    picture = _prepared(picture, facts)
+    picture = prepared_picture(picture, facts)
     grey = picture.pixels.shape[2] == 1 and not facts.adds_noise
     scale = facts.enlargement
     cut = functools.partial(_cut_picture, picture.pixels, facts, lead)
@@ -228,8 +228,8 @@ def picture_subject(
     )
 
 
-def _prepared(picture: Picture, facts: CorruptionFacts) -> Picture:
-    """Returns a task's view of the picture where that is not the picture in its file.
+def prepared_picture(picture: Picture, facts: CorruptionFacts) -> Picture:
+    """Returns a task's view of a picture, where that is not the picture in its file.
 
     Enlarging would mix colours that nobody sees into the rim of what is cut out, and what is to be
     coloured is grey in the colour space of its result.

@@ -25,6 +25,7 @@ Sides = int | tuple[int, int]
 MeasureFn = Callable[[int, int, Sides], Measurement]
 """(row, column, side, or height and width) of a window of a picture -> its measurement."""
 
+_BLOCK = 16  # pixels, of a JPEG file with halved chroma
 _KERNEL = {"sr4x-pool": "box", "sr4x-bicubic": "bicubic"}  # of pictures that a program reduced
 
 
@@ -72,10 +73,19 @@ def measure_picture(held: Held, pixels: np.ndarray, data: bytes) -> MeasureFn | 
 
 
 def measure_array(held: Held, image: np.ndarray) -> MeasureFn | None:
-    """The same of a picture as large as its result, floats [h, w, 3] made of eight bits."""
+    """The same of a picture as large as its result, floats [h, w, 3] made of eight bits.
+
+    Raises:
+        ValueError: no picture that was enlarged has its size.
+    """
     factor = corruption_facts(held.task).enlargement
     if factor == 1 and blur_width(held.operator) is None:
         return None
+    height, width = image.shape[:2]
+    if height % factor or width % factor:
+        raise ValueError(
+            f"images of {height}x{width} pixels are none that {held.task} enlarged {factor} times"
+        )
     uncertainty = _uncertainty(held, image, EIGHT_BITS)
     return functools.partial(_linear, held, reduced(held.task, image), uncertainty)
 
@@ -166,8 +176,16 @@ def jpeg_cell(waves: JpegWaves, row: int, column: int, sides: Sides) -> Measurem
         row: first row of the window in the picture, where one of its blocks of 16 begins.
         column: first column, likewise.
         sides: of the window, multiples of 16.
+
+    Raises:
+        ValueError: they are not.
     """
     numbers, sides = range(len(waves.components)), _both(sides)
+    if any(side % _BLOCK for side in sides):
+        raise ValueError(
+            f"consistency with a JPEG file needs windows of whole blocks of {_BLOCK}, and these "
+            f"have {sides[0]}x{sides[1]} pixels"
+        )
     planes = [_plane(waves, number, (row, column), sides) for number in numbers]
     return file_cell(planes[0], planes[1:])
 

@@ -204,6 +204,27 @@ def test_what_no_operator_made_is_refused(tmp_path, capsys):
     assert outcome.unreadable == {"a.png": "not a JPEG"}
 
 
+def test_windows_that_do_not_fit_are_refused():
+    data = coded(2, size=(64, 64))
+    with pytest.raises(ValueError, match="whole blocks of 16, and these have 24x32 pixels"):
+        measure_file(data, (64, 64))(0, 0, (24, 32))
+    with pytest.raises(ValueError, match="30x32 pixels are none that sr4x-photo enlarged 4 times"):
+        measure_array(Held("sr4x-photo", "projection", "box"), np.zeros((30, 32, 3), np.float32))
+
+
+def test_unseen_colours_are_not_agreed_with(tmp_path):
+    """Of what is fully transparent nobody knows the colour."""
+    (tmp_path / "in").mkdir()
+    pixels = np.full((16, 16, 4), 128, np.uint8)
+    pixels[:, 8:] = (255, 0, 0, 0)
+    pixels[:, :8, 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "in" / "a.png")
+    model = identity_model(tmp_path / "model", "sr4x-photo")
+    restore_folder(model, tmp_path / "in", tmp_path / "out", Options(**BICUBIC), quiet=True)
+    made = np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    assert np.abs(made[:, :32, :3].astype(int) - 128).max() < 3
+
+
 def test_results_without_it_are_gone_on_with(reduction):
     resolved = Options().resolve(config_lib.load(reduction))
     assert resolved.consistency == "" and not {"consistency", "operator"} & set(resolved.settings())
