@@ -111,6 +111,12 @@ def parse_name(name: str) -> CorruptionName:
     raise _unknown(name)
 
 
+def is_within(name: str, wider: str) -> bool:
+    """Whether all that one corruption makes is made by another too: a kind, and a range within."""
+    one, other = parse_name(name), parse_name(wider)
+    return one.kind == other.kind and other.low <= one.low and one.high <= other.high
+
+
 def _range(kind: str, name: str) -> CorruptionName:
     ranged = _RANGED[kind]
     text = ranged.default if name == kind else name.removeprefix(f"{kind}-")

@@ -6,7 +6,7 @@ from i2sb_jax.corruptions import corruption_facts, corruption_names, factory
 from i2sb_jax.corruptions import make_corruption as make
 from i2sb_jax.corruptions.classical_settings import best_repair
 from i2sb_jax.corruptions.facts import check_image_size
-from i2sb_jax.corruptions.names import name_patterns, parse_name
+from i2sb_jax.corruptions.names import is_within, name_patterns, parse_name
 from tests.corruptions.cases import cached_corruption
 
 PHOTOGRAPHIC = (
@@ -109,3 +109,21 @@ def test_patterns_stand_for_every_name():
     kinds = {parse_name(name).kind for name in corruption_names()}
     patterns = {pattern.removesuffix("-LO-HI").removesuffix("-Q") for pattern in name_patterns()}
     assert kinds == patterns
+
+
+@pytest.mark.parametrize(
+    ("name", "wider", "expected"),
+    [
+        ("noise-10-20", "noise", True),
+        ("noise", "noise-0-50", True),
+        ("noise-10-60", "noise", False),
+        ("noise-10-20", "noise-float", False),
+        ("jpeg-10", "jpeg-10", True),
+        ("jpeg-10", "jpeg-5", False),
+        ("jpeg-told-10-20", "jpeg-file-5-95", False),
+        ("sr4x-pool", "sr4x-pool", True),
+        ("jpeg-10", "mixture", False),
+    ],
+)
+def test_a_range_lies_within_another(name, wider, expected):
+    assert is_within(name, wider) is expected
