@@ -6,20 +6,24 @@ configuration is turned into things in one place.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
+from etils import epath
 from jax.sharding import Mesh
 
 from i2sb_jax import bridge as bridges
+from i2sb_jax import config as config_lib
 from i2sb_jax import corruptions, models
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.checkpoint import abstract_like
 from i2sb_jax.config import Config, MeshConfig, SamplingConfig
 from i2sb_jax.data.channels import PairedDegradation
+from i2sb_jax.interop.hub import local_folder
 from i2sb_jax.learning import (
     DistillState,
     TrainState,
@@ -34,12 +38,13 @@ from i2sb_jax.learning import (
 )
 from i2sb_jax.sampling.consistency import with_measurement
 from i2sb_jax.sampling.sample_fn import SampleFn, make_generate_fn, make_sample_fn
-from i2sb_jax.types import Array, Batch, Params
+from i2sb_jax.sampling.start import END, StartFn, make_start_fn, start_at
+from i2sb_jax.types import Array, Batch, Params, StartedParams
 
 State: TypeAlias = TrainState | DistillState
 
 Step: TypeAlias = Callable[..., tuple[State, dict[str, jax.Array]]]
-"""(state, batch, root key, teacher=None) -> (state, metrics); a bridge has no teacher."""
+"""(state, batch, root key, frozen=None) -> (state, metrics); see `Run.abstract_frozen`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +54,12 @@ class Run:
     Attributes:
         config: the configuration.
         devices: to lay it over, which need not exist; all devices of all processes if None.
+        start_folder: of the model that the bridge starts at; if None, `bridge.start` names it.
     """
 
     config: Config
     devices: Sequence[Any] | None = None
+    start_folder: epath.PathLike | None = None
 
     @functools.cached_property
     def bridge(self) -> bridges.Bridge:
@@ -96,10 +103,48 @@ class Run:
             self.config.unet, gather=gather, per_device=sharding.per_device(self.mesh)
         )
 
+    @property
+    def side_unit(self) -> int:
+        """Sides of pictures must be multiples of so many pixels, which the networks halve."""
+        runs = [self] if self.start is None else [self, self.start]
+        return math.lcm(*(each.config.unet.downsampling_factor for each in runs))
+
     @functools.cached_property
     def teacher(self) -> "Run":
         """The bridge that a student is of, on the same devices."""
         return Run(self.config.without_teacher(), self.devices)
+
+    @functools.cached_property
+    def start(self) -> "Run | None":
+        """The frozen model whose answer the bridge starts at, on the same devices; None: at X_1.
+
+        Raises:
+            ValueError: there is none such.
+        """
+        if not self.config.bridge.start:
+            return None
+        folder = self.config.bridge.start if self.start_folder is None else self.start_folder
+        theirs = config_lib.load(local_folder(folder))
+        theirs = dataclasses.replace(theirs, mesh=self.config.mesh, mask_file="")
+        return Run(theirs, self.devices)
+
+    def _start_fn(self, on_evaluation: Callable[[Any], None] | None = None) -> StartFn:
+        """From X_1 to X_T, by the model that the bridge starts at."""
+        once = self.start.config.choose_sampling(nfe=1, sampler="ode")
+        return make_start_fn(
+            self.start.sample_fn(once, record=END, on_evaluation=on_evaluation),
+            noise=self.config.bridge.start_noise,
+            is_bounded=self.config.is_bounded,
+        )
+
+    def sampled(self, params: Params, frozen: Params | None) -> Params:
+        """Returns what `sample_fn` takes: the network's parameters, and those it starts by.
+
+        Args:
+            params: of the network.
+            frozen: as a step has them.
+        """
+        return params if self.start is None else StartedParams(params, frozen)
 
     def sample_fn(
         self,
@@ -126,6 +171,8 @@ class Run:
             record=record,
             on_evaluation=on_evaluation,
         )
+        if self.start is not None:
+            sample_fn = start_at(self._start_fn(on_evaluation), sample_fn)
         if not sampling.consistency:
             return sample_fn
         measure_fn = functools.partial(
@@ -149,8 +196,8 @@ class Run:
         """One update, pure, under the run's root key: its randomness is a function of the step."""
         update = self._student_step() if self.config.teacher else self._bridge_step()
 
-        def step(state: State, batch: Batch, root: jax.Array, teacher: Params | None = None):
-            return update(state, teacher, batch, jax.random.fold_in(root, state.step))
+        def step(state: State, batch: Batch, root: jax.Array, frozen: Params | None = None):
+            return update(state, frozen, batch, jax.random.fold_in(root, state.step))
 
         return step
 
@@ -195,6 +242,16 @@ class Run:
         return self._laid_over_mesh(start.init_params)
 
     @functools.cached_property
+    def abstract_frozen(self) -> Params | None:
+        """Shapes of the weights that a step reads and leaves as they are; None: it has none.
+
+        Those of a student's teacher, or of the model that the bridge starts at.
+        """
+        if self.config.teacher:
+            return self.abstract_weights
+        return None if self.start is None else self._laid_over_mesh(self.start.init_params)
+
+    @functools.cached_property
     def state_shardings(self) -> State:
         """The sharding of each array of the state."""
         return jax.tree.map(lambda x: x.sharding, self.abstract_state)
@@ -207,7 +264,13 @@ class Run:
         return abstract_like(shapes, shardings)
 
     def _bridge_step(self) -> Callable[..., Any]:
-        config = self.config.bridge
+        config, start_fn = self.config.bridge, None
+        if self.start is not None:
+            from_x1 = self._start_fn()
+
+            def start_fn(params: Params, keys: jax.Array, batch: Batch) -> jax.Array:
+                return from_x1(keys, params, batch.degraded, batch.to_restore, batch.cond)
+
         step = make_train_step(
             apply_fn=self.network.apply,
             schedule=self.bridge,
@@ -216,9 +279,10 @@ class Run:
             weighting=config.weighting,
             end_share=config.end_share,
             log_floor=config.log_floor,
+            start_fn=start_fn,
             **self._update._asdict(),
         )
-        return lambda state, teacher, batch, key: step(state, batch, key)
+        return lambda state, frozen, batch, key: step(state, batch, key, frozen)
 
     def _student_step(self) -> Callable[..., Any]:
         config, teacher = self.config, self.teacher
@@ -262,7 +326,8 @@ def restoring_run(config: Config, *, dtype: str | None = None) -> Run:
 
     Args:
         config: of the run; its mask file is not read, it may be gone.
-        dtype: compute type in place of the network's, "float32" or "bfloat16".
+        dtype: compute type in place of the network's, "float32" or "bfloat16"; a model that the
+            bridge starts at keeps its own.
     """
     model = config.model if dtype is None else dataclasses.replace(config.model, dtype=dtype)
     mesh = MeshConfig(data=-1, fsdp=1, fsdp_min_bytes=config.mesh.fsdp_min_bytes)

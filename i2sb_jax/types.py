@@ -25,6 +25,18 @@ class NonFiniteError(ValueError):
     """
 
 
+class StartedParams(NamedTuple):
+    """Parameters of a bridge that starts at the answer of another model (`bridge.start`).
+
+    Attributes:
+        bridge: of the bridge's network.
+        start: of that model's network, which is not trained.
+    """
+
+    bridge: Params
+    start: Params
+
+
 class Batch(NamedTuple):
     """Pictures of one batch; a pytree (fields that are None hold no leaves).
 

@@ -69,7 +69,7 @@ SIGNATURES = {
         "log_floor="
     ),
     "training.make_train_step": (
-        "* apply_fn tx schedule ema_decay accumulation_steps= skip_norm= **loss_options"
+        "* apply_fn tx schedule ema_decay accumulation_steps= skip_norm= start_fn= **loss_options"
     ),
     "restoration.Restorer.from_workdir": "path * checkpoint= dtype= on_evaluation=",
     "restoration.load_model": "path * checkpoint=",
@@ -188,7 +188,7 @@ def test_signatures(name):
 
 def test_the_train_step_is_the_exception():
     step = training.make_train_step(apply_fn=None, tx=None, schedule=None, ema_decay=0.9)
-    assert shown(step) == "state batch key"
+    assert shown(step) == "state batch key start="
 
 
 def test_fields():

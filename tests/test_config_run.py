@@ -142,6 +142,7 @@ OTHER = {
     "bridge.num_steps": 500,
     "bridge.deterministic": True,
     "bridge.name": "vp",
+    "bridge.start": "a/model",
     "bridge.prediction": "v",
     "bridge.weighting": "min_snr",
     "bridge.end_share": 0.5,

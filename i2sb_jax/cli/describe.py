@@ -14,6 +14,9 @@ def describe(run: Run, workdir: str) -> None:
     config = run.config
     params = jax.eval_shape(run.init_params, jax.random.key(0))
     print(parameter_overview.get_parameter_overview(params, include_stats=False))
+    if config.bridge.start:
+        noise = f"with noise of σ {config.bridge.start_noise:g}"
+        print(f"the bridge starts at the answer of {config.bridge.start}, {noise}")
     count = jax.process_count()
     print(
         f"{config.corruption} on {config.data.source} at {config.image_size} px, "

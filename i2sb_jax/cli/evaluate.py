@@ -13,7 +13,6 @@ from collections.abc import Callable
 import jax
 from etils import epath
 
-from i2sb_jax import config as config_lib
 from i2sb_jax import interop
 from i2sb_jax.accelerators import processes, sharding
 from i2sb_jax.cli import evaluation_data, make_stats, startup
@@ -36,7 +35,7 @@ def _main(arguments: list[str]) -> None:
     if given.model is None:
         raise ValueError("--model is missing: name a run, or a model folder")
     folder = interop.local_folder(given.model)
-    config = with_flags(config_lib.load(folder), given)
+    config = with_flags(interop.load_config(folder), given)
     options = chosen_options(given)
     options.resolve(config)  # before anything is read
     if given.output is None and interop.is_model_folder(folder):

@@ -53,6 +53,8 @@ ADDED_KEYS: dict[str, Any] = {
     "model.thresholded": (),
     "bridge.end_share": 0.0,
     "bridge.log_floor": 0.0,
+    "bridge.start": "",
+    "bridge.start_noise": 0.2,  # without a start nothing reads it
     "data.scales": (1.0,),
     "data.grain": (0.0, 0.0),
     "data.source_nodata": (),

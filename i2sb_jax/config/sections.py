@@ -67,8 +67,15 @@ class BridgeConfig:
     log_floor: float = field(
         0.0, "above 0: log(loss + this) of each picture, so that small errors count too"
     )
+    start: str = path_field(
+        'a run or model, frozen, whose one evaluation of X_1 the bridge starts at; "": at X_1'
+    )
+    start_noise: float = field(
+        0.2, "σ of the noise on that start, in units of pictures in [-1, 1]; 0: none"
+    )
 
     def __post_init__(self):
+        check_at_least("bridge.start_noise", self.start_noise, 0.0)
         if not 0 <= self.end_share <= 1:
             raise ValueError(f"bridge.end_share={self.end_share} must lie in 0…1")
         check_at_least("bridge.log_floor", self.log_floor, 0.0)
@@ -349,6 +356,21 @@ class Config:
         return self.corruption == PAIRS
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether X_0 lies in [-1, 1]; values of pairs that are scaled by others may not."""
+        return not self.has_pairs or self.data.scaling == "dtype"
+
+    @property
+    def start_evaluations(self) -> int:
+        """Evaluations before the bridge's own: one of the model that it starts at, if any."""
+        return 1 if self.bridge.start else 0
+
+    @property
+    def draws_start(self) -> bool:
+        """Whether noise is added to the answer that the bridge starts at."""
+        return bool(self.bridge.start) and self.bridge.start_noise > 0
+
+    @property
     def image_channels(self) -> int:
         """Channels of X_0 and X_1."""
         return self.data.target_channels if self.has_pairs else 3
@@ -367,7 +389,9 @@ class Config:
 
     @property
     def starts_with_noise(self) -> bool:
-        """Whether X_1 itself has some, in holes or over its condition."""
+        """Whether X_1 itself has some, in holes or over its condition, or the start has."""
+        if self.draws_start:
+            return True
         if self.has_pairs:
             return False
         facts = corruption_facts(self.corruption)
@@ -411,6 +435,11 @@ class Config:
         return dataclasses.replace(self, teacher="")
 
     def _check_student(self):
+        if self.bridge.start:
+            raise ValueError(
+                f"bridge.start={self.bridge.start!r} does not go with a teacher: a student is "
+                "distilled from X_1 itself, leave it ''"
+            )
         check_nfe(self.distill.teacher_nfe, self.bridge.num_steps, key="distill.teacher_nfe")
         if self.bridge.deterministic:
             raise ValueError(f"bridge.deterministic=True does not go with a teacher: {NO_OT_ODE}")

@@ -12,7 +12,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from i2sb_jax.accelerators import agreement, sharding
-from i2sb_jax.config import Config
+from i2sb_jax.config import BridgeConfig, Config
 from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.data.view import degraded_view
 from i2sb_jax.evaluation.evaluate import (
@@ -169,19 +169,20 @@ def _restore(
     run = restoring_run(config, dtype=options.dtype)
     params = sharding.replicate(model.params, mesh)
     batches = {nfe: batches_left(store, method_of(nfe), mesh) for nfe in options.nfes}
-    total = sum(nfe * left for nfe, left in batches.items())
+    more = config.start_evaluations
+    total = sum((nfe + more) * left for nfe, left in batches.items())
     if not total:
         return
     # a student takes no other steps than it has learnt, but here nobody looks at what it makes
     once = run.sample_fn(dataclasses.replace(config.sampling, nfe=1))
-    seconds = seconds_per_evaluation(once, params, pictures, store, mesh=mesh)
+    seconds = seconds_per_evaluation(once, params, pictures, store, mesh=mesh) / (1 + more)
     if not quiet:
-        _print_plan(store, batches, seconds, mesh)
+        _print_plan(store, {nfe + more: left for nfe, left in batches.items()}, seconds, mesh)
     with Progress(total, unit="evaluation", quiet=quiet) as progress:
         for nfe in (nfe for nfe, left in batches.items() if left):
 
             def done(nfe: int = nfe) -> None:
-                progress.advance(nfe)
+                progress.advance(nfe + more)
                 progress.say(method_of(nfe), at_most_every=10.0)
 
             evaluate(
@@ -214,7 +215,7 @@ def _settings(model: Model, data: Data, options: Options, store: ShardStore) -> 
         "masks": file_sha256(masks) if masks is not None and masks.is_file() else "",
         "image_size": config.image_size,
         "crop": config.data.crop,
-        "bridge": dataclasses.asdict(config.bridge),
+        "bridge": _bridge(config.bridge),
         "pictures": store.count,
         "data": data.digest or data.name,
         "batch_size": store.size,
@@ -222,3 +223,12 @@ def _settings(model: Model, data: Data, options: Options, store: ShardStore) -> 
         **({"values": data.values.as_json()} if config.has_pairs else {}),
         **options.settings(),
     }
+
+
+def _bridge(config: BridgeConfig) -> dict[str, Any]:
+    """A bridge's own settings; of another model that it starts at, the weights tell it apart."""
+    settings = dataclasses.asdict(config)
+    del settings["start"]
+    if not config.start:
+        del settings["start_noise"]
+    return settings

@@ -251,6 +251,7 @@ def _facts(model, data, store, options, pictures) -> dict[str, Any]:
         "sampler": options.sampler,
         "spacing": options.spacing,
         **({"eta": options.eta} if options.eta else {}),
+        **({"start": _start(config)} if config.bridge.start else {}),
         "seed": options.seed,
         "clip": options.clip,
         **({"consistency": options.consistency} if options.consistency else {}),
@@ -260,6 +261,13 @@ def _facts(model, data, store, options, pictures) -> dict[str, Any]:
         "pictures at once": f"{store.size} a device",
         "values": str(data.values),
     }
+
+
+def _start(config: Config) -> str:
+    return (
+        f"{config.start_evaluations} evaluation of the model in start/, not counted in nfe, with "
+        f"noise of σ {config.bridge.start_noise:g}"
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -21,10 +21,13 @@ from i2sb_jax.interop.safetensors_file import read_safetensors_file
 from i2sb_jax.interop.torch_file import read_torch_file
 from i2sb_jax.interop.weight_files import read_weights_file
 from i2sb_jax.interop.weights import (
+    START_FOLDER,
+    check_start_config,
     check_trained,
     check_weights,
     find_checkpoint,
     is_model_folder,
+    load_config,
     load_model_folder,
     load_safetensors,
     load_weights,
@@ -34,9 +37,11 @@ from i2sb_jax.interop.weights import (
 )
 
 __all__ = [
+    "START_FOLDER",
     "Imported",
     "Provenance",
     "adapt_adm_channels",
+    "check_start_config",
     "check_trained",
     "check_weights",
     "export_model",
@@ -45,6 +50,7 @@ __all__ = [
     "inherited_provenance",
     "is_model_folder",
     "load_adm",
+    "load_config",
     "load_i2sb",
     "load_model_folder",
     "load_safetensors",

@@ -25,7 +25,12 @@ from i2sb_jax.interop.provenance import (
     write_provenance,
 )
 from i2sb_jax.interop.safetensors_file import write_safetensors_file
-from i2sb_jax.interop.weights import find_checkpoint, read_model_folder, save_safetensors
+from i2sb_jax.interop.weights import (
+    START_FOLDER,
+    find_checkpoint,
+    read_model_folder,
+    save_safetensors,
+)
 
 LAYOUTS = ("i2sb", "adm")
 CARD_FILE = "README.md"
@@ -45,6 +50,7 @@ def export_model(
 ) -> Provenance | None:
     """Writes a run's averaged weights, its configuration and a model card into a new folder.
 
+    The model that its bridge starts at, if any, is exported with it, into the folder's `start`.
     An export goes to strangers, and paths are of one machine: in its configuration the name of the
     key, such as <data.path>, stands in place of each.
 
@@ -66,6 +72,11 @@ def export_model(
     check_choice("format", layout, LAYOUTS)
     output, workdir = require_new_folder(output), epath.Path(local_folder(workdir))
     config = config_lib.load(workdir)
+    if layout == "adm" and config.bridge.start:
+        raise ValueError(
+            f"format='adm' is of one network, and {workdir} has two, for it starts at another "
+            f"model's answer (bridge.start): use 'i2sb', or export {workdir / START_FOLDER} alone"
+        )
     # a number: of a run that goes on, the latest would soon be another
     step = find_checkpoint(workdir, checkpoint)
     _, params = read_model_folder(workdir, checkpoint=LATEST if step is None else step)
@@ -86,6 +97,10 @@ def export_model(
         step=step,
         metrics=_metrics(workdir, step),
     )
+    if config.bridge.start:
+        name = f"{address or _name(output)}/{START_FOLDER}"
+        export_model(workdir / START_FOLDER, output / START_FOLDER, address=name)
+        params = params.bridge
     if layout == "i2sb":
         save_safetensors(output / MODEL_FILE, params)
     else:

@@ -18,6 +18,7 @@ from i2sb_jax.reasons import first_line
 
 # a model folder and no more: nothing else of a repository is downloaded
 _FILES = ("config.json", "model.safetensors", "provenance.json", "value_ranges.json")
+_PATTERNS = (*_FILES, *(f"start/{name}" for name in _FILES))  # and what its bridge starts at
 _OF_MODELS = _FILES[:2]  # either makes of a folder a run or a model
 _NAME = r"[\w.-]+/[\w.-]+"
 # one slash is left of two where a path was made of it
@@ -62,7 +63,7 @@ def local_folder(path: epath.PathLike) -> epath.PathLike:
     hub = _import_hub()
     try:
         return hub.snapshot_download(
-            address[1], revision=address[2], allow_patterns=list(_FILES), repo_type="model"
+            address[1], revision=address[2], allow_patterns=list(_PATTERNS), repo_type="model"
         )
     except Exception as error:  # of requests or httpx, by the hub's version
         raise ValueError(f"cannot download {text}: {first_line(error)}") from error

@@ -118,6 +118,9 @@ def _bridge(bridge: BridgeConfig) -> Iterator[str]:
         yield f"{bridge.end_share:.0%} of its training at X_1, where one evaluation looks"
     if bridge.log_floor:
         yield f"log(loss + {bridge.log_floor:g}) of each picture"
+    if bridge.start:
+        noise = f", with noise of σ {bridge.start_noise:g}" if bridge.start_noise else ""
+        yield f"starts at the answer of the model in start/{noise}"
 
 
 def _recipe(config: Config, step: int | None) -> dict[str, Any]:

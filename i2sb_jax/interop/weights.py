@@ -1,6 +1,8 @@
 """Our own weights as safetensors, and the model folder: weights with the configuration beside."""
 
+import dataclasses
 import hashlib
+import os
 from typing import Any
 
 import jax
@@ -23,8 +25,9 @@ from i2sb_jax.interop.provenance import (
 )
 from i2sb_jax.interop.safetensors_file import read_safetensors_file, write_safetensors_file
 from i2sb_jax.models import init_params
-from i2sb_jax.types import Params
+from i2sb_jax.types import Params, StartedParams
 
+START_FOLDER = "start"  # of a run or a model: the model that its bridge starts at
 _CONVERT = "i2sb-import converts PyTorch's weights"
 
 
@@ -63,7 +66,22 @@ def save_model(
     *,
     provenance: Provenance | None = None,
 ) -> None:
-    """Writes a model folder: model.safetensors, config.json, and provenance.json if it is known."""
+    """Writes a model folder: model.safetensors, config.json, and provenance.json if it is known.
+
+    Args:
+        folder: to be written.
+        config: of the model.
+        params: of its network; with `bridge.start` StartedParams, as `load_model_folder` gives
+            them, and the model that it starts at becomes a model folder in this one.
+        provenance: of the weights.
+    """
+    if config.bridge.start:
+        source = local_folder(config.bridge.start)
+        save_model(
+            epath.Path(folder) / START_FOLDER, config_lib.load(source), params.start,
+            provenance=read_provenance(source),
+        )  # fmt: skip
+        params = params.bridge
     save_safetensors(epath.Path(folder) / MODEL_FILE, params)
     write_provenance(folder, provenance)
     config_lib.save(folder, config)
@@ -79,7 +97,9 @@ def load_model_folder(
         checkpoint: of a run: "latest", "best" (by `training.best_metric`) or the number of a step.
 
     Returns:
-        The configuration and the parameters, on all devices.
+        The configuration and the parameters, on all devices. Where the bridge starts at another
+        model's answer, `bridge.start` is the copy of that model in the folder, and the parameters
+        are StartedParams of both.
 
     Raises:
         ValueError: `path` holds no run, no weights, no such checkpoint, weights of other shapes,
@@ -100,18 +120,51 @@ def check_trained(folder: epath.PathLike, path: epath.PathLike) -> None:
         )
 
 
+def load_config(path: epath.PathLike) -> Config:
+    """Returns a run's or a model folder's configuration; `bridge.start` is the copy in the folder.
+
+    Args:
+        path: as of `load_model_folder`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = local_folder(path)
+    config = config_lib.load(path)
+    if not config.bridge.start:
+        return config
+    start = os.fspath(epath.Path(path) / START_FOLDER)
+    return dataclasses.replace(config, bridge=dataclasses.replace(config.bridge, start=start))
+
+
+def check_start_config(config: Config, name: epath.PathLike) -> None:
+    """Raises ValueError where no bridge can start at the answer of a model called `name`."""
+    reason = "is a student, which has learnt its own steps alone" if config.teacher else ""
+    if config.bridge.start:
+        reason = "itself starts at the answer of another model"
+    if reason:
+        raise ValueError(f"bridge.start={name} {reason}: name a bridge that starts at X_1")
+    try:
+        config.choose_sampling(nfe=1, sampler="ode")
+    except ValueError as error:
+        raise ValueError(f"bridge.start={name} cannot answer by one evaluation: {error}") from None
+
+
 def read_model_folder(
     path: epath.PathLike, *, checkpoint: str | int = LATEST
 ) -> tuple[Config, Params]:
     """Returns `load_model_folder`, of initial weights too."""
     path = local_folder(path)
-    config = config_lib.load(path)
+    config = load_config(path)
+    if config.bridge.start:
+        check_start_config(config_lib.load(config.bridge.start), config.bridge.start)
+        _, start = read_model_folder(config.bridge.start)
     abstract = jax.eval_shape(
         lambda: init_params(jax.random.key(0), config.unet, image_size=config.image_size)
     )
     everywhere = sharding.replicated(sharding.make_mesh())
     weights = load_weights(path, abstract_like(abstract, everywhere), checkpoint=checkpoint)
-    return config, weights
+    return config, StartedParams(weights, start) if config.bridge.start else weights
 
 
 def is_model_folder(path: epath.PathLike) -> bool:

@@ -11,9 +11,10 @@ import optax
 from i2sb_jax.bridge import Bridge
 from i2sb_jax.learning.losses import bridge_losses
 from i2sb_jax.learning.state import TrainState, Update, apply_gradients
-from i2sb_jax.types import Batch, Params, PRNGKey
+from i2sb_jax.types import Array, Batch, Params, PRNGKey
 
-TrainStep = Callable[[TrainState, Batch, PRNGKey], tuple[TrainState, dict[str, jax.Array]]]
+TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+"""(state, batch, key, start=None) -> (state, metrics), see `make_train_step`."""
 
 
 def make_train_step(
@@ -24,9 +25,10 @@ def make_train_step(
     ema_decay: float,
     accumulation_steps: int = 1,
     skip_norm: float = 0.0,
+    start_fn: Callable[[Params, PRNGKey, Batch], Array] | None = None,
     **loss_options: Any,
 ) -> TrainStep:
-    """Builds (state, batch, key) -> (state, metrics).
+    """Builds (state, batch, key, start=None) -> (state, metrics).
 
     Args:
         apply_fn: as `UNet.apply`: (variables, x, noise_level, cond, train=, rngs=) -> ε.
@@ -36,6 +38,8 @@ def make_train_step(
         accumulation_steps: the batch is cut into so many micro-batches whose gradients are
             averaged before the one update; their sizes are equal.
         skip_norm: with a gradient longer than this, nothing but the step changes; 0: no limit.
+        start_fn: (parameters of a frozen model, keys [batch], batch) -> X_T, where the bridge does
+            not start at X_1 itself; the step is given those parameters as `start`.
         **loss_options: of `losses.bridge_loss`: deterministic, prediction, weighting, end_share,
             log_floor.
 
@@ -47,21 +51,24 @@ def make_train_step(
     losses_fn = functools.partial(bridge_losses, **loss_options)
     update = Update(tx, ema_decay, accumulation_steps, skip_norm)
 
-    def loss_fn(params: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey) -> jax.Array:
+    def loss_fn(params: Params, start: Params, batch: Batch, keys: PRNGKey, dropout_key: PRNGKey):
         def predict_fn(xt, step, cond):
             noise_level = jnp.asarray(schedule.noise_level, jnp.float32)[step]
             rngs = {"dropout": dropout_key}
             return apply_fn({"params": params}, xt, noise_level, cond, train=True, rngs=rngs)
 
+        if start_fn is not None:
+            batch = batch._replace(degraded=start_fn(start, keys, batch))
         return jnp.mean(losses_fn(keys, schedule, predict_fn, batch))
 
-    def train_step(state: TrainState, batch: Batch, key: PRNGKey):
+    def train_step(state: TrainState, batch: Batch, key: PRNGKey, start: Params | None = None):
         batch = batch._replace(name=None, label=None)  # the loss needs neither
         key_batch, key_dropout = jax.random.split(key)
         keys = jax.random.split(key_batch, batch.clean.shape[0])
         loss, grads = accumulate(
-            jax.value_and_grad(loss_fn), state.params, batch, keys, key_dropout, accumulation_steps
-        )
+            jax.value_and_grad(loss_fn), state.params, batch, keys, key_dropout,
+            accumulation_steps, frozen=(start,),
+        )  # fmt: skip
         new, metrics = apply_gradients(state, grads, update)
         return new, {"loss": loss} | metrics
 

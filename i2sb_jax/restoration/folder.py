@@ -107,6 +107,7 @@ def restore_folder(
     clock = Clock(on_evaluation)
     is_watched = on_evaluation is not None or not quiet
     nfe = config.sampling.nfe if options.nfe is None else options.nfe
+    nfe += config.start_evaluations
     try:
         restorer = Restorer.from_workdir(
             model,
@@ -197,6 +198,7 @@ class _Work:
         self._tiles: Counter[int] = Counter()  # side -> tiles that are to do
         self._sampling = options.sampling(restorer.config)
         self._record = _record(options)
+        self._more = restorer.config.start_evaluations
 
     def plan(self, *, quiet: bool) -> None:
         """Looks at every header, and says what there is to do."""
@@ -217,9 +219,11 @@ class _Work:
             line += f", {self._stale} of them again, for they have changed"
         if options.samples > 1:
             line += f", {options.samples} samples each"
-        count = options.nfe * sum(calls.count for calls in self._calls)
+        nfe = options.nfe + self._more
+        count = nfe * sum(calls.count for calls in self._calls)
+        of_start = f" + {self._more} of the start" if self._more else ""
         print(
-            f"{line}, {self._tiles_in_words()}, nfe {options.nfe} each: "
+            f"{line}, {self._tiles_in_words()}, nfe {options.nfe}{of_start} each: "
             f"{count} network calls; {options.sampler} on a grid "
             f"even in {options.spacing}, {options.dtype}, "
             f"matmul precision {config.matmul_precision}",
@@ -350,7 +354,8 @@ class _Work:
         if not quiet:
             self._tell_memory(max(needs, key=lambda need: need.total))
         windows = itertools.chain([first], windows)
-        with clock.start(self._calls, nfe=self._options.nfe, quiet=quiet):
+        nfe = self._options.nfe + self._more
+        with clock.start(self._calls, nfe=nfe, quiet=quiet):
             # windows are cut as they are asked for; results come in the same order
             for samples in self._stream(windows, clock):
                 try:
@@ -383,7 +388,7 @@ class _Work:
             windows,
             self._sampling,
             record=self._record,
-            on_batch=clock.one_more if self._sampling.nfe == 1 else None,
+            on_batch=clock.one_more if self._sampling.nfe + self._more == 1 else None,
         )
 
     def preview(self, clock: Clock, *, quiet: bool) -> Outcome:
@@ -401,7 +406,7 @@ class _Work:
             window = subject.window(self._restorer, origin, side=side, seed=options.seed)
             self._restorer.engine.prepare(window, self._sampling, record=self._record)
             call = Calls(1, self._restorer.engine.windows_a_call(side, side) * side**2)
-            with clock.start([call], nfe=options.nfe, quiet=True):
+            with clock.start([call], nfe=options.nfe + self._more, quiet=True):
                 (samples,) = self._stream([window], clock)
             self._restorer.check_finite(samples.x0, name)
             inside = tuple(

@@ -34,13 +34,17 @@ def load_model(
         multiples of the network's downsampling factor. X̂_0 is not clipped. It is un-jitted, and a
         pytree of the parameters: as an argument of a jitted function these are no constants of it.
         Then the bridge's schedule, and the configuration, whose `bridge.deterministic` says whether
-        to sample with noise.
+        to sample with noise. With `bridge.start` X_T is no X_1, but the X̂_0 that the model
+        in `config.bridge.start` gives for it at the last step (`load_model` takes that too), with
+        noise of σ `config.bridge.start_noise`.
 
     Raises:
         ValueError: `path` holds no run, no weights, no such checkpoint, or one of other shapes.
     """
     config, params = interop.load_model_folder(path, checkpoint=checkpoint)
     run = restoring_run(config)
+    if config.bridge.start:
+        params = params.bridge
 
     def predict(params: Params, xt: Array, step: Array, cond: Array | None = None) -> jax.Array:
         predict_x0_fn = make_predict_x0(

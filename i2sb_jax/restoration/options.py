@@ -7,6 +7,7 @@ from i2sb_jax.checkpoint import LATEST, check_name
 from i2sb_jax.config import Config, SamplingConfig, check_seed, check_x1_tells
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.files import real_path
+from i2sb_jax.interop import load_config
 from i2sb_jax.pictures import FORMATS
 from i2sb_jax.restoration.published_blur import dark_border
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling
@@ -126,10 +127,10 @@ class Options:
         Raises:
             ValueError: sizes that do not fit; one line.
         """
-        network = config.model.unet_config(in_channels=3)
+        start = load_config(config.bridge.start).unet if config.bridge.start else None
         return choose_tiling(
-            network, image_size=config.image_size, tile=self.tile, overlap=self.overlap,
-            border=0 if config.has_pairs else dark_border(config.corruption),
+            config.unet, image_size=config.image_size, tile=self.tile, overlap=self.overlap,
+            border=0 if config.has_pairs else dark_border(config.corruption), start=start,
         )  # fmt: skip
 
     def sampling(self, config: Config) -> SamplingConfig:
@@ -175,7 +176,7 @@ class Options:
                 "side_by_side is for runs that learnt from sources and targets side by side in one "
                 "picture, which this is not"
             )
-        if self.samples > 1 and resolved.sampler == "ode":
+        if self.samples > 1 and resolved.sampler == "ode" and not config.draws_start:
             reason = "the run is an OT-ODE" if config.bridge.deterministic else "sampler='ode'"
             raise ValueError(
                 f"samples={self.samples} need noise, and {reason}, which draws none: all samples "

@@ -40,6 +40,7 @@ class Restorer:
         corruption: what the run repairs.
         engine: samples the windows of pictures.
         source: where the weights are from, for messages.
+        side_unit: sides of windows must be multiples of this many pixels.
     """
 
     def __init__(
@@ -54,13 +55,16 @@ class Restorer:
 
         Args:
             config: of the run.
-            params: of its network.
-            dtype: "float32" or "bfloat16" in place of the model's.
+            params: of its network; with `bridge.start` StartedParams, as
+                `interop.load_model_folder` gives both.
+            dtype: "float32" or "bfloat16" in place of the model's; a model that the bridge starts
+                at keeps its own.
             on_evaluation: called after each network evaluation of a batch; for progress.
         """
         run = restoring_run(config, dtype=dtype)
         self.config = config
         self.corruption = run.corruption
+        self.side_unit = run.side_unit
         self.source = "the parameters given"
         self._params = jax.device_put(params, sharding.replicated(run.mesh))
         self.engine = Engine(
@@ -337,11 +341,6 @@ class Restorer:
             return None
         valid = ~np.isnan(images).any(axis=-1, keepdims=True)
         return None if valid.all() else valid
-
-    @property
-    def side_unit(self) -> int:
-        """Sides of windows must be multiples of this many pixels."""
-        return self.config.unet.downsampling_factor
 
     def _noise(self, images: np.ndarray, seed: int, names: Sequence[str]) -> np.ndarray:
         return np.stack([start_noise(seed, name, images.shape[1:]) for name in names])

@@ -118,6 +118,7 @@ def choose_tiling(
     tile: int | None = None,
     overlap: int | None = None,
     border: int = 0,
+    start: UNetConfig | None = None,
 ) -> Tiling:
     """Returns windows that suit a network, or what a person chose.
 
@@ -136,13 +137,18 @@ def choose_tiling(
         tile: side of the windows; None: by the network.
         overlap: of neighbours; None: by the network.
         border: pixels at a window's border that its corruption makes unlike the rest.
+        start: of the model whose answer the run's bridge starts at, if it does: a pixel sees as far
+            as both networks, one after the other.
 
     Raises:
         ValueError: sizes that do not fit; one line.
     """
-    unit = math.lcm(network.downsampling_factor, BLOCK)
-    radius = telling_radius(network)
-    adapts = tile is None and not network.has_attention and (radius is not None or not border)
+    networks = [network] if start is None else [network, start]
+    unit = math.lcm(*(each.downsampling_factor for each in networks), BLOCK)
+    radii = [telling_radius(each) for each in networks]
+    radius = None if None in radii else sum(radii)
+    attends = any(each.has_attention for each in networks)
+    adapts = tile is None and not attends and (radius is not None or not border)
     if adapts:
         unit = math.lcm(unit, _FEW_SIDES)
         tile = max(LARGEST // unit, 1) * unit

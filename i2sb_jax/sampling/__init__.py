@@ -4,6 +4,8 @@
 function of a network, a bridge and a `SamplingConfig`; `consistency` holds its predictions to what
 was measured; `engine` compiles it for a mesh and streams
 windows through it.
+
+`start` begins at another model's answer.
 """
 
 from i2sb_jax.sampling.consistency import consistent, with_measurement
@@ -15,20 +17,24 @@ from i2sb_jax.sampling.sample_fn import (
     make_predict_x0,
     make_sample_fn,
 )
+from i2sb_jax.sampling.start import StartFn, make_start_fn, start_at
 
 __all__ = [
     "DeviceSampler",
     "Engine",
     "OutOfMemory",
     "SampleFn",
+    "StartFn",
     "Window",
     "consistent",
     "make_generate_fn",
     "make_predict_x0",
     "make_sample_fn",
+    "make_start_fn",
     "normal_each",
     "picture_key",
     "picture_keys",
+    "start_at",
     "window_normal",
     "with_measurement",
 ]

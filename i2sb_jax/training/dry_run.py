@@ -24,13 +24,14 @@ class DryRun(NamedTuple):
 
     Attributes:
         state: shapes, dtypes and shardings.
-        teacher: the same of a student's teacher, None of a bridge.
+        frozen: the same of what the step reads and leaves as it is (`Run.abstract_frozen`), or
+            None.
         program: the compiler's account of the step, for one device.
         seconds: that compiling took.
     """
 
     state: State
-    teacher: Params | None
+    frozen: Params | None
     program: Program
     seconds: float
 
@@ -83,7 +84,7 @@ def dry_run(run: Run) -> DryRun:
 
 
 def step_arguments(run: Run) -> tuple[State, Batch, jax.ShapeDtypeStruct, Params | None]:
-    """Returns shapes and shardings of what a step takes: state, batch, root key and teacher.
+    """Returns shapes and shardings of what a step takes: state, batch, root key, frozen weights.
 
     Raises:
         ValueError: the batch does not fit the mesh.
@@ -92,10 +93,9 @@ def step_arguments(run: Run) -> tuple[State, Batch, jax.ShapeDtypeStruct, Params
     sharding.check_batch_size(
         options.batch_size, mesh, accumulation_steps=options.accumulation_steps
     )
-    teacher = run.abstract_weights if config.teacher else None
     batch = abstract_like(_batch(config), sharding.batch_sharding(mesh))
     root = abstract_like(jax.eval_shape(lambda: jax.random.key(0)), sharding.replicated(mesh))
-    return run.abstract_state, batch, root, teacher
+    return run.abstract_state, batch, root, run.abstract_frozen
 
 
 def _batch(config: Config) -> Batch:
@@ -143,7 +143,7 @@ def _run_lines(config: Config, mesh: Mesh, found: DryRun) -> list[str]:
     if mesh.devices.flat[0].platform == "gpu":
         more = ", of products and convolutions" + (f" but {uncounted} calls" if uncounted else "")
     return [
-        f"parameters   {_parameters(found)}",
+        f"parameters   {_parameters(config, found)}",
         f"devices      {mesh.size} × {kind}: data {mesh.shape['data']} × fsdp {mesh.shape['fsdp']}",
         f"batch        {options.batch_size} = {mesh.size} devices × {share} pictures × "
         f"{options.accumulation_steps} accumulated, {config.model.dtype}, "
@@ -153,15 +153,17 @@ def _run_lines(config: Config, mesh: Mesh, found: DryRun) -> list[str]:
     ]
 
 
-def _parameters(found: DryRun) -> str:
+def _parameters(config: Config, found: DryRun) -> str:
     """How many there are of each network."""
 
     def count(params: Params) -> str:
         return f"{sum(math.prod(x.shape) for x in jax.tree.leaves(params)):,}"
 
-    if found.teacher is None:
+    if found.frozen is None:
         return count(found.state.params)
-    others = f"teacher {count(found.teacher)}"
+    if not config.teacher:
+        return f"{count(found.state.params)}, and of the start {count(found.frozen)}"
+    others = f"teacher {count(found.frozen)}"
     if isinstance(found.state, DistillState):
         others += f", auxiliary bridge {count(found.state.auxiliary_params)}"
     return f"student {count(found.state.params)}, {others}"

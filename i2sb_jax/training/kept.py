@@ -69,7 +69,7 @@ def save_program(run: Run, file: str | os.PathLike) -> str:
 def load_program(
     file: str | os.PathLike,
 ) -> Callable[[State, Batch, jax.Array, Params | None], tuple[State, dict[str, jax.Array]]]:
-    """Returns the step of a file: (state, batch, root, teacher=None) -> (state, metrics).
+    """Returns the step of a file: (state, batch, root, frozen=None) -> (state, metrics).
 
     The arguments are those of the run that was saved, laid over its mesh (`Run.state_shardings`,
     `sharding.global_batch`).
@@ -87,8 +87,8 @@ def load_program(
         ) from error
     call = jax.jit(exported.call)
 
-    def step(state: State, batch: Batch, root: jax.Array, teacher: Params | None = None):
-        leaves, metrics = call(*jax.tree.leaves((state, batch, root, teacher)))
+    def step(state: State, batch: Batch, root: jax.Array, frozen: Params | None = None):
+        leaves, metrics = call(*jax.tree.leaves((state, batch, root, frozen)))
         return jax.tree.unflatten(jax.tree.structure(state), leaves), metrics
 
     return step

@@ -34,6 +34,7 @@ from i2sb_jax.training.feed import Feed
 from i2sb_jax.training.pace import Clock, Work
 from i2sb_jax.training.profile import Profile
 from i2sb_jax.training.report import Report, Writer
+from i2sb_jax.training.start import check_start_model, load_start, with_kept_start
 from i2sb_jax.training.teacher import check_teacher, load_teacher, note_teacher
 from i2sb_jax.types import Batch, NonFiniteError, Params
 
@@ -126,13 +127,13 @@ def train(
         Claim(workdir) as claim,
         Checkpoints(workdir, **keep) as checkpoints,
     ):
-        teacher = None
+        frozen = load_start(run, workdir)
         if config.teacher:
             if jax.process_index() == 0:
                 note_teacher(config, workdir)
             agreement.barrier("the teacher's checkpoint is noted")
-            teacher = load_teacher(config, workdir, run.abstract_weights)
-        state = _start_state(run, checkpoints, teacher)
+            frozen = load_teacher(config, workdir, run.abstract_weights)
+        state = _start_state(run, checkpoints, frozen if config.teacher else None)
         if jax.process_index() == 0:  # not before: weights that are refused begin no run
             config_lib.save(workdir, config)
         step = int(state.step)
@@ -144,7 +145,7 @@ def train(
         profile = Profile(workdir, options.profile_steps, start_step=step, pace=report.pace)
         with report, profile:
             watch = _Watch(claim, checkpoints, report, profile)
-            return _run(run, state, teacher, batches, watch, must_stop)
+            return _run(run, state, frozen, batches, watch, must_stop)
 
 
 def _note_origin(config: config_lib.Config, workdir: epath.PathLike) -> None:
@@ -167,13 +168,16 @@ def check_start(run: Run, workdir: epath.PathLike) -> Start:
     Raises:
         ValueError: mesh or batch do not fit the devices, `workdir` holds another run, or the
             checkpoint or initial weights are missing or have other shapes, or the teacher is none
-            for this student, or a folder of the run cannot be written into.
+            for this student, or the model that the bridge starts at does not suit it, or a folder
+            of the run cannot be written into.
     """
     config, options = run.config, run.config.training
     sharding.check_batch_size(
         options.batch_size, run.mesh, accumulation_steps=options.accumulation_steps
     )
     config_lib.check_same_run(workdir, config)
+    run = with_kept_start(run, workdir)
+    check_start_model(run)
     for folder in (workdir, *(epath.Path(workdir) / name for name in _WRITTEN)):
         require_writable(folder)  # hours later is too late
     weights = run.abstract_weights
@@ -190,7 +194,7 @@ def check_start(run: Run, workdir: epath.PathLike) -> Start:
 
 
 def jitted_step(run: Run, state: State) -> Callable[..., Any]:
-    """Returns `run.step` on the devices of its mesh: (state, batch, root, teacher) -> both.
+    """Returns `run.step` on the devices of its mesh: (state, batch, root, frozen) -> both.
 
     The state that it is given is written over; what it returns lies where `state` lies, which may
     be of arrays or of `jax.ShapeDtypeStruct`s.
@@ -207,7 +211,7 @@ def jitted_step(run: Run, state: State) -> Callable[..., Any]:
 def _run(
     run: Run,
     state: State,
-    teacher: Params | None,
+    frozen: Params | None,
     batches: Callable[[int], Iterator[Batch]],
     watch: _Watch,
     must_stop: Callable[[int], bool],
@@ -222,7 +226,7 @@ def _run(
     start = int(state.step)
     feed = Feed(batches(start), warn=_warn)
     first = next(feed)
-    train_step = _compiled_step(run, state, sharding.global_batch(first, mesh), root, teacher)
+    train_step = _compiled_step(run, state, sharding.global_batch(first, mesh), root, frozen)
     report.pace.start(_work(train_step, mesh))
     feed = itertools.chain([first], feed)
     del first
@@ -233,7 +237,7 @@ def _run(
         batch = sharding.global_batch(batch, mesh)
         # a stray host array would cost every step
         with jax.transfer_guard("disallow"), profile.step(step):
-            state, metrics = train_step(state, batch, root, teacher)
+            state, metrics = train_step(state, batch, root, frozen)
         if pending:  # one step ahead of the device and no more: queued batches fill its memory
             jax.block_until_ready(pending[-1][1])
         pending.append((step, metrics))
@@ -262,7 +266,7 @@ def _run(
         with report.pace.aside():
             measured = None
             if draw:
-                measured = report.pictures(step, state.ema_params)
+                measured = report.pictures(step, run.sampled(state.ema_params, frozen))
                 claim.check()  # that took a while
             if save:
                 checkpoints.save(step, state, metrics=measured)
@@ -274,10 +278,10 @@ def _run(
 
 
 def _compiled_step(
-    run: Run, state: State, batch: Batch, root: jax.Array, teacher: Params | None
+    run: Run, state: State, batch: Batch, root: jax.Array, frozen: Params | None
 ) -> jax.stages.Compiled:
     """The step of a run as a program, whose account can be read and which is called as it is."""
-    return jitted_step(run, state).lower(state, batch, root, teacher).compile()
+    return jitted_step(run, state).lower(state, batch, root, frozen).compile()
 
 
 def _work(step: jax.stages.Compiled, mesh: Mesh) -> Work:

@@ -63,7 +63,7 @@ class Report:
         )
         self._folder = epath.Path(workdir) / "images"
         self._batch = eval_batch
-        self._is_bounded = not config.has_pairs or config.data.scaling == "dtype"
+        self._is_bounded = config.is_bounded
         # a stream of its own, next to that of the initial weights: steps fold 0, 1, 2, … into the
         # root, and splitting the root itself would give their keys again
         key = jax.random.fold_in(jax.random.key(config.seed), 2**31 + 1)
@@ -129,17 +129,21 @@ class Report:
             line += f"  waiting for data {pace['data_wait']:.0%} of the time"
         self._progress.say(line)
 
-    def pictures(self, step: int, ema_params: Params) -> dict[str, float]:
+    def pictures(self, step: int, params: Params) -> dict[str, float]:
         """Restores the held-out batch: a sheet clean | degraded | restored, its PSNR and SSIM.
 
         Every process takes part in the computation, the first one writes. What is measured goes to
         the writer alone: metrics.jsonl has one line a logged step, written before this.
 
+        Args:
+            step: updates made.
+            params: averaged ones, as `Run.sampled` gives them.
+
         Returns:
             Means over the restored batch, the same on all processes: "psnr" in dB and, where the
             pictures are large enough, "ssim".
         """
-        x0 = self._sample(ema_params, self._inputs).x0
+        x0 = self._sample(params, self._inputs).x0
         clean, shown = np.asarray(self._batch.clean), degraded_view(self._batch)
         restored = jax.device_get(x0)
         if self._is_bounded:  # of others nothing is clipped in files, and -1 … 1 is no bound

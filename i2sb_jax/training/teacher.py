@@ -17,7 +17,7 @@ from i2sb_jax.types import Params
 TEACHER_FILE = "teacher.json"
 # a section, or a key: what student and teacher must share, for one network starts as the other
 _SHARED = ("corruption", "bridge", "model")
-_SHARED_OF_PAIRS = (
+SHARED_OF_PAIRS = (
     *("data.source_channels", "data.target_channels", "data.cond_x1"),
     *("data.scaling", "data.source_range", "data.target_range", "data.percentiles"),
 )
@@ -43,11 +43,16 @@ def check_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> 
     theirs = config_lib.load(path)
     if theirs.teacher:
         raise ValueError(f"teacher={config.teacher} is a student itself: name its teacher")
+    if theirs.bridge.start:
+        raise ValueError(
+            f"teacher={config.teacher} starts at another model's answer (bridge.start), and a "
+            "student is distilled from X_1 itself: name a bridge that starts there"
+        )
     if theirs.bridge.deterministic:
         raise ValueError(f"teacher={config.teacher} is an OT-ODE: {NO_OT_ODE}")
     check_trained(path, config.teacher)
     here, there = flatten(to_dict(config)), flatten(to_dict(theirs))
-    shared = (*_SHARED, *(_SHARED_OF_PAIRS if config.has_pairs else ()))
+    shared = (*_SHARED, *(SHARED_OF_PAIRS if config.has_pairs else ()))
     for key, value in here.items():
         is_shared = key in shared or key.split(".")[0] in shared
         if is_shared and key not in _MAY_DIFFER and there[key] != value:
@@ -67,14 +72,27 @@ def load_teacher(config: Config, workdir: epath.PathLike, abstract: Params) -> P
         ValueError: they are not there, have other shapes, are not finite, or of pairs learnt other
             values.
     """
-    if config.has_pairs and (epath.Path(workdir) / scaling.FILE).exists():
+    if config.has_pairs:
         theirs = local_folder(config.teacher)
-        if scaling.load_value_ranges(workdir) != scaling.load_value_ranges(theirs):
-            raise ValueError(
-                f"{workdir}/{scaling.FILE} differs from that of teacher={config.teacher}: copy the "
-                "teacher's into the student's folder"
-            )
+        check_same_values(workdir, theirs, named=f"teacher={config.teacher}")
     return load_weights(config.teacher, abstract, checkpoint=_checkpoint(config, workdir))
+
+
+def check_same_values(workdir: epath.PathLike, theirs: epath.PathLike, *, named: str) -> None:
+    """Raises ValueError where a run on pairs has learnt other values than a model, called `named`.
+
+    Args:
+        workdir: of the run, which may not have learnt any yet.
+        theirs: the model's folder.
+        named: key and value that name it.
+    """
+    if not (epath.Path(workdir) / scaling.FILE).exists():
+        return
+    if scaling.load_value_ranges(workdir) != scaling.load_value_ranges(theirs):
+        raise ValueError(
+            f"{workdir}/{scaling.FILE} differs from that of {named}: copy its file into the run's "
+            "folder"
+        )
 
 
 def note_teacher(config: Config, workdir: epath.PathLike) -> None:

@@ -1,6 +1,8 @@
 """A whole evaluation: its files, going on where it stopped, and pictures that are no use."""
 
 import csv
+import dataclasses
+import functools
 import json
 
 import jax
@@ -301,3 +303,22 @@ def test_options_that_do_not_fit_are_told_and_nothing_is_written(model, tmp_path
     with pytest.raises(ValueError, match=told):
         run(model, tmp_path / "e", options=options)
     assert not (tmp_path / "e").exists()
+
+
+def test_the_evaluation_of_a_start_is_counted_and_told(model, tmp_path, capfd):
+    """The plain sampler needs no such model; its place is none of the settings, its noise is."""
+    bridge = dataclasses.replace(model.config.bridge, start="runs/mean")
+    started = model._replace(config=dataclasses.replace(model.config, bridge=bridge))
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    evaluate = functools.partial(
+        job.evaluate_model, data=make_data(Pictures(count=2)), output=tmp_path, mesh=mesh,
+        options=Options(nfes=(1, 3), sampler="ddpm"), warn=print,
+    )  # fmt: skip
+    results = evaluate(started)
+    assert "2 pictures × 6 evaluations" in capfd.readouterr().err  # 1 + 1 and 3 + 1
+    assert results["facts"]["start"].startswith("1 evaluation of the model in start/, not counted")
+    moved = dataclasses.replace(bridge, start="elsewhere/mean")
+    evaluate(started._replace(config=dataclasses.replace(model.config, bridge=moved)))
+    louder = dataclasses.replace(bridge, start_noise=0.4)
+    with pytest.raises(ValueError, match="bridge"):
+        evaluate(started._replace(config=dataclasses.replace(model.config, bridge=louder)))

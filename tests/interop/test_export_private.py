@@ -61,6 +61,7 @@ def test_no_path_leaves_the_machine(tmp_path, layout, place):
     for name, changes in RUNS.items():
         config = make_run(**changes)
         free = [key for key in free_texts(config) if key != "teacher" or name == "student"]
+        free = [key for key in free if key != "bridge.start"]  # has weights too: test_start
         paths = {key: f"{place}/{key}" for key in free if key not in NO_PATHS}
         tried |= paths.keys()
         run, out = tmp_path / name, tmp_path / f"{name}.out"

@@ -32,7 +32,8 @@ class FakeHub(types.ModuleType):
         cache.mkdir(parents=True, exist_ok=True)
         for name in allow_patterns:
             if (source / name).exists():
-                shutil.copy(source / name, cache)
+                (cache / name).parent.mkdir(exist_ok=True)
+                shutil.copy(source / name, cache / name)
         return str(cache)
 
     def create_repo(self, repo_id, *, repo_type, private, exist_ok):

@@ -308,7 +308,7 @@ def test_of_pairs_both_must_mean_the_same_by_a_value(tmp_path):
     abstract = Run(config).abstract_weights
     save_value_ranges(tmp_path / "t", ranges(200.0))
     save_value_ranges(tmp_path / "s", ranges(201.0))
-    with pytest.raises(ValueError, match="copy the teacher's into the student's folder"):
+    with pytest.raises(ValueError, match=r"differs from that of teacher=.*: copy its file"):
         load_teacher(config, tmp_path / "s", abstract)
     save_value_ranges(tmp_path / "s", ranges(200.0))
     load_teacher(config, tmp_path / "s", abstract)
