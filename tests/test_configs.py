@@ -102,12 +102,11 @@ def train_state(config):
         for channels in (config.image_channels, config.cond_channels)
     )
     key = jax.random.key(0)
-    state = jax.eval_shape(lambda: Run(config).init_state(key))
-    batch, teacher = Batch(image, image, cond=cond), None
-    if config.teacher:
-        plain = config.without_teacher()
-        teacher = jax.eval_shape(Run(plain).init_params, key)
-    return state, jax.eval_shape(Run(config).step, state, batch, key, teacher)
+    run = Run(config)
+    state = jax.eval_shape(lambda: run.init_state(key))
+    batch, frozen = Batch(image, image, cond=cond), run.teacher if config.teacher else run.start
+    weights = frozen and jax.eval_shape(frozen.init_params, key)
+    return state, jax.eval_shape(run.step, state, batch, key, weights)
 
 
 def test_every_file_of_the_paper_is_a_task():
