@@ -64,10 +64,7 @@ class Run:
     @functools.cached_property
     def bridge(self) -> bridges.Bridge:
         """I²SB's schedule, or another bridge by its coefficients."""
-        config = self.config.bridge
-        return bridges.make_bridge(
-            config.name, num_steps=config.num_steps, beta_max=config.beta_max
-        )
+        return self.config.bridge.make()
 
     @functools.cached_property
     def corruption(self) -> corruptions.Corruption | PairedDegradation:

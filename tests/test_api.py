@@ -46,7 +46,7 @@ SIGNATURES = {
         "key schedule predict_x0_fn x1 * steps mask= eta= order= record= normal_fn="
     ),
     "bridge.make_sampler": "name * eta=",
-    "bridge.make_gaussian_bridge": "* a b c scale noise_level=",
+    "bridge.make_gaussian_bridge": "* a b c scale noise_level= kept= start_std=",
     "models.UNetConfig": (
         "* model_channels channel_mult num_res_blocks attention_downsamples head_channels "
         "in_channels= out_channels= norm_groups= norm= patch= middle_attention= sharpened= "
@@ -196,7 +196,7 @@ def test_fields():
     assert Batch._field_defaults == dict.fromkeys(("mask", "cond", "label", "name", "valid"))
     assert training.TrainState._fields == ("step", "params", "ema_params", "opt_state")
     assert set(BridgeSchedule.__dataclass_fields__) == {
-        *("std_fwd", "std_bwd", "noise_level", "num_steps")
+        *("std_fwd", "std_bwd", "noise_level", "num_steps", "x1_input")
     }
     assert inspect.signature(metrics.psnr).parameters["data_range"].default == 2.0
 

@@ -113,6 +113,9 @@ def test_keys_of_the_model_are_the_networks():
         assert field.type == (str if field.name == "dtype" else twin.type)
 
 
+ODE = {"bridge.deterministic": True, "sampling.sampler": "ode"}
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
@@ -252,6 +255,32 @@ def test_no_key_may_be_missing(key):
         ({"bridge.name": "ou", "sampling.spacing": "sigma"}, ("'sigma'", "'ou'", "'lambda'")),
         ({"bridge.prediction": "noise"}, ("bridge.prediction='noise'", "epsilon, x0, v")),
         ({"bridge.log_floor": -1.0}, ("bridge.log_floor=-1.0", "at least 0")),
+        ({"bridge.gamma": -0.1}, ("bridge.gamma=-0.1", "at least 0")),
+        ({"bridge.penalty": 0.0}, ("bridge.penalty=0.0", "positive")),
+        (
+            {"bridge.name": "linear"},
+            ("bridge.gamma=0.0", "'linear' has no noise", "bridge.deterministic=True"),
+        ),
+        (
+            {"bridge.name": "linear", "bridge.gamma": 0.2} | ODE,
+            ("bridge.gamma=0.2", "'linear' has noise", "bridge.deterministic=False"),
+        ),
+        (
+            {"bridge.name": "linear", "sampling.spacing": "lambda"} | ODE,
+            ("spacing='lambda'", "'linear' without noise", "'index'"),
+        ),
+        (
+            {"bridge.name": "irsde", "sampling.sampler": "ode2"},
+            ("sampler='ode2'", "start with noise", "'ddpm'"),
+        ),
+        (
+            {"bridge.deterministic": True, "sampling.sampler": "heun"},
+            ("sampler='heun'", "booting", "'ode'"),
+        ),
+        (
+            {"bridge.x1_input": True, "corruption": "colorize"},
+            ("bridge.x1_input=True", "sees what X_1 is made of already", "'colorize'"),
+        ),
         ({"bridge.end_share": 1.5}, ("bridge.end_share=1.5", "0…1")),
         ({"model.sharpened": (1.0, -2.0)}, ("sharpened has -2.0", "above 0")),
         ({"model.thresholded": (0.0,)}, ("thresholded has 0.0", "above 0")),
@@ -279,7 +308,11 @@ def test_third_gate(change, words):
         {"optimizer.decay_rate": 1.0},
         {"optimizer.b1": 0.0},
         {"training.ema_decay": 0.0},
-        {"bridge.deterministic": True, "sampling.sampler": "ode"},
+        ODE,
+        {"bridge.name": "linear"} | ODE,
+        {"bridge.name": "linear", "bridge.gamma": 0.2, "sampling.sampler": "exponential"},
+        {"bridge.name": "irsde", "bridge.x1_input": True},
+        {"bridge.name": "resshift", "bridge.deterministic": True, "sampling.sampler": "ode2"},
         {"bridge.beta_max": 1},
     ],
     ids=str,

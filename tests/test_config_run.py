@@ -147,6 +147,7 @@ OTHER = {
     "bridge.weighting": "min_snr",
     "bridge.end_share": 0.5,
     "bridge.log_floor": 0.01,
+    "bridge.gamma": 0.5,
     "model.model_channels": 128,
     "model.channel_mult": (1.0, 1.0, 2.0, 2.0, 4.0, 8.0),
     "model.num_res_blocks": 3,

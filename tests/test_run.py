@@ -54,8 +54,8 @@ def test_channels(changes, inputs, outputs):
 @pytest.mark.parametrize("name", bridge.BRIDGES)
 def test_a_bridge_by_its_name_reaches_loss_and_sampler(monkeypatch, name):
     """A network that always gives 0.1 and every sampler: X̂_0 is by the bridge's own scale."""
-    config = make_config(bridge={"name": name, "num_steps": 50})
-    made = bridge.make_bridge(name, num_steps=50, beta_max=0.3)
+    config = make_config(bridge={"name": name, "num_steps": 50, "gamma": 0.2})
+    made = bridge.make_bridge(name, num_steps=50, beta_max=0.3, gamma=0.2)
 
     class Constant:
         def apply(self, variables, x, noise_level, cond=None, **options):
@@ -64,9 +64,15 @@ def test_a_bridge_by_its_name_reaches_loss_and_sampler(monkeypatch, name):
     monkeypatch.setattr(Run, "network", Constant())
     x1, keys = np.zeros((2, 16, 16, 3), np.float32), jax.random.split(jax.random.key(0), 2)
     for sampler in bridge.SAMPLERS:
+        if made.start_std and sampler in bridge.WITHOUT_NOISE:
+            with pytest.raises(ValueError, match="trained to start with noise around it"):
+                config.choose_sampling(sampler=sampler)
+            continue
         sampling = config.choose_sampling(nfe=4, sampler=sampler, spacing="lambda")
         samples = Run(config).sample_fn(sampling, record=(3,))(keys, 0.0, x1, None, None)
-        np.testing.assert_allclose(samples.x0_path, -0.1 * made.scale[-1], rtol=1e-5)
+        x0 = samples.x0_path + 0.1 * np.float32(made.scale[-1])  # X_T, which is 0, and noise
+        assert np.std(x0) == pytest.approx(made.start_std, rel=5 / 3072**0.5, abs=1e-7)
+        assert np.abs(np.mean(x0)) <= 5 * made.start_std / 1536**0.5 + 1e-7
         assert np.isfinite(samples.x0).all()
 
     batch, tx = make_batch(4), make_optimizer(config.optimizer, num_steps=1)
@@ -75,6 +81,67 @@ def test_a_bridge_by_its_name_reaches_loss_and_sampler(monkeypatch, name):
     key = jax.random.split(jax.random.fold_in(jax.random.key(0), 0))[0]
     expected = bridge_loss(key, made, lambda xt, *_: jnp.full_like(xt, 0.1), batch)
     assert float(metrics["loss"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def with_x1_beside(name, **overrides):
+    """A run of the bridge whose network sees X_1, sampled by two evaluations a step."""
+    flow = name == "linear"
+    options = {"name": name, "num_steps": 50, "x1_input": True, "deterministic": flow}
+    sampling = {"sampler": "ode2" if flow else "heun", "nfe": 4}
+    small = {"norm": "none", "middle_attention": False}
+    return Run(make_config(bridge=options, sampling=sampling, model=small, **overrides))
+
+
+def test_shapes_with_x1_beside_the_state():
+    run, batch = with_x1_beside("linear"), make_batch(2)
+    state = jax.eval_shape(run.init_state, jax.random.key(0))
+    assert state.params["conv_in"]["kernel"].shape[2] == 6 and run.config.cond_channels == 0
+    new, metrics = jax.eval_shape(run.step, state, batch, jax.random.key(0))
+    assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
+    assert metrics["loss"].shape == ()
+    keys = jax.random.split(jax.random.key(0), 2)
+    sample = jax.eval_shape(run.sample_fn(), keys, state.params, batch.degraded, None, None)
+    assert sample.x0.shape == batch.degraded.shape
+
+
+def test_a_student_sees_x1_and_then_its_noise():
+    run, batch = with_x1_beside("irsde", teacher="a run"), make_batch(2)
+    state = jax.eval_shape(run.init_state, jax.random.key(0))
+    assert state.params["conv_in"]["kernel"].shape[2] == 9
+    teacher = jax.eval_shape(run.teacher.init_params, jax.random.key(0))
+    assert teacher["conv_in"]["kernel"].shape[2] == 6
+    new, _ = jax.eval_shape(run.step, state, batch, jax.random.key(0), teacher)
+    assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
+    with pytest.raises(ValueError, match="sampler='ode' starts at X_1 itself"):
+        with_x1_beside("irsde", teacher="a run", distill={"method": "regression"})
+
+
+@pytest.mark.parametrize("x1_input", [True, False])
+@pytest.mark.parametrize("cond_channels", [0, 2])
+def test_what_the_network_sees_beside_the_state(monkeypatch, x1_input, cond_channels):
+    run = Run(make_config(bridge={"x1_input": x1_input}))
+    batch, seen = make_batch(2), []
+    cond = np.ones((2, 16, 16, cond_channels), np.float32) if cond_channels else None
+
+    class Watching:
+        def apply(self, variables, x, noise_level, cond=None, **options):
+            seen.append(cond)
+            return 0 * x
+
+    monkeypatch.setattr(Run, "network", Watching())
+    bridge_loss(
+        jax.random.key(0), run.bridge, lambda xt, step, cond: run.network.apply({}, xt, step, cond),
+        batch._replace(cond=cond),
+    )  # fmt: skip
+    keys = jax.random.split(jax.random.key(0), 2)
+    run.sample_fn()(keys, {}, batch.degraded, None, cond)
+    parts = ([] if cond is None else [cond]) + [batch.degraded] * x1_input
+    assert len(seen) >= 2  # by the loss, and by the one step that is traced
+    for beside in seen:
+        if parts:
+            np.testing.assert_array_equal(beside, np.concatenate(parts, axis=-1))
+        else:
+            assert beside is None
 
 
 @pytest.mark.parametrize("prediction", bridge.PREDICTIONS)

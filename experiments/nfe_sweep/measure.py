@@ -69,7 +69,10 @@ def usable(config: Config, settings: list[Setting], say) -> list[Setting]:
         check_nfe(nfe, config.bridge.num_steps)
         check_spacing(spacing, bridge_name=config.bridge.name)
         try:
-            check_sampler(method.sampler, deterministic_bridge=config.bridge.deterministic)
+            check_sampler(
+                method.sampler, deterministic_bridge=config.bridge.deterministic,
+                starts_around=config.bridge.starts_around,
+            )  # fmt: skip
         except ValueError as error:
             refused[method.sampler] = str(error)
     left = [each for each in settings if each.method.sampler not in refused]

@@ -10,8 +10,9 @@ import numpy as np
 from experiments.toy_2d import closed_form, distances, moments
 from experiments.toy_2d.closed_form import Mixture
 from experiments.toy_2d.problems import Problem
-from i2sb_jax.bridge import SAMPLERS, BridgeSchedule, i2sb_bridge, make_sampler, step_grid
+from i2sb_jax.bridge import BridgeSchedule, i2sb_bridge, make_sampler, step_grid
 
+SAMPLERS = ("ddpm", "ode", "implicit", "implicit2", "implicit3")
 SPACINGS = ("index", "lambda")
 _DIRECTIONS = {2: 16, 4: 24}
 # slopes are fitted over these evaluations, to errors that are not the sample's own

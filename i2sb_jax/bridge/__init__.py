@@ -2,15 +2,22 @@
 
 `schedule` holds I²SB's variances, `gaussian` a bridge by its coefficients and `families` those that
 are shipped; `process` the Gaussian conditionals, `target` what a network learns; `grid` the indices
-that a sampler visits, `walk` the one scan that every sampler is, `sampler` and `implicit` the ways
-from X_1 to X_0. Nothing here knows of pictures, networks, devices or files.
+that a sampler visits, `walk` the one scan that every sampler is, `sampler`, `implicit` and
+`second_order` the ways from X_1 to X_0, `ancestral` a bridge's own. Nothing here knows of pictures,
+networks, devices or files.
 """
 
+from i2sb_jax.bridge.ancestral import posterior_steps
 from i2sb_jax.bridge.families import (
     BRIDGES,
     brownian_bridge,
+    irsde_bridge,
+    linear_bridge,
     make_bridge,
+    nadb_bridge,
     ou_bridge,
+    resshift_bridge,
+    unidb_bridge,
     vp_bridge,
 )
 from i2sb_jax.bridge.gaussian import (
@@ -23,8 +30,9 @@ from i2sb_jax.bridge.gaussian import (
 from i2sb_jax.bridge.grid import SPACINGS, step_grid
 from i2sb_jax.bridge.implicit import implicit_steps, sample_implicit
 from i2sb_jax.bridge.process import Moments, marginal, posterior, posterior_sample, q_sample
-from i2sb_jax.bridge.sampler import SAMPLERS, make_sampler, posterior_steps, sample
+from i2sb_jax.bridge.sampler import SAMPLERS, WITHOUT_NOISE, make_sampler, sample
 from i2sb_jax.bridge.schedule import BridgeSchedule, i2sb_bridge, make_symmetric_schedule
+from i2sb_jax.bridge.second_order import sample_second_order, second_order_steps
 from i2sb_jax.bridge.target import (
     PREDICTIONS,
     WEIGHTINGS,
@@ -40,6 +48,7 @@ __all__ = [
     "SAMPLERS",
     "SPACINGS",
     "WEIGHTINGS",
+    "WITHOUT_NOISE",
     "Bridge",
     "BridgeSchedule",
     "GaussianBridge",
@@ -50,12 +59,15 @@ __all__ = [
     "diffusion_bridge",
     "i2sb_bridge",
     "implicit_steps",
+    "irsde_bridge",
+    "linear_bridge",
     "loss_weight",
     "make_bridge",
     "make_gaussian_bridge",
     "make_sampler",
     "make_symmetric_schedule",
     "marginal",
+    "nadb_bridge",
     "ou_bridge",
     "posterior",
     "posterior_sample",
@@ -63,10 +75,14 @@ __all__ = [
     "predict_x0",
     "q_sample",
     "regression_target",
+    "resshift_bridge",
     "sample",
     "sample_implicit",
+    "sample_second_order",
+    "second_order_steps",
     "signal_to_noise",
     "step_grid",
+    "unidb_bridge",
     "vp_bridge",
     "walk",
 ]

@@ -25,7 +25,8 @@ def step_grid(
         nfe + 1 ascending indices from 0 to num_steps - 1. The sampler walks them down.
 
     Raises:
-        ValueError: nfe outside its range, an unknown spacing, or one without what it needs.
+        ValueError: nfe outside its range, an unknown spacing, or one without what it needs, as λ of
+            a bridge without noise.
     """
     if not 1 <= nfe <= num_steps - 1:
         raise ValueError(f"nfe={nfe} must lie in 1…{num_steps - 1} (num_steps - 1)")
@@ -50,8 +51,13 @@ def step_grid(
 
 
 def _lambda_grid(schedule: Bridge, nfe: int) -> tuple[int, ...]:
-    """T, and below it `nfe` indices evenly spaced in λ, which is -∞ at T; at c_0 = 0 it is ∞."""
+    """T, and below it `nfe` indices evenly spaced in λ, which is -∞ at T; at c_0 = 0 it is ∞.
+
+    Of a bridge that ends around x_T λ is finite at T, but far from that of the index below.
+    """
     exact = schedule.pinned()
+    if exact.noiseless:
+        raise ValueError("spacing='lambda' needs a bridge with noise: use 'index'")
     b, c = (np.asarray(x, np.float64) for x in (exact.b, exact.c))
     last = exact.num_steps - 1
     first = 0 if c[0] > 0 else 1

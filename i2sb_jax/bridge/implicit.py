@@ -19,6 +19,9 @@ is Eq. (4) of I²SB, without weight on x_T. η = 0 is an ODE, deterministic afte
 The first step after booting is of first order and the next one of second at most, for want of
 nodes; the last one is of first order, and no noise is drawn at index 0.
 
+Where a bridge does not end at x_T itself but has noise there (`GaussianBridge.start_std`), T is a
+node as any other: the walk starts at x_T + r·z, and nothing is booted.
+
 The booting noise is why this is for bridges trained with noise only: a network trained on the
 OT-ODE (`deterministic=True`) never saw a state that has any. Such a network is sampled by `sample`.
 """
@@ -102,25 +105,60 @@ def implicit_steps(
         steps: ascending indices that end at T.
         eta: η of Eq. (2).
         order: 1, 2 or 3.
+
+    Raises:
+        ValueError: the bridge has no noise.
+    """
+    if bridge.noiseless:
+        raise ValueError(
+            "implicit samplers need a bridge with noise, whose c is not 0 everywhere: sample this "
+            "one by 'ode' or 'ode2'"
+        )
+    xp = array_module(bridge.c)
+    down = np.asarray(steps)[::-1]
+    b, c = (xp.asarray(x)[down] for x in (bridge.b, bridge.c))
+    boots = 0 if bridge.start_std else 1  # steps
+    # Eq. (2) for all steps after booting, with κ and ω free of the difference c_t² - ω²
+    decay = b[boots:-1] * c[boots + 1 :] / (b[boots + 1 :] * c[boots:-1])  # e^{-h}
+    # a root of 0, where c_0 = 0, would have no derivative
+    root = decay if eta == 1 else (1 - eta**2 * (1 - decay**2)) ** 0.5
+    kappa = c[boots + 1 :] / c[boots:-1] * root
+    omega = eta * c[boots + 1 :] * (1 - decay**2) ** 0.5
+    weights = state_steps(
+        bridge,
+        steps,
+        kappa=xp.concatenate([xp.zeros_like(b[:boots]), kappa]),  # booting is a step with κ = 0
+        omega=xp.concatenate([c[1 : boots + 1], omega]),
+    )
+    if order == 1:
+        return weights
+    older = xp.zeros((len(down) - 1, order - 1), weights.x0.dtype)
+    if not boots:  # T may be looked back to
+        b, c = (xp.concatenate([x[:1], x]) for x in (b, c))
+    corrections = _corrections(xp, b, c, order)[1 - boots :]
+    return weights._replace(x0=xp.concatenate([weights.x0, older], axis=1) + corrections)
+
+
+def state_steps(bridge: Bridge, steps: Sequence[int], *, kappa: Array, omega: Array) -> Steps:
+    """The weights of Eq. (4) of `gaussian` on a grid, for what each step keeps of the state.
+
+    Args:
+        bridge: its coefficients.
+        steps: ascending indices that end at T.
+        kappa: κ of each step in walking order, [nfe].
+        omega: ω likewise; none is drawn at index 0.
     """
     xp = array_module(bridge.c)
     down = np.asarray(steps)[::-1]
     a, b, c = (xp.asarray(x)[down] for x in (bridge.a, bridge.b, bridge.c))
-    # Eq. (2) for all steps after booting, with κ and ω free of the difference c_t² - ω²
-    decay = b[1:-1] * c[2:] / (b[2:] * c[1:-1])  # e^{-h}
-    # a root of 0, where c_0 = 0, would have no derivative
-    root = decay if eta == 1 else (1 - eta**2 * (1 - decay**2)) ** 0.5
-    kappa = c[2:] / c[1:-1] * root
-    omega = eta * c[2:] * (1 - decay**2) ** 0.5
-    newest = xp.concatenate([b[1:2], b[2:] - kappa * b[1:-1]])
-    older = xp.zeros((len(down) - 1, order - 1), newest.dtype)
     noisy = down[1:] != 0
     return Steps(
-        xt=xp.concatenate([xp.zeros_like(b[:1]), kappa]),
-        x0=xp.concatenate([newest[:, None], older], axis=1) + _corrections(xp, b, c, order),
-        x1=xp.concatenate([a[1:2], a[2:] - kappa * a[1:-1]]),
-        std=xp.where(noisy, xp.concatenate([c[1:2], omega]), 0.0),
+        xt=kappa,
+        x0=(b[1:] - kappa * b[:-1])[:, None],
+        x1=a[1:] - kappa * a[:-1],
+        std=xp.where(noisy, omega, 0.0),
         known_std=xp.where(noisy, c[1:], 0.0),
+        start_std=bridge.start_std,
     )
 
 

@@ -4,17 +4,17 @@ import functools
 from collections.abc import Callable, Sequence
 
 import jax
-import numpy as np
 
+from i2sb_jax.bridge.ancestral import posterior_steps
 from i2sb_jax.bridge.choices import check_choice
-from i2sb_jax.bridge.gaussian import Bridge, array_module
-from i2sb_jax.bridge.implicit import check_implicit, implicit_steps, sample_implicit
-from i2sb_jax.bridge.process import posterior_weights
-from i2sb_jax.bridge.schedule import BridgeSchedule
-from i2sb_jax.bridge.walk import FRESH, NEVER, NormalFn, Samples, Steps, check_grid, walk
+from i2sb_jax.bridge.gaussian import Bridge
+from i2sb_jax.bridge.implicit import check_implicit, sample_implicit
+from i2sb_jax.bridge.second_order import FORMS, sample_second_order
+from i2sb_jax.bridge.walk import FRESH, NEVER, NormalFn, Samples, check_grid, walk
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
 
-SAMPLERS = ("ddpm", "ode", "implicit", "implicit2", "implicit3")
+SAMPLERS = ("ddpm", "ode", "implicit", "implicit2", "implicit3", "heun", "exponential", "ode2")
+WITHOUT_NOISE = ("ode", "ode2")  # samplers of the OT-ODE
 _ORDER = {"implicit": 1, "implicit2": 2, "implicit3": 3}
 
 Sampler = Callable[..., Samples]
@@ -30,6 +30,8 @@ def make_sampler(name: str, *, eta: float = 0.0) -> Sampler:
     | "ode" | the same without noise, OT-ODE, I²SB Eq. (13) |
     | "implicit" | `sample_implicit`, first order, with η = `eta` |
     | "implicit2", "implicit3" | `sample_implicit`, second and third order |
+    | "heun", "exponential" | `sample_second_order`, two evaluations a step |
+    | "ode2" | the same by Heun's rule without noise, OT-ODE |
 
     Args:
         name: one of SAMPLERS.
@@ -47,6 +49,10 @@ def make_sampler(name: str, *, eta: float = 0.0) -> Sampler:
     if name in _ORDER:
         check_implicit(eta=eta, order=_ORDER[name])
         return functools.partial(sample_implicit, eta=eta, order=_ORDER[name])
+    if name in FORMS:
+        return functools.partial(sample_second_order, form=name)
+    if name == "ode2":
+        return functools.partial(sample_second_order, deterministic=True)
     return functools.partial(sample, deterministic=name == "ode")
 
 
@@ -70,8 +76,7 @@ def sample(
 
     Args:
         key: random key; not used, and may be None, if `deterministic`.
-        schedule: the bridge; of one given by its coefficients the posterior is `sample_implicit`'s
-            with η = 1, and known pixels are X_1 at index 0.
+        schedule: the bridge; of one given by its coefficients known pixels are X_1 at index 0.
         predict_x0_fn: (xt [batch, ...], step int32 scalar) -> X̂_0 [batch, ...].
         x1: degraded end, [batch, ...].
         steps: ascending indices, as `step_grid` returns; len(steps) - 1 evaluations are made.
@@ -89,26 +94,7 @@ def sample(
             something that is not a position in it.
     """
     check_grid(schedule.num_steps, steps, record)
-    if schedule.has_sigma:
-        weights = posterior_steps(schedule, steps)
-    else:
-        weights = implicit_steps(schedule, steps, eta=1.0)
     return walk(
-        key, weights, predict_x0_fn, x1, steps=steps, noise=NEVER if deterministic else FRESH,
-        mask=mask, record=record, normal_fn=normal_fn,
+        key, posterior_steps(schedule, steps), predict_x0_fn, x1, steps=steps,
+        noise=NEVER if deterministic else FRESH, mask=mask, record=record, normal_fn=normal_fn,
     )  # fmt: skip
-
-
-def posterior_steps(schedule: BridgeSchedule, steps: Sequence[int]) -> Steps:
-    """The weights of I²SB's posterior, Eq. (4), on a grid, [nfe] each; none at index 0 is noisy."""
-    down = np.asarray(steps)[::-1]
-    std = schedule.scale[down]
-    xp = array_module(std)
-    weight_xt, weight_x0, noise = posterior_weights(std[1:], std[:-1])
-    return Steps(
-        xt=weight_xt,
-        x0=weight_x0[:, None],
-        x1=xp.zeros_like(weight_xt),
-        std=xp.where(down[1:] == 0, 0.0, noise),
-        known_std=schedule.c[down[1:]],
-    )

@@ -33,12 +33,14 @@ class BridgeSchedule(Bridge):
         std_bwd: σ̄, float32 [num_steps], decreasing, Eq. (2).
         noise_level: what the network is told of a step, float32 [num_steps], 0.1 … num_steps.
         num_steps: N, static.
+        x1_input: whether the network sees X_1 beside X_t, static.
     """
 
     std_fwd: Array
     std_bwd: Array
     noise_level: Array
     num_steps: int = dataclasses.field(metadata={"static": True})
+    x1_input: bool = dataclasses.field(default=False, metadata={"static": True})
     has_sigma = True
 
     @property
@@ -131,5 +133,6 @@ def i2sb_bridge(schedule: BridgeSchedule, *, convention: str = "exact") -> Gauss
         # at T, b = 0; a root there would have no derivative
         c = std * xp.where(b > 0, xp.where(b > 0, b, 1.0) ** 0.5, 0.0)
     return GaussianBridge(
-        a=a, b=b, c=c, scale=std, noise_level=schedule.noise_level, num_steps=schedule.num_steps
-    )
+        a=a, b=b, c=c, scale=std, noise_level=schedule.noise_level, num_steps=schedule.num_steps,
+        x1_input=schedule.x1_input,
+    )  # fmt: skip

@@ -54,6 +54,7 @@ class Steps(NamedTuple):
         x1: u, of X_T, [nfe].
         std: ω, [nfe].
         known_std: of the noise that known pixels have after the step, [nfe].
+        start_std: of the noise around X_T in which the walk starts; no array.
     """
 
     xt: Array
@@ -61,6 +62,7 @@ class Steps(NamedTuple):
     x1: Array
     std: Array
     known_std: Array
+    start_std: float = 0.0
 
 
 def walk(
@@ -85,9 +87,10 @@ def walk(
         weights: of each step.
         predict_x0_fn: (xt [batch, ...], step int32 scalar) -> X̂_0 [batch, ...].
         x1: X_T, where it starts, [batch, ...].
-        steps: ascending indices, as `step_grid` returns; len(steps) - 1 evaluations are made.
-        noise: "never"; "once": one z for all steps and known pixels; "fresh": new ones at each
-            step, others for its known pixels.
+        steps: ascending indices, as `step_grid` returns; at all but the first of them there is one
+            evaluation, so an index may be there twice.
+        noise: "never", at the start neither; "once": one z for the start, all steps and known
+            pixels; "fresh": new ones at each step, others for its known pixels.
         mask: [batch or 1, h, w, 1], 1 = hole; None where nothing is known.
         record: positions in `steps` (0 = the end) whose states are returned; static. The last
             position, where sampling starts, is X_1 itself and is refused.
@@ -102,11 +105,18 @@ def walk(
     check_choice("noise", noise, (NEVER, ONCE, FRESH))
     start = jnp.asarray(x1)
     dtype = at_least_float32(start.dtype)
-    rows = Steps(*(jnp.asarray(column, dtype) for column in weights))
+    *columns, start_std = weights
+    rows = Steps(*(jnp.asarray(column, dtype) for column in columns), start_std=None)
+    if start_std and noise == FRESH:
+        key, start_key = _split(key, 2)
     keys = _split(key, len(steps) - 1) if noise == FRESH else None
     once = normal_fn(key, start.shape, start.dtype) if noise == ONCE else None
     paths = (jnp.zeros((len(record), *start.shape), start.dtype),) * 2
     older = (jnp.zeros(start.shape, dtype),) * (weights.x0.shape[1] - 1)
+    first = start
+    if start_std and noise != NEVER:
+        z = once if noise == ONCE else normal_fn(start_key, start.shape, start.dtype)
+        first = (start + jnp.asarray(start_std, dtype) * z).astype(start.dtype)
 
     def step_fn(carry, scanned):
         xt, older, (xt_path, x0_path) = carry
@@ -130,7 +140,7 @@ def walk(
         return (xt, seen[:-1], paths), None
 
     now, slots = _indices(steps, record)
-    (x0, _, paths), _ = jax.lax.scan(step_fn, (start, older, paths), (now, slots, rows, keys))
+    (x0, _, paths), _ = jax.lax.scan(step_fn, (first, older, paths), (now, slots, rows, keys))
     return Samples(x0, *paths)
 
 

@@ -61,6 +61,9 @@ ADDED_KEYS: dict[str, Any] = {
     "data.target_nodata": (),
     "training.profile_steps": "",
     "sampling.consistency": "",
+    "bridge.gamma": 0.0,
+    "bridge.penalty": 1e7,
+    "bridge.x1_input": False,
 }
 
 

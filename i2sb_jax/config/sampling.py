@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from i2sb_jax.bridge import SAMPLERS, SPACINGS, make_sampler
+from i2sb_jax.bridge import SAMPLERS, SPACINGS, WITHOUT_NOISE, make_sampler
 from i2sb_jax.config.checks import check_at_least, check_at_most, check_choice
 from i2sb_jax.config.data import PAIRS
 from i2sb_jax.corruptions.consistency import METHODS, refusal, x1_refusal
@@ -20,7 +20,9 @@ class SamplingConfig:
     """How pictures are restored, during training, by `i2sb-restore` and by `i2sb-evaluate`."""
 
     sampler: str = field(
-        "ddpm", "ddpm: SDE posterior | ode: OT-ODE | implicit | implicit2 | implicit3"
+        "ddpm",
+        "ddpm: SDE posterior | ode, ode2: OT-ODE | implicit, implicit2, implicit3: multistep | "
+        "heun, exponential: two evaluations a step",
     )
     nfe: int = field(10, "network evaluations, 1 … bridge.num_steps - 1")
     spacing: str = field("index", "in what the steps lie evenly: index | sigma | lambda")
@@ -60,8 +62,13 @@ def check_nfe(nfe: int, num_steps: int, *, key: str = "nfe") -> None:
         raise ValueError(f"{key}={nfe} must lie in 1…{num_steps - 1} (num_steps - 1)")
 
 
-def check_spacing(spacing: str, *, bridge_name: str) -> None:
-    """Raises ValueError for a spacing by σ of a bridge that has none."""
+def check_spacing(spacing: str, *, bridge_name: str, noiseless: bool = False) -> None:
+    """Raises ValueError for a spacing by σ or λ of a bridge that has none."""
+    if spacing == "lambda" and noiseless:
+        raise ValueError(
+            f"spacing='lambda' does not go with bridge.name={bridge_name!r} without noise, whose λ "
+            "is infinite: use 'index'"
+        )
     if spacing == "sigma" and bridge_name != "i2sb":
         raise ValueError(
             f"spacing='sigma' does not go with bridge.name={bridge_name!r}: only 'i2sb' has σ; use "
@@ -69,10 +76,21 @@ def check_spacing(spacing: str, *, bridge_name: str) -> None:
         )
 
 
-def check_sampler(sampler: str, *, deterministic_bridge: bool) -> None:
-    """Raises ValueError for an unknown sampler or one whose noise the network never saw."""
+def check_sampler(sampler: str, *, deterministic_bridge: bool, starts_around: bool = False) -> None:
+    """Raises ValueError for an unknown sampler or one whose noise the network never saw.
+
+    Args:
+        sampler: its name.
+        deterministic_bridge: whether the network was trained on the OT-ODE.
+        starts_around: whether it was trained with noise at T, where without any it has seen little.
+    """
     check_choice("sampler", sampler, SAMPLERS)
-    if sampler == "ode" or not deterministic_bridge:
+    if starts_around and sampler in WITHOUT_NOISE:
+        raise ValueError(
+            f"sampler={sampler!r} starts at X_1 itself, and this bridge is trained to start with "
+            "noise around it: use 'ddpm', 'implicit' or 'heun'"
+        )
+    if sampler in WITHOUT_NOISE or not deterministic_bridge:
         return
     noise = "adds noise" if sampler == "ddpm" else "starts with a step of noise (booting)"
     raise ValueError(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from i2sb_jax.bridge import BRIDGES, PREDICTIONS, WEIGHTINGS
+from i2sb_jax.bridge import BRIDGES, PREDICTIONS, WEIGHTINGS, Bridge, make_bridge
 from i2sb_jax.config.checks import (
     check_at_least,
     check_at_most,
@@ -52,10 +52,15 @@ class BridgeConfig:
     """The bridge (I²SB section 3): which one, its schedule, SDE or OT-ODE, and what is learnt."""
 
     name: str = field(
-        "i2sb", "which bridge: i2sb (published weights) | i2sb-exact | brownian | vp | ou"
+        "i2sb",
+        "which bridge: i2sb (published weights) | i2sb-exact | brownian | vp | ou | nadb | "
+        "linear | unidb | irsde | resshift",
     )
     num_steps: int = field(1000, "N, steps of the bridge; even")
     beta_max: float = field(0.3, "nominal peak of N·β, of i2sb; 0.3 or 1.0 in the paper")
+    gamma: float = field(0.0, "γ, the largest noise, of linear; 0: flow, with deterministic")
+    penalty: float = field(1e7, "γ, the price of the end's distance from X_1, of unidb")
+    x1_input: bool = field(False, "the network sees X_1 beside X_t")
     deterministic: bool = field(False, "False: SDE; True: OT-ODE, no noise in training or sampling")
     prediction: str = field("epsilon", "what the network gives: epsilon (Eq. 12) | x0 | v")
     weighting: str = field(
@@ -88,9 +93,31 @@ class BridgeConfig:
         check_at_most("bridge.num_steps", self.num_steps, _MAX_STEPS, reason=reason)
         if not self.beta_max > 0:
             raise ValueError(f"bridge.beta_max={self.beta_max} must be positive")
+        check_at_least("bridge.gamma", self.gamma, 0.0)
+        if not self.penalty > 0:
+            raise ValueError(f"bridge.penalty={self.penalty} must be positive")
         check_choice("bridge.name", self.name, BRIDGES)
+        if self.name == "linear" and self.deterministic != (self.gamma == 0):
+            now, right = self.deterministic, not self.deterministic
+            noise = "no noise" if right else "noise"
+            raise ValueError(
+                f"bridge.deterministic={now} does not go with bridge.gamma={self.gamma}, of "
+                f"which 'linear' has {noise}: use bridge.deterministic={right}"
+            )
         check_choice("bridge.prediction", self.prediction, PREDICTIONS)
         check_choice("bridge.weighting", self.weighting, WEIGHTINGS)
+
+    def make(self) -> Bridge:
+        """Returns the bridge, by its coefficients or as I²SB's schedule."""
+        return make_bridge(
+            self.name, num_steps=self.num_steps, beta_max=self.beta_max, gamma=self.gamma,
+            penalty=self.penalty, x1_input=self.x1_input,
+        )  # fmt: skip
+
+    @property
+    def starts_around(self) -> bool:
+        """Whether sampling starts with noise around X_1."""
+        return not self.deterministic and self.make().start_std > 0
 
 
 def _keys_of(network: UNetConfig) -> Iterator[tuple[str, type, Any]]:
@@ -344,9 +371,13 @@ class Config:
                 f"image_size={self.image_size}: use 'psnr'"
             )
         check_nfe(self.sampling.nfe, self.bridge.num_steps, key="sampling.nfe")
-        check_sampler(self.sampling.sampler, deterministic_bridge=self.bridge.deterministic)
-        check_spacing(self.sampling.spacing, bridge_name=self.bridge.name)
+        self._check_steps(self.sampling)
         check_x1_tells(self.sampling, self.corruption)
+        if self.bridge.x1_input and self.cond_channels:
+            raise ValueError(
+                "bridge.x1_input=True: the network sees what X_1 is made of already, as "
+                f"{self.corruption!r} has it; use False"
+            )
         if self.teacher:
             self._check_student()
 
@@ -404,11 +435,10 @@ class Config:
 
     @property
     def unet(self) -> UNetConfig:
-        """The network: its input is X_t, then the condition, then a student's noise, if any."""
+        """The network: it sees X_t, the condition, X_1 and a student's noise, if any, in turn."""
         channels = self.image_channels
-        return self.model.unet_config(
-            in_channels=channels + self.cond_channels + self.noise_channels, out_channels=channels
-        )
+        beside = self.cond_channels + self.noise_channels + channels * self.bridge.x1_input
+        return self.model.unet_config(in_channels=channels + beside, out_channels=channels)
 
     def choose_sampling(self, *, operator: str | None = None, **given: Any) -> SamplingConfig:
         """Returns the `sampling` section with what is given and not None in its place, checked.
@@ -423,8 +453,7 @@ class Config:
         """
         chosen = self.sampling.replaced(**given)
         check_nfe(chosen.nfe, self.bridge.num_steps)
-        check_sampler(chosen.sampler, deterministic_bridge=self.bridge.deterministic)
-        check_spacing(chosen.spacing, bridge_name=self.bridge.name)
+        self._check_steps(chosen)
         check_consistency(chosen, self.corruption, operator or "")
         if self.teacher:
             check_student(chosen, self.sampling)
@@ -433,6 +462,16 @@ class Config:
     def without_teacher(self) -> "Config":
         """The bridge that a student is of: its network is the teacher's."""
         return dataclasses.replace(self, teacher="")
+
+    def _check_steps(self, chosen: SamplingConfig) -> None:
+        """Raises ValueError for a sampler or spacing that does not suit the bridge."""
+        bridge = self.bridge
+        check_sampler(
+            chosen.sampler, deterministic_bridge=bridge.deterministic,
+            starts_around=bridge.starts_around,
+        )  # fmt: skip
+        noiseless = bridge.name == "linear" and bridge.deterministic
+        check_spacing(chosen.spacing, bridge_name=bridge.name, noiseless=noiseless)
 
     def _check_student(self):
         if self.bridge.start:
@@ -443,6 +482,10 @@ class Config:
         check_nfe(self.distill.teacher_nfe, self.bridge.num_steps, key="distill.teacher_nfe")
         if self.bridge.deterministic:
             raise ValueError(f"bridge.deterministic=True does not go with a teacher: {NO_OT_ODE}")
+        if self.distill.method == "regression":
+            check_sampler(
+                "ode", deterministic_bridge=False, starts_around=self.bridge.starts_around
+            )
         for key in ("end_share", "log_floor"):
             if value := getattr(self.bridge, key):
                 raise ValueError(

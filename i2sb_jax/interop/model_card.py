@@ -112,6 +112,12 @@ def _bridge(bridge: BridgeConfig) -> Iterator[str]:
     yield f"{bridge.num_steps} steps"
     if bridge.name in ("i2sb", "i2sb-exact"):  # others have no such parameter
         yield f"beta_max {bridge.beta_max:g}"
+    if bridge.name == "linear":
+        yield f"γ {bridge.gamma:g}"
+    if bridge.name == "unidb":
+        yield f"γ {bridge.penalty:g}"
+    if bridge.x1_input:
+        yield "its network sees X_1 beside X_t"
     yield "OT-ODE" if bridge.deterministic else "SDE"
     yield f"predicts {bridge.prediction}, weighted by {bridge.weighting}"
     if bridge.end_share:

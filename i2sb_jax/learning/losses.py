@@ -83,7 +83,7 @@ def bridge_losses(
 
     step, xt = jax.vmap(draw)(keys, batch.clean, batch.degraded)
     target = regression_target(schedule, step, xt, batch.clean, prediction=prediction)
-    error = predict_fn(xt, step, batch.cond) - target
+    error = predict_fn(xt, step, schedule.beside(batch.degraded, batch.cond)) - target
     if batch.mask is not None:
         error = error * batch.mask
     losses = valid_mean(jnp.square(error), batch.valid)

@@ -28,7 +28,7 @@ def load_model(
 
     Returns:
         `predict_x0_fn(xt, step, cond=None)` with xt [batch, h, w, c] in [-1, 1], step a scalar or
-        [batch], and cond [batch, h, w, c'] for tasks that show the network X_1 beside X_t
+        [batch], and cond [batch, h, w, c'] for runs that show the network X_1 beside X_t
         (`functools.partial(predict_x0_fn, cond=cond)` is what a sampler takes then; a student's
         last `config.noise_channels` of cond are N(0, 1), drawn anew at each step); sides are
         multiples of the network's downsampling factor. X̂_0 is not clipped. It is un-jitted, and a

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from i2sb_jax.bridge import WITHOUT_NOISE
 from i2sb_jax.checkpoint import LATEST, check_name
 from i2sb_jax.config import Config, SamplingConfig, check_seed, check_x1_tells
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
@@ -176,13 +177,16 @@ class Options:
                 "side_by_side is for runs that learnt from sources and targets side by side in one "
                 "picture, which this is not"
             )
-        if self.samples > 1 and resolved.sampler == "ode" and not config.draws_start:
-            reason = "the run is an OT-ODE" if config.bridge.deterministic else "sampler='ode'"
+        if self.samples > 1 and resolved.sampler in WITHOUT_NOISE and not config.draws_start:
+            given = f"sampler={resolved.sampler!r}"
+            reason = "the run is an OT-ODE" if config.bridge.deterministic else given
             raise ValueError(
                 f"samples={self.samples} need noise, and {reason}, which draws none: all samples "
                 "of a picture would be the same"
             )
-        draws_noise = config.starts_with_noise or config.noise_channels
+        draws_noise = (
+            config.starts_with_noise or config.noise_channels or config.bridge.starts_around
+        )
         if self.samples > 1 and resolved.nfe == 1 and not draws_noise:
             raise ValueError(
                 f"samples={self.samples} need noise, and a single evaluation (nfe=1) draws none: "
@@ -218,8 +222,9 @@ class Options:
             or config.noise_channels > 0
             or (not config.has_pairs and bool(corruption_facts(config.corruption).members))
             or config.starts_with_noise
+            or config.bridge.starts_around
         )
-        return not starts_random and (self.sampler == "ode" or self.nfe == 1)
+        return not starts_random and (self.sampler in WITHOUT_NOISE or self.nfe == 1)
 
     def settings(self) -> dict[str, Any]:
         """The options that shape the pixels, as JSON, beside the weights."""

@@ -98,11 +98,13 @@ def make_sample_fn(
     def sample_fn(keys, params, x1, mask, cond, origin=None, measurement=None):
         normal_fn = functools.partial(normal_each, origin=origin)
 
+        beside = schedule.beside(x1, cond)
+
         def predict_x0_fn(xt, step):
-            side = cond
+            side = beside
             if noise_channels:
                 noise = normal_fn(_noise_keys(keys, step), xt.shape, xt.dtype)
-                side = noise if cond is None else jnp.concatenate([cond, noise], axis=-1)
+                side = noise if side is None else jnp.concatenate([side, noise], axis=-1)
             return predictor(params, cond=side)(xt, step)
 
         run = functools.partial(

@@ -22,7 +22,7 @@ GRIDS = [("index", 999), ("index", 20), ("sigma", 50), ("lambda", 10)]
 
 # name, eta
 SAMPLERS = [("ddpm", 0), ("ode", 0), ("implicit", 0), ("implicit", 0.5), ("implicit", 1)]
-SAMPLERS += [("implicit2", 0), ("implicit3", 0)]
+SAMPLERS += [("implicit2", 0), ("implicit3", 0), ("heun", 0), ("exponential", 0), ("ode2", 0)]
 ORDER = {"implicit": 1, "implicit2": 2, "implicit3": 3}
 
 
@@ -43,6 +43,17 @@ def written(name, eta, steps, mask):
         exact = written_out.exact_coefficients(SCHEDULE)
         return written_out.implicit_walk(
             KEY, exact, predict_numpy, X1, steps, mask=mask, eta=eta, order=ORDER[name]
+        )
+    if name in ("heun", "exponential"):
+        exact = written_out.exact_coefficients(SCHEDULE)
+        return written_out.second_order_walk(
+            KEY, exact, predict_numpy, X1, steps, mask=mask, form=name
+        )
+    if name == "ode2":
+        var = np.asarray(SCHEDULE.std_fwd, np.float64) ** 2
+        posterior = 0 * var, np.ones_like(var), var  # x_m = κ·x_n + (1 - κ)·X̂_0, κ = σ_m²/σ_n²
+        return written_out.second_order_walk(
+            KEY, posterior, predict_numpy, X1, steps, mask=mask, deterministic=True
         )
     return written_out.posterior_walk(
         KEY, SCHEDULE, predict_numpy, X1, steps, mask=mask, deterministic=name == "ode"
@@ -207,6 +218,50 @@ def fine_bridge(num_steps, total=0.14):
     log_snr = np.linspace(4.6, -4, num_steps - 1)
     var = np.append(1 / (np.exp(2 * log_snr) + 1 / total), total)
     return bridge.diffusion_bridge(alpha=np.ones(num_steps), std=np.sqrt(var))
+
+
+# --- two evaluations a step -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["heun", "exponential", "ode2"])
+@pytest.mark.parametrize("nfe", [1, 2, 3, 6, 7])
+def test_evaluations_are_those_that_were_asked_for(name, nfe):
+    """Each row is one, at the index where the state is: at nodes between two steps two."""
+    steps, asked = grid("index", nfe), []
+
+    def counted(xt, step):
+        jax.debug.callback(lambda step: asked.append(int(step)), step)
+        return predict(xt, step)
+
+    jax.block_until_ready(bridge.make_sampler(name)(KEY, SCHEDULE, counted, X1, steps=steps).x0)
+    jax.effects_barrier()
+    assert len(asked) == nfe and asked[0] == steps[-1]
+    drawn = 0 if name == "ode2" else 1
+    nodes = steps[len(steps) - 1 - drawn :: -2]
+    expected = [steps[-1]] * drawn
+    for start, end in itertools.pairwise(nodes):
+        expected += [start, end]
+    if len(expected) < nfe:  # one is left over
+        expected.append(nodes[-1])
+    assert asked == expected
+    assert sorted(asked) != sorted(steps[1:]) or nfe < 3
+
+
+def test_heun_beside_first_order_and_the_first_step_drawn():
+    """A constant prediction leaves nothing to correct; the first step's noise is booting's."""
+    steps, nodes = (0, 100, 300, 500, 700, 900, 999), (0, 100, 500, 900, 999)
+
+    def run(name, grid, predict_x0_fn):
+        return bridge.make_sampler(name)(KEY, SCHEDULE, predict_x0_fn, X1, steps=grid).x0
+
+    def constant(xt, step):
+        return jnp.full_like(xt, 0.25)
+
+    for name in ("heun", "exponential"):
+        one, two = run("implicit", nodes, constant), run(name, steps, constant)
+        np.testing.assert_allclose(two, one, atol=1e-5)
+        one, two = run("implicit", nodes, predict), run(name, steps, predict)
+        assert float(jnp.abs(two - one).max()) > 0.01
 
 
 # --- known pixels ---------------------------------------------------------------------------------

@@ -72,6 +72,39 @@ def implicit_walk(key, coefficients, predict, x1, steps, *, mask=None, eta=0.0, 
     return x
 
 
+def second_order_walk(
+    key, coefficients, predict, x1, steps, *, mask=None, form="heun", deterministic=False
+):
+    """Two evaluations a step over every second index, after a drawn one; coefficients are a, b, c.
+
+    Of the OT-ODE they are 0, 1, σ²: x - X̂_0 shrinks as σ², the posterior's mean.
+    """
+    a, b, c = coefficients
+    xT, p = np.asarray(x1, np.float64), len(steps) - 1
+    x, z = xT, 0.0
+    if not deterministic:
+        z, first, t = once(key, xT.shape), predict(xT, steps[p]), steps[p - 1]
+        x = put_back(a[t] * xT + b[t] * first + (c[t] if t else 0) * z, xT, mask, c[t] * (t > 0), z)
+        p -= 1
+    while p > 0:
+        s, t = steps[p], steps[max(p - 2, 0)]
+        first, kappa = predict(x, s), c[t] / c[s]
+        held = kappa * x + (a[t] - kappa * a[s]) * xT  # what does not come from predictions
+        known = 0.0 if deterministic or not t else c[t]
+        guess = put_back(held + (b[t] - kappa * b[s]) * first, xT, mask, known, z)
+        if p == 1:
+            return guess
+        second = predict(guess, t)
+        if form == "heun":
+            ends = held + c[t] * (b[t] / c[t] - b[s] / c[s]) * (first + second) / 2
+        else:
+            h = np.log(b[t] / c[t]) - np.log(b[s] / c[s])
+            slope = (second - first) / h
+            ends = held + b[t] * ((1 - np.exp(-h)) * first + (np.exp(-h) + h - 1) * slope)
+        x, p = put_back(ends, xT, mask, known, z), p - 2
+    return x
+
+
 def first_order(a, b, c, x, xT, history, t, eta, z, last):
     x0, s = history[0]
     # for any bridge; I²SB's own is σ_t·√(1 - σ_t²/σ_s²)

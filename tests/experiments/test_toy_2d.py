@@ -15,7 +15,8 @@ from PIL import Image
 from experiments.toy_2d import __main__ as command
 from experiments.toy_2d import closed_form, distances, errors, moments, problems
 from experiments.toy_2d.closed_form import Mixture
-from i2sb_jax.bridge import SAMPLERS, i2sb_bridge, q_sample, step_grid
+from experiments.toy_2d.errors import SAMPLERS
+from i2sb_jax.bridge import i2sb_bridge, q_sample, step_grid
 
 SCHEDULE = problems.make_schedule()
 BRIDGE = i2sb_bridge(SCHEDULE)
