@@ -1,4 +1,4 @@
-"""What went wrong in a library that speaks at length, for an error of one line."""
+"""The first line of what a library says at length of an error."""
 
 
 def first_line(error: BaseException) -> str:
