@@ -1,7 +1,9 @@
 """The input pipeline as the loop sees it: batches, and a line while one is long in coming."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 from i2sb_jax.types import Batch
 
@@ -17,6 +19,7 @@ class Feed(Iterator[Batch]):
         *,
         warn: Callable[[str], None],
         patience: float = _PATIENCE,
+        waiting: Callable[[], AbstractContextManager] = contextlib.nullcontext,
     ):
         """Wraps an iterator.
 
@@ -24,8 +27,10 @@ class Feed(Iterator[Batch]):
             batches: what is fed.
             warn: takes the line, from a thread of its own.
             patience: seconds without a batch until it is told; once a batch.
+            waiting: makes what the iterator is waited for within, and nothing else.
         """
         self._batches, self._warn, self._patience = batches, warn, patience
+        self._waiting = waiting
 
     def __next__(self) -> Batch:
         line = f"no batch for {self._patience:.3g} s: the input pipeline is slow or stalled"
@@ -33,6 +38,7 @@ class Feed(Iterator[Batch]):
         watch.daemon = True
         watch.start()
         try:
-            return next(self._batches)
+            with self._waiting():
+                return next(self._batches)
         finally:
             watch.cancel()

@@ -224,7 +224,7 @@ def _run(
     values: list[dict[str, float]] = []  # and those that were looked at, and not logged yet
     seen: dict[str, float] | None = None  # the last of them
     start = int(state.step)
-    feed = Feed(batches(start), warn=_warn)
+    feed = Feed(batches(start), warn=_warn, waiting=report.pace.waiting)
     first = next(feed)
     train_step = _compiled_step(run, state, sharding.global_batch(first, mesh), root, frozen)
     report.pace.start(_work(train_step, mesh))
@@ -232,9 +232,7 @@ def _run(
     del first
     profile.reached(start, state)
     for step in range(start + 1, options.num_steps + 1):
-        with report.pace.waiting():
-            batch = next(feed)
-        batch = sharding.global_batch(batch, mesh)
+        batch = sharding.global_batch(next(feed), mesh)
         # a stray host array would cost every step
         with jax.transfer_guard("disallow"), profile.step(step):
             state, metrics = train_step(state, batch, root, frozen)
