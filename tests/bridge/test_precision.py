@@ -87,8 +87,11 @@ def test_float64_is_as_exact_as_its_weights(x64):
     assert end(np.float64) < 1e-12 < end(np.float32) < 1e-6
 
 
-@pytest.mark.parametrize("sampler, eta", [(n, 0.0) for n in bridge.SAMPLERS] + [("implicit", 0.5),
-                         ("implicit", 1.0)])  # fmt: skip
+# tables whose derivatives are not parts of another's
+DIFFERENTIATED = [(n, 0.0) for n in bridge.SAMPLERS if n not in ("heun", "ode2")]
+
+
+@pytest.mark.parametrize("sampler, eta", [*DIFFERENTIATED, ("implicit", 0.5), ("implicit", 1.0)])
 @pytest.mark.parametrize("name", BRIDGES)
 def test_derivatives_by_the_bridge_are_finite(name, sampler, eta):
     def loss(made):
