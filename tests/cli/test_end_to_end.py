@@ -144,7 +144,7 @@ def test_a_second_start_lists_the_folder_from_its_index(project, run, complaints
     assert index[0].stat().st_mtime_ns == before
 
 
-def test_too_many_unreadable_pictures_stop_the_run_in_one_line(project, call):
+def test_too_many_unreadable_pictures_stop_the_run_in_one_line(project, call, caplog):
     broken = project / "broken"
     shutil.copytree(project / "pictures", broken)
     for path in sorted(broken.iterdir())[:6]:
@@ -156,4 +156,4 @@ def test_too_many_unreadable_pictures_stop_the_run_in_one_line(project, call):
     assert status == 2
     assert err.splitlines()[-1].startswith("error: 3 pictures are unreadable")
     assert "data.max_unreadable=2" in err and "Traceback" not in err
-    assert err.count("is replaced by the next one") == 3
+    assert caplog.text.count("is replaced by the next one") == 3

@@ -164,6 +164,8 @@ def test_a_field_of_view_on_both_sides(microscope, complaints, monkeypatch):
         (microscope / "later" / folder / "fov1_t9.tif").write_bytes(one)
     workdir = microscope / "refused"
     monkeypatch.chdir(microscope)
-    status, (line,) = complaints(train_tool, *arguments("tif16", workdir, **TIF, **there))
+    status, (line,) = complaints(
+        train_tool, *arguments("tif16", workdir, **TIF, **there, distributed="off")
+    )
     assert status == 2 and not workdir.exists()
     assert line.startswith("error: 1 groups of data.group_pattern=") and ": fov1;" in line
