@@ -5,7 +5,7 @@
 
 Compiles the rows of `plan` that accelerator_table.json beside this file does not have, each in a
 process of its own, and writes the file and the page `docs/howto/what-fits.md` after each: stopped,
-the same command goes on. No GPU, TPU or driver is needed. A row of a GPU takes one to two minutes
+the same command goes on. No GPU, TPU or driver is needed. A row of a GPU takes one to three minutes
 and 5 GB, one of a TPU 9 to 12 minutes and 16 GB, of two cores that do nothing else. Rows whose
 compiler is not installed are left, and the page says so; --page writes the page alone.
 
