@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2sb_jax import bridge, interop
+from i2sb_jax import interop
 from i2sb_jax.models import UNetConfig
 from i2sb_jax.models.receptive_field import telling_radius
 from i2sb_jax.restoration import Restorer, load_model
@@ -49,23 +49,26 @@ def pictures(height=32, width=32):
 
 
 def test_one_call_is_what_both_are_by_hand(folder, restorer):
-    image = pictures()
-    start_fn, theirs, _ = load_model(folder / "start")
-    answer = start_fn(image, theirs.num_steps - 1)
+    image, place = pictures(16, 16), jnp.zeros(2, jnp.int32)
+    theirs = Restorer.from_workdir(folder / "start")
+    once = theirs.config.choose_sampling(nfe=1, sampler="ode")
+    answer = theirs.from_x1(image, sampling=once, record=(0,)).x0_path[0]  # X̂_0 and no state
     key = jax.random.wrap_key_data(picture_key(0, "a"))
     noise_key = jax.random.fold_in(key, NOISE_KEY)
-    place = jnp.zeros(2, jnp.int32)
     noise = window_normal(noise_key, image.shape, np.float32, origin=place)
-    xt = np.clip(answer, -1, 1) + 0.2 * noise
-    predict_fn, schedule, config = load_model(folder)
+    config, params = interop.load_model_folder(folder)
     assert config.bridge.start == str(folder / "start")
-    steps = bridge.step_grid(schedule.num_steps, 1)
-    expected = bridge.sample(None, schedule, predict_fn, xt, steps=steps, deterministic=True).x0
-    found = restorer(image, nfe=1, names=["a"])
-    np.testing.assert_allclose(found, np.clip(expected, -1, 1), atol=1e-5)
-    plain = bridge.sample(None, schedule, predict_fn, image, steps=steps, deterministic=True).x0
-    assert np.abs(found - np.clip(plain, -1, 1)).max() > 0.05
-    assert np.abs(restorer(image, nfe=1, names=["a"], seed=1) - found).max() > 0.05
+    plain = dataclasses.replace(config, bridge=dataclasses.replace(config.bridge, start=""))
+    alone = Restorer(plain, params.bridge)
+    expected = alone.from_x1(np.clip(answer, -1, 1) + 0.2 * noise).x0
+    found = restorer.from_x1(image, names=["a"]).x0
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found - alone.from_x1(image).x0).max() > 0.05
+    assert np.abs(restorer.from_x1(image, names=["b"]).x0 - found).max() > 0.05
+    # for samplers of one's own both are there, each by its folder
+    for path, weights in ((folder, params.bridge), (folder / "start", params.start)):
+        predict_fn, _, _ = load_model(path)
+        jax.tree.map(np.testing.assert_array_equal, predict_fn.args[0], weights)
 
 
 def test_a_window_is_as_the_whole_where_no_network_sees_its_border(folder, restorer):
@@ -124,3 +127,19 @@ def test_its_noise_makes_samples_and_a_seed_worth_while(restorer):
         assert Options(**given).resolve(silent).is_seed_idle(silent)
         with pytest.raises(ValueError, match="all samples of a picture would be the same"):
             Options(samples=2, **given).resolve(silent)
+
+
+def test_consistency_is_with_what_was_given_and_not_with_the_start(tmp_path):
+    task = TASK | {"corruption": "sr4x-pool"}
+    theirs = make_config(model=LOCAL, **task)
+    interop.save_model(tmp_path / "m", theirs, random_params(theirs, scale=0.1))
+    ours = make_config(model=LOCAL, bridge={"start": str(tmp_path / "m")}, **task)
+    params = StartedParams(*[random_params(ours, scale=0.1)] * 2)
+    image = pictures(16, 16).reshape(1, 4, 4, 4, 4, 3).mean(axis=(2, 4), keepdims=True)
+    image = np.broadcast_to(image, (1, 4, 4, 4, 4, 3)).reshape(1, 16, 16, 3).astype(np.float32)
+    both = Restorer(ours, params)
+    x0 = both.from_x1(image, sampling=ours.choose_sampling(consistency="projection")).x0
+    means = x0.reshape(1, 4, 4, 4, 4, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(means, image[:, ::4, ::4], atol=0.01)
+    off = both.from_x1(image).x0.reshape(1, 4, 4, 4, 4, 3).mean(axis=(2, 4))
+    assert np.abs(off - image[:, ::4, ::4]).max() > 0.05
