@@ -40,7 +40,8 @@ class SamplingConfig:
         check_choice("sampler", self.sampler, SAMPLERS)
         check_choice("spacing", self.spacing, SPACINGS)
         make_sampler(self.sampler, eta=self.eta)  # checks that they go together
-        check_choice("consistency", self.consistency, ("", *METHODS))
+        if self.consistency:
+            check_choice("consistency", self.consistency, METHODS)
 
     def replaced(self, **given: Any) -> "SamplingConfig":
         """With what a caller chose, where that is not None.
