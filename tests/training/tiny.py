@@ -6,6 +6,7 @@ import itertools
 
 import jax
 import numpy as np
+import pytest
 
 from i2sb_jax import config as config_lib
 from i2sb_jax import models
@@ -137,14 +138,29 @@ _NOT_OF_A_STEP = (
 )
 
 
+_PROGRAMS, _compiled_step = {}, loop._compiled_step
+
+
+def _compiled_once(run, state, batch, root, frozen):
+    """The loop's, but that runs of one step share its program: lowering takes a second."""
+    given = state, batch, root, frozen
+    leaves = tuple((x.shape, x.dtype, x.sharding) for x in jax.tree.leaves(given))
+    key = run.step, run.config.matmul_precision, jax.tree.structure(given), leaves
+    if key not in _PROGRAMS:
+        _PROGRAMS[key] = _compiled_step(run, *given)
+    return _PROGRAMS[key]
+
+
 def train(workdir, config=None, *, batches=endless, writer=None):
     """A run of the tiny network, without the pipeline."""
-    return loop.train(
-        loop.check_start(run_of(config or make_config()), workdir),
-        batches=batches,
-        eval_batch=make_batch(2, seed=5),
-        writer=writer or Recorder(),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_compiled_step", _compiled_once)
+        return loop.train(
+            loop.check_start(run_of(config or make_config()), workdir),
+            batches=batches,
+            eval_batch=make_batch(2, seed=5),
+            writer=writer or Recorder(),
+        )
 
 
 SCHEDULE = make_symmetric_schedule(num_steps=100, beta_max=0.3)
