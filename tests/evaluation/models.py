@@ -29,13 +29,13 @@ def use_plain_sampler(monkeypatch):
     def make_sample_fn(run, sampling, *, record=()):
         nfe = sampling.nfe
 
-        def one(key, params, x1, mask, cond, origin):
+        def one(key, params, x1, mask, cond, origin, measurement):
             noise = jax.random.normal(key, x1.shape)
             path = jnp.stack([x1 + params["scale"] * noise / nfe] * len(record) + [x1])
             x0 = x1 + params["scale"] * noise / nfe
             return bridge.Samples(x0, path[: len(record)], path[: len(record)])
 
-        return jax.vmap(one, in_axes=(0, None, 0, 0, 0, 0), out_axes=bridge.Samples(0, 1, 1))
+        return jax.vmap(one, in_axes=(0, None, 0, 0, 0, 0, 0), out_axes=bridge.Samples(0, 1, 1))
 
     monkeypatch.setattr(Run, "sample_fn", make_sample_fn)
 
