@@ -138,7 +138,7 @@ _NOT_OF_A_STEP = (
 )
 
 
-_PROGRAMS, _compiled_step = {}, loop._compiled_step
+_PROGRAMS, _compiled_step, _work = {}, loop._compiled_step, functools.cache(loop._work)
 
 
 def _compiled_once(run, state, batch, root, frozen):
@@ -155,6 +155,7 @@ def train(workdir, config=None, *, batches=endless, writer=None):
     """A run of the tiny network, without the pipeline."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "_compiled_step", _compiled_once)
+        patch.setattr(loop, "_work", _work)
         return loop.train(
             loop.check_start(run_of(config or make_config()), workdir),
             batches=batches,
