@@ -92,11 +92,11 @@ class Run:
 
     @functools.cached_property
     def network(self) -> models.UNet:
-        """The U-Net; it gathers the parameters of its blocks where the mesh cuts them."""
+        """The network; it gathers the parameters of its blocks where the mesh cuts them."""
         gather = None
         if self.config.mesh.fsdp > 1:
             gather = sharding.gather_on_use(self.mesh, min_bytes=self.config.mesh.fsdp_min_bytes)
-        return models.UNet(
+        return models.make_network(
             self.config.unet, gather=gather, per_device=sharding.per_device(self.mesh)
         )
 

@@ -70,8 +70,8 @@ def sample(
 ) -> Samples:
     """Samples X_0 given X_1 by the bridge's posterior (I²SB Algorithm 2).
 
-    Starts at exactly X_1 at the last index. With a mask, known pixels are put back after every
-    step to what the bridge between X_1 and itself holds there,
+    Starts at exactly X_1 at the last index, or around it where the bridge does. With a mask, known
+    pixels are put back after every step to what the bridge between X_1 and itself holds there,
     X_m ← (1 - mask)·(X_1 + std_m·z) + mask·X_m, with std_m of Eq. (11) and z = 0 for the OT-ODE.
 
     Args:
@@ -83,7 +83,7 @@ def sample(
         mask: [batch or 1, h, w, 1], 1 = hole; None where nothing is known.
         deterministic: OT-ODE: no noise anywhere, Eq. (13).
         record: positions in `steps` (0 = the end of the bridge, X_0) whose states are returned;
-            static. The last position, where sampling starts, is X_1 itself and is refused.
+            static. The last position, where sampling starts, is refused.
         normal_fn: draws all noise; see `sampling.window_normal` for windows of pictures.
 
     Returns:

@@ -93,7 +93,7 @@ def walk(
             pixels; "fresh": new ones at each step, others for its known pixels.
         mask: [batch or 1, h, w, 1], 1 = hole; None where nothing is known.
         record: positions in `steps` (0 = the end) whose states are returned; static. The last
-            position, where sampling starts, is X_1 itself and is refused.
+            position, where sampling starts, is refused.
         normal_fn: draws all noise; see `sampling.window_normal` for windows of pictures.
 
     Returns:

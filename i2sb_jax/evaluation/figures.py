@@ -29,7 +29,7 @@ METRICS = {
     KID: {"title": "KID", "unit": "", "better": "lower", "digits": 5},
     ACCURACY: {"title": "ResNet-50 top-1 accuracy", "unit": "%", "better": "higher", "digits": 1},
 }
-_TO_CLEAN = ("psnr", "ssim", PSNR_Y, SSIM_Y, LPIPS)  # of clean pictures themselves they say nothing
+_OTHERS = (FID, KID, ACCURACY)  # than means of what pictures are to their clean ones
 _SET = {FID: "normal", KID: "normal"}  # how intervals are made; of means from percentiles
 
 
@@ -116,8 +116,8 @@ def summarise(
     scores = store.whole(scores_of(method))
     valid = pictures.there & store.whole(pictures_of(method), arrays=("finite",))["finite"]
     each = {}
-    for name in _TO_CLEAN if method != CLEAN else ():
-        if name in arrays:
+    for name in METRICS if method != CLEAN else ():
+        if name in arrays and name not in _OTHERS:
             each[name] = np.where(valid, scores[arrays[name]].astype(np.float64), np.nan)
     known = valid & (pictures.labels >= 0)
     if RESNET50 in arrays and known.any():

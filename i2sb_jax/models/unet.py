@@ -154,6 +154,16 @@ class UNet(nn.Module):
         )
 
 
+def make_network(
+    config: UNetConfig,
+    *,
+    gather: Callable[[Params], Params] | None = None,
+    per_device: PerDevice | None = None,
+) -> nn.Module:
+    """Returns the network of a configuration; its arguments are those of `UNet`."""
+    return UNet(config, gather=gather, per_device=per_device)
+
+
 def init_params(key: PRNGKey, config: UNetConfig, *, image_size: int) -> Params:
     """Returns freshly initialised parameters; fit for `jax.eval_shape`.
 
@@ -168,7 +178,7 @@ def init_params(key: PRNGKey, config: UNetConfig, *, image_size: int) -> Params:
         config.in_channels - config.out_channels,
     )
     cond = jnp.zeros((*sides, extra)) if extra else None
-    return UNet(config).init(key, image, jnp.zeros((1,)), cond)["params"]
+    return make_network(config).init(key, image, jnp.zeros((1,)), cond)["params"]
 
 
 def _gated(output: jax.Array, changes: jax.Array, gates: jax.Array) -> jax.Array:
