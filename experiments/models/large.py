@@ -10,11 +10,11 @@ has how far the mean of each channel lies from the photograph's, levels.
 """
 
 import argparse
-import os
 import pathlib
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -58,6 +58,9 @@ def restore(task: str, source: pathlib.Path, result: pathlib.Path) -> tuple[Told
     command = [sys.executable, "-m", "i2sb_jax.cli.restore", "--model", task, "--overwrite"]
     command += ["--input", str(source), "--output", str(result)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    peaks: list[float] = []
+    watcher = threading.Thread(target=_watch, args=(process.pid, peaks))
+    watcher.start()
     told, compiled = {}, time.monotonic()
     for line in process.stderr:
         print(line, end="", file=sys.stderr, flush=True)
@@ -65,10 +68,22 @@ def restore(task: str, source: pathlib.Path, result: pathlib.Path) -> tuple[Told
         if "gigabytes" in said:  # the last that is said before the first call
             compiled = time.monotonic()
         told |= said
-    _, status, used = os.wait4(process.pid, 0)
+    status, took = process.wait(), time.monotonic() - compiled
+    watcher.join()
     if status or len(told) < 2:
-        raise ValueError(f"{task}: status {os.waitstatus_to_exitcode(status)}, told {told}")
-    return Told(**told), Told(time.monotonic() - compiled, used.ru_maxrss * 1024 / 1e9)
+        raise ValueError(f"{task}: status {status}, told {told}")
+    return Told(**told), Told(took, max(peaks))
+
+
+def _watch(pid: int, peaks: list[float]) -> None:
+    """Collects the peak of a process, in gigabytes, until it ends.
+
+    What `wait4` tells would begin with the peak of this process, which degraded the photograph.
+    """
+    status = pathlib.Path(f"/proc/{pid}/status")
+    while status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        peaks.append(int(found[1]) * 1024 / 1e9)
+        time.sleep(0.05)
 
 
 def measure(task: str, clean: np.ndarray, output: pathlib.Path) -> str:

@@ -4,7 +4,6 @@ That is what the process holds then, two batches, since the engine makes the nex
 one is computed, and the largest picture with its result.
 """
 
-import os
 import pathlib
 import resource
 import sys
@@ -12,7 +11,7 @@ import sys
 from i2sb_jax.accelerators.program import Memory
 
 _BATCHES = 2
-_STATM = pathlib.Path("/proc/self/statm")  # Linux
+_STATUS = pathlib.Path("/proc/self/status")  # Linux
 
 
 def bytes_to_come(program: Memory, *, pixels: int, samples: int = 1, states: int = 0) -> int:
@@ -45,11 +44,16 @@ def peak_bytes(to_come: int) -> int:
 
 
 def _held() -> int:
-    if not _STATM.exists():
-        return _peak()
-    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return _status("VmRSS") if _STATUS.exists() else _peak()
 
 
 def _peak() -> int:
+    if _STATUS.exists():  # what ru_maxrss counts begins with the program that started this one
+        return _status("VmHWM")
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _status(name: str) -> int:
+    lines = (line.split() for line in _STATUS.read_text().splitlines())
+    return next(1024 * int(line[1]) for line in lines if line[0] == f"{name}:")
