@@ -39,7 +39,6 @@ def on_four(root):
     return common, output, done
 
 
-@pytest.mark.slow
 def test_one_device_has_the_figures_of_four(tool, root, on_four):
     common, output, done = on_four
     assert "11 pictures × 4 evaluations × " in done.stderr
