@@ -1,13 +1,14 @@
 """A page of what the models and their peers make of the same crops, to be looked at.
 
-    python -m experiments.models.crops SHEET.jpg
+    python -m experiments.models.crops [--output SHEET.jpg]
 
 A row a task, cut at 100 % out of a photograph that no model has seen. Peers that are not installed
 leave their place empty.
 """
 
+import argparse
 import pathlib
-import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -101,10 +102,14 @@ def sheet(rows: list[dict[str, np.ndarray | None]]) -> Image.Image:
     return page
 
 
-def main(output: str) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the page."""
-    sheet([panels(row) for row in ROWS]).save(pathlib.Path(output), quality=90)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    here = pathlib.Path(__file__).with_name("crops.jpg")
+    parser.add_argument("--output", type=pathlib.Path, default=here, help="a JPEG file")
+    given = parser.parse_args(arguments)
+    sheet([panels(row) for row in ROWS]).save(given.output, quality=90)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
