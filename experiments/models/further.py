@@ -34,7 +34,7 @@ from i2sb_jax.models.threshold import thresholded
 from i2sb_jax.models.unet import space_to_depth
 from i2sb_jax.pictures import from_uint8
 from i2sb_jax.run import Run
-from i2sb_jax.training import create_state, make_train_step
+from i2sb_jax.training import create_state
 from i2sb_jax.types import Batch, Params
 
 LOG = "further.jsonl"
@@ -182,12 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         0.0, given.learning_rate, min(_WARM_UP, given.updates // 2), given.updates
     )
     tx = optax.chain(optax.clip_by_global_norm(config.optimizer.clip_norm), optax.adam(rate))
-    update = make_train_step(
-        apply_fn=run.network.apply, tx=tx, schedule=run.bridge,
-        ema_decay=config.training.ema_decay, deterministic=config.bridge.deterministic,
-        prediction=config.bridge.prediction, weighting=config.bridge.weighting,
-        end_share=config.bridge.end_share, log_floor=config.bridge.log_floor,
-    )  # fmt: skip
+    update = gpu.make_update(run, tx)
     options = compile_options(run.mesh)
     step = jax.jit(update, donate_argnums=0, compiler_options=options)
     state, root = create_state(params, tx), jax.random.key(config.seed)

@@ -16,7 +16,7 @@ import os
 import pathlib
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,7 +170,7 @@ def _train(
     import optax
 
     from i2sb_jax.run import Run
-    from i2sb_jax.training import create_state, make_train_step
+    from i2sb_jax.training import create_state
     from i2sb_jax.types import Batch
 
     peak = config.optimizer.learning_rate
@@ -181,12 +181,7 @@ def _train(
         ),
     )
     run = Run(config)
-    update = make_train_step(
-        apply_fn=run.network.apply, tx=tx, schedule=run.bridge,
-        ema_decay=config.training.ema_decay, deterministic=config.bridge.deterministic,
-        prediction=config.bridge.prediction, weighting=config.bridge.weighting,
-        end_share=config.bridge.end_share, log_floor=config.bridge.log_floor,
-    )  # fmt: skip
+    update = make_update(run, tx)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def write(ring: Windows, chunk: Windows, place: jax.Array) -> Windows:
@@ -253,6 +248,24 @@ def _train(
         done = len(losses) + (lines[-1]["step"] if lines else 0)
         lines.append(_line(done, jax.device_get(losses), written, passed))
     return jax.device_get(state.ema_params), lines
+
+
+def make_update(run: Any, tx: Any) -> Callable[..., Any]:
+    """Returns the training step of a run's bridge by another optimizer than the run's.
+
+    Args:
+        run: a `Run`.
+        tx: of optax.
+    """
+    from i2sb_jax.training import make_train_step
+
+    config = run.config
+    return make_train_step(
+        apply_fn=run.network.apply, tx=tx, schedule=run.bridge,
+        ema_decay=config.training.ema_decay, deterministic=config.bridge.deterministic,
+        prediction=config.bridge.prediction, weighting=config.bridge.weighting,
+        end_share=config.bridge.end_share, log_floor=config.bridge.log_floor,
+    )  # fmt: skip
 
 
 def _line(step: int, losses: list[Any], windows: int, passed: float) -> dict[str, float]:

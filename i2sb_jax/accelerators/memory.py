@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import jax
+
 
 def free_bytes(devices: Iterable[Any]) -> int | None:
     """Returns the bytes that are free on the fullest of some devices.
@@ -20,5 +22,7 @@ def free_bytes(devices: Iterable[Any]) -> int | None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of JAX's says that a device's memory is exhausted, or CUDA's."""
-    return any(name in str(error) for name in ("RESOURCE_EXHAUSTED", "CUDA_ERROR_OUT_OF_MEMORY"))
+    """Whether an error is JAX's and says that a device's memory is exhausted, or CUDA's."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and any(
+        name in str(error) for name in ("RESOURCE_EXHAUSTED", "CUDA_ERROR_OUT_OF_MEMORY")
+    )

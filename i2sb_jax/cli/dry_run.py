@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from i2sb_jax.accelerators import topologies
+from i2sb_jax.accelerators.memory import is_out_of_memory
 from i2sb_jax.cli import config_file, startup
 from i2sb_jax.run import Run
 from i2sb_jax.training.dry_run import dry_run, report, room_on_gpu
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> int:
     try:
         found = dry_run(run)
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not is_out_of_memory(error):
             raise
         print("does not fit:", _reason(str(error)))
         return 1

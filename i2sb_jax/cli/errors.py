@@ -2,8 +2,10 @@
 
 import re
 
-import jax
 from absl import flags
+
+from i2sb_jax.accelerators.memory import is_out_of_memory
+from i2sb_jax.reasons import first_line
 
 # whose errors are of no class of Python's own, where a bucket is missing or closed to the user
 _STORAGE = ("gcsfs", "google.auth", "google.api_core", "fsspec", "s3fs", "botocore", "aiohttp")
@@ -35,11 +37,9 @@ def users_line(error: Exception) -> str | None:
     if isinstance(error, KeyError) and re.fullmatch(r"'\w+://'", text):  # epath, of a scheme
         return f"there are no paths that begin with {text}: they are local, or gs://"
     if isinstance(error, ValueError | OSError):
-        return text.splitlines()[0]
-    if isinstance(error, MemoryError) or (
-        isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in text
-    ):
-        return f"{_NO_MEMORY} ({text.splitlines()[0]})"
+        return first_line(error)
+    if isinstance(error, MemoryError) or is_out_of_memory(error):
+        return f"{_NO_MEMORY} ({first_line(error)})"
     origin = type(error).__module__
     if origin.startswith(_STORAGE) or (origin.startswith("tensorflow.") and "://" in text):
         return f"the bucket cannot be used: {' '.join(text.split())}"

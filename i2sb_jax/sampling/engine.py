@@ -245,7 +245,7 @@ class Engine:
         """Names the call of which a device has run out of memory; other errors stay as they are."""
         try:
             yield
-        except jax.errors.JaxRuntimeError as error:
+        except Exception as error:
             if not is_out_of_memory(error):
                 raise
             windows = self.windows_a_call(*shape) // self._mesh.size

@@ -11,11 +11,9 @@ SCRIPT = """
 import json, sys
 import jax
 from i2sb_jax import interop
-from i2sb_jax.accelerators import sharding
 from i2sb_jax.run import Run
-from i2sb_jax.training.loop import jitted_step
 from tests.restoration.test_restorer import random_params
-from tests.training.tiny import make_batch, make_config
+from tests.training.tiny import held_by_the_first, make_config, three_steps
 
 folder = sys.argv[1]
 theirs = make_config()
@@ -29,18 +27,8 @@ def run(fsdp):
     ))
     state = jax.device_put(jax.jit(run.init_state)(jax.random.key(0)), run.state_shardings)
     frozen = interop.load_weights(folder, run.abstract_frozen)
-    held = sum(
-        part.data.nbytes
-        for x in jax.tree.leaves(frozen)
-        for part in x.addressable_shards
-        if part.device == jax.devices()[0]
-    )
-    root = jax.device_put(jax.random.key(1), sharding.replicated(run.mesh))
-    step, losses = jitted_step(run, state), []
-    for i in range(3):
-        batch = sharding.global_batch(make_batch(8, seed=i), run.mesh)
-        state, metrics = step(state, batch, root, frozen)
-        losses.append(float(metrics["loss"]))
+    held = held_by_the_first(frozen)
+    losses = [float(metrics["loss"]) for metrics in three_steps(run, state, frozen)]
     return {"losses": losses, "held": held}
 
 

@@ -10,10 +10,8 @@ import pytest
 SCRIPT = """
 import functools, json
 import jax
-from i2sb_jax.training.loop import jitted_step
 from i2sb_jax.run import Run
-from i2sb_jax.accelerators import sharding
-from tests.training.tiny import make_batch, make_config
+from tests.training.tiny import held_by_the_first, make_config, three_steps
 
 
 def run(fsdp):
@@ -27,18 +25,11 @@ def run(fsdp):
     copy = jax.jit(lambda x: jax.tree.map(jax.numpy.copy, x), out_shardings=shardings)
     teacher = copy(first.auxiliary_params)  # which is donated with the state
     state = jax.device_put(first, run.state_shardings)
-    held = sum(
-        part.data.nbytes
-        for x in jax.tree.leaves((state, teacher))
-        for part in x.addressable_shards
-        if part.device == jax.devices()[0]
-    )
-    root = jax.device_put(jax.random.key(1), sharding.replicated(run.mesh))
-    step, losses = jitted_step(run, state), []
-    for i in range(3):
-        batch = sharding.global_batch(make_batch(8, seed=i), run.mesh)
-        state, metrics = step(state, batch, root, teacher)
-        losses.append([float(metrics[name]) for name in ("loss", "auxiliary_loss")])
+    held = held_by_the_first((state, teacher))
+    losses = [
+        [float(metrics[name]) for name in ("loss", "auxiliary_loss")]
+        for metrics in three_steps(run, state, teacher)
+    ]
     return {"losses": losses, "held": held}
 
 

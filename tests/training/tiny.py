@@ -10,6 +10,7 @@ import pytest
 
 from i2sb_jax import config as config_lib
 from i2sb_jax import models
+from i2sb_jax.accelerators import sharding
 from i2sb_jax.bridge import make_symmetric_schedule
 from i2sb_jax.config import Config
 from i2sb_jax.run import Run
@@ -178,3 +179,23 @@ def linear_apply(variables, x, noise_level, cond, *, train=False, rngs=None):
 def linear_params():
     """Initial values of `linear_apply`."""
     return {"a": jax.numpy.float32(0.5), "b": jax.numpy.float32(-0.2)}
+
+
+def held_by_the_first(tree):
+    """The bytes of arrays that the first device holds."""
+    return sum(
+        part.data.nbytes
+        for x in jax.tree.leaves(tree)
+        for part in x.addressable_shards
+        if part.device == jax.devices()[0]
+    )
+
+
+def three_steps(run, state, frozen):
+    """Yields the metrics of each, on the run's mesh."""
+    root = jax.device_put(jax.random.key(1), sharding.replicated(run.mesh))
+    step = loop.jitted_step(run, state)
+    for i in range(3):
+        batch = sharding.global_batch(make_batch(8, seed=i), run.mesh)
+        state, metrics = step(state, batch, root, frozen)
+        yield metrics
