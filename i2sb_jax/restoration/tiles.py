@@ -24,7 +24,7 @@ from i2sb_jax.sampling.noise import BLOCK
 LARGEST = 512  # pixels, of windows that may be of any size
 SMALLEST = 64  # of those that memory running out may lead to
 _FEW_SIDES = 32  # divides such sides, lest there be a program to compile for every picture
-_RAMP = 16  # pixels over which neighbours that agree are blended
+_RAMP = 8  # pixels over which neighbours that agree are blended
 _ROWS = 64  # finished rows that are handed on at once
 
 WriteRows = Callable[[int, np.ndarray], None]

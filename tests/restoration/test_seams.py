@@ -104,7 +104,7 @@ def test_tiles_follow_from_the_network():
     blocks = network(patch=2, thresholded=(2.8,))
     assert telling_radius(network(patch=2)) < telling_radius(blocks) < blocks.receptive_radius
     chosen = choose_tiling(network(patch=2), image_size=64, tile=64)
-    assert (chosen.side, chosen.overlap, chosen.adapts) == (64, 48, False)
+    assert (chosen.side, chosen.overlap, chosen.adapts) == (64, 32, False)
 
 
 def test_windows_with_dark_borders_share_them():
