@@ -9,6 +9,14 @@ from i2sb_jax.reasons import first_line
 
 # whose errors are of no class of Python's own, where a bucket is missing or closed to the user
 _STORAGE = ("gcsfs", "google.auth", "google.api_core", "fsspec", "s3fs", "botocore", "aiohttp")
+# package -> what needs it, and the extra that brings it
+_EXTRAS = {
+    "wandb": ("training.wandb_project needs", "wandb"),
+    "gradio": ("the page needs", "demo"),
+    "pyarrow": ("Parquet files need", "parquet"),
+    "lmdb": ("databases need", "lmdb"),
+}
+_TRAINING = ("training and its data need", "train")
 _NO_MEMORY = (
     "not enough memory: restore with a smaller --tile or sampling.batch_size, train with more "
     "training.accumulation_steps, model.remat='blocks' or a larger mesh.fsdp"
@@ -26,11 +34,8 @@ def users_line(error: Exception) -> str | None:
     """
     text = str(error) or repr(error)
     if isinstance(error, ModuleNotFoundError):
-        if "'wandb'" in text:
-            return f"{text}: training.wandb_project needs pip install 'i2sb_jax[wandb]'"
-        if "'gradio'" in text:
-            return f"{text}: the page needs pip install 'i2sb_jax[demo]'"
-        return f"{text}: training and its data need pip install 'i2sb_jax[train]'"
+        what, extra = _EXTRAS.get(error.name or text.split("'")[1], _TRAINING)
+        return f"{text}: {what} pip install 'i2sb_jax[{extra}]'"
     if isinstance(error, ImportError) and re.search("to access|epath", text):  # of a bucket's
         google = re.search("Google|gs://", text)
         return f"{text}: pip install 'i2sb_jax[train]' reaches gs://" if google else text

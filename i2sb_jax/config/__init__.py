@@ -7,7 +7,7 @@ Gate 1 is the locked ConfigDict of `configs/base.py`, where a misspelt key raise
 """
 
 from i2sb_jax.config.checks import nearest
-from i2sb_jax.config.data import PAIRS, SOURCES, DataConfig
+from i2sb_jax.config.data import PAIRS, SOURCES, WITH_NAMES, DataConfig
 from i2sb_jax.config.evaluation import EvaluationConfig
 from i2sb_jax.config.mapping import (
     check_key,
@@ -44,6 +44,7 @@ __all__ = [
     "PAIRS",
     "SCHEDULES",
     "SOURCES",
+    "WITH_NAMES",
     "BridgeConfig",
     "Config",
     "DataConfig",

@@ -13,7 +13,8 @@ from i2sb_jax.fields import documented, field, path_field
 from i2sb_jax.files import real_path
 
 PAIRS = "pairs"  # the source of X_0 and X_1, and of the corruption that is none
-SOURCES = ("photos", "folder", "records", "tfds", "synthetic", PAIRS)
+SOURCES = ("photos", "folder", "records", "tfds", "webdataset", "lmdb", "synthetic", PAIRS)
+WITH_NAMES = ("folder", "records", "webdataset", "lmdb")  # of which some are held out by name
 CROPS = ("resize", "window")
 SIDES = ("left", "right")
 SCALINGS = ("dtype", "fixed", "percentiles")
@@ -28,10 +29,13 @@ class DataConfig:
     """The source of the clean pictures, or of both sides of pairs, and how they are cut."""
 
     source: str = field(
-        "folder", "where pictures come from: photos | folder | records | tfds | synthetic | pairs"
+        "folder",
+        "where pictures come from: photos | folder | records | tfds | webdataset | lmdb | synthetic"
+        " | pairs",
     )
     path: str = path_field(
-        "directory of pictures, records, or sources (X_1) of pairs; data_dir of tfds; may be gs://"
+        "directory of pictures, records, tars, a database, or sources (X_1) of pairs; data_dir of "
+        "tfds; may be gs://"
     )
     eval_path: str = path_field('held-out pictures; "" holds out eval_fraction of path by name')
     eval_fraction: float = field(0.02, "share of path that is held out, in [0, 1)")
@@ -88,6 +92,11 @@ class DataConfig:
     cond_x1: bool = field(False, "pairs: the network sees X_t and, beside it, the whole source")
 
     def __post_init__(self):
+        if self.source == "parquet":
+            raise ValueError(
+                "data.source='parquet' has no random access, as training needs: write records by "
+                f"i2sb-prepare --source parquet --path {self.path or 'FOLDER'} --output RECORDS"
+            )
         check_choice("data.source", self.source, SOURCES)
         check_choice("data.crop", self.crop, CROPS)
         check_choice("data.source_side", self.source_side, SIDES)
@@ -142,7 +151,7 @@ class DataConfig:
                         f"data.{key}={value!r}: data.source={self.source!r} brings its own "
                         "pictures; use data.source='folder', or leave it ''"
                     )
-        in_folders = self.source in ("folder", "records", PAIRS)
+        in_folders = self.source in (*WITH_NAMES, PAIRS)
         if in_folders and not self.path:
             raise ValueError(
                 f"data.path='' must name a directory of pictures for data.source={self.source!r}"

@@ -8,11 +8,10 @@ from etils import epath
 from i2sb_jax.data.folder import FolderSource
 from i2sb_jax.data.name_list import ListedSource
 from i2sb_jax.data.pairs import PairsSource
-from i2sb_jax.data.record import Source, Subset
+from i2sb_jax.data.record import IMAGENET_CLASSES, Source, Subset
 from i2sb_jax.data.scaling import to_json
+from i2sb_jax.data.webdataset_source import WebDatasetSource
 from i2sb_jax.files import is_remote
-
-_IMAGENET_CLASSES = 1000
 
 
 def fingerprint(source: Source, *, count: int) -> str:
@@ -34,10 +33,10 @@ def imagenet_labels(source: Source) -> Sequence[int] | None:
     A list's, as far as it has them; and none of data that has other classes than ImageNet.
     """
     whole = source.source if isinstance(source, ListedSource | Subset) else source
-    classes = getattr(whole, "num_classes", _IMAGENET_CLASSES)
+    classes = getattr(whole, "num_classes", IMAGENET_CLASSES)
     if isinstance(source, ListedSource) and any(label is not None for label in source.labels):
         return [-1 if label is None else label for label in source.labels]
-    return None if classes == _IMAGENET_CLASSES else [-1] * len(source)
+    return None if classes == IMAGENET_CLASSES else [-1] * len(source)
 
 
 def _told(source: Source, number: int) -> Iterator[str]:
@@ -48,6 +47,11 @@ def _told(source: Source, number: int) -> Iterator[str]:
         case FolderSource():
             yield source.names[number]
             yield _stamp(source.folder / source.names[number])
+        case WebDatasetSource():
+            sample = source.samples[number]
+            yield source.names[number]
+            yield _stamp(source.tars[sample.tar])
+            yield str(sample.image)
         case PairsSource():
             if number == 0:
                 yield to_json(source.ranges)

@@ -12,16 +12,16 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from etils import epath
 
-from i2sb_jax.data.record import MissingPicture, Record
+from i2sb_jax.data.record import IMAGENET_CLASSES, MissingPicture, Record
 from i2sb_jax.files import list_images, real_path, require_folder, write_atomically
 
 # How long a process waits for the index that process 0 writes.
 INDEX_WAIT_SECONDS = 1800.0
 _POLL_SECONDS = 0.2
-_CLASSES = 1000  # of ImageNet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class FolderSource:
     def _labels(self) -> dict[str, int]:
         """Class folder -> label; empty where the tree has another layout."""
         folders = sorted({name.partition("/")[0] for name in self.names if "/" in name})
-        whole = len(folders) == _CLASSES and all("/" in name for name in self.names)
+        whole = len(folders) == IMAGENET_CLASSES and all("/" in name for name in self.names)
         return {folder: label for label, folder in enumerate(folders)} if whole else {}
 
 
@@ -79,18 +79,41 @@ def folder_source(
         ValueError: the folder is missing or has no pictures, or the index cannot be used.
     """
     folder = require_folder(path)
-    if index_dir is None:
-        return FolderSource(folder=folder, names=tuple(list_images(folder, tell=tell)))
-    index = epath.Path(index_dir) / index_name(folder)
+    index = None if index_dir is None else epath.Path(index_dir) / index_name(folder)
+
+    def list_folder() -> dict[str, Any]:
+        return {"folder": real_path(folder), "names": list_images(folder, tell=tell)}
+
+    kept = kept_index(index, list_folder, process_index=process_index, read_only=read_only)
+    return FolderSource(folder=folder, names=tuple(kept["names"]))
+
+
+def kept_index(
+    index: epath.Path | None,
+    make: Callable[[], dict[str, Any]],
+    *,
+    process_index: int = 0,
+    read_only: bool = False,
+) -> dict[str, Any]:
+    """Returns what an index holds; where there is none, what it will hold.
+
+    Args:
+        index: the file; None: nothing is kept.
+        make: lists what is to be kept.
+        process_index: process 0 writes the index, the others wait for it.
+        read_only: where there is no index nothing is written.
+
+    Raises:
+        ValueError: the index cannot be used, or never comes; and as `make`.
+    """
+    if index is None or (read_only and not index.exists()):
+        return make()
     if not index.exists():
-        if read_only:
-            return folder_source(folder, tell=tell)
         if process_index == 0:
-            listing = {"folder": real_path(folder), "names": list_images(folder, tell=tell)}
-            write_atomically(index, json.dumps(listing).encode())
+            write_atomically(index, json.dumps(make()).encode())
         else:
             wait_for(index)
-    return FolderSource(folder=folder, names=read_index(index))
+    return read_index(index)
 
 
 def index_name(folder: epath.PathLike) -> str:
@@ -99,12 +122,15 @@ def index_name(folder: epath.PathLike) -> str:
     return f"folder-{digest.hexdigest()[:16]}.json"
 
 
-def read_index(index: epath.Path) -> tuple[str, ...]:
-    """The names in an index; ValueError, in one line, where it is none."""
+def read_index(index: epath.Path) -> dict[str, Any]:
+    """Returns what an index holds; ValueError, in one line, where it is none."""
     try:
-        return tuple(json.loads(index.read_text())["names"])
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{index} is no folder index: delete it to list again") from None
+        kept = json.loads(index.read_text())
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict) or not isinstance(kept.get("names"), list):
+        raise ValueError(f"{index} is no folder index: delete it to list again")
+    return kept
 
 
 def wait_for(index: epath.Path) -> None:

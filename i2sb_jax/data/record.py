@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+IMAGENET_CLASSES = 1000  # the labels that are meant where a source does not say how many it has
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:

@@ -1,7 +1,7 @@
 """From a configuration to its source of pictures.
 
-Only `records` needs array_record, and only `tfds` needs TensorFlow Datasets; each is imported where
-it is asked for, so photographs, folders and pairs need neither.
+Only `records` needs array_record, `tfds` TensorFlow Datasets, `parquet` pyarrow and `lmdb` its
+library; each is imported where it is asked for, so photographs, folders, tars and pairs need none.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,31 @@ from typing import Any
 from etils import epath
 
 from i2sb_jax import files
-from i2sb_jax.config import PAIRS, DataConfig
+from i2sb_jax.config import PAIRS, WITH_NAMES, DataConfig
 from i2sb_jax.data.folder import folder_source, index_name, read_index
 from i2sb_jax.data.name_list import listed, read_name_list
 from i2sb_jax.data.photos import photos_source
 from i2sb_jax.data.record import Source, Subset, held_out_of, hold_out
+from i2sb_jax.data.shards import USUAL, Columns
 from i2sb_jax.data.synthetic import synthetic_source
+from i2sb_jax.data.webdataset_source import webdataset_source
+
+PREPARED = (
+    "photos", "folder", "records", "tfds", "parquet", "webdataset", "lmdb", "synthetic"
+)  # fmt: skip
+# what a path must name
+_PLACES = {
+    "folder": "a folder of pictures",
+    "records": "a directory that i2sb-prepare wrote",
+    "parquet": "a Parquet file or a folder of them",
+    "webdataset": "a tar or a folder of them",
+    "lmdb": "the folder of a database",
+}
+_COLUMNS = {
+    "image": ("parquet", "webdataset"),
+    "label": ("parquet", "webdataset"),
+    "keys": ("lmdb",),
+}
 
 
 def make_sources(
@@ -81,7 +100,7 @@ def held_out_source(
     if moved is None or config.eval_path or not has_listing:
         return make_source(here, split="eval", index_dir=index, read_only=True)
     # a picture's side may depend on the others, of which some are gone
-    names = read_index(index / index_name(config.path))
+    names = read_index(index / index_name(config.path))["names"]
     held_out = hold_out(names, config.eval_fraction, split="eval", origin=config.path)
     source = held_out_of(folder_source(here.path), {names[i] for i in held_out}, origin=here.path)
     if not here.eval_list:
@@ -92,7 +111,7 @@ def held_out_source(
 def make_source(config: DataConfig, *, split: str, **listing: Any) -> Source:
     """Opens the pictures for training or for evaluation; no picture is in both.
 
-    Folders and records hold out `eval_fraction` of their pictures by their names, unless
+    Folders, records, tars and databases hold out `eval_fraction` of their pictures by name, unless
     `eval_path` names others. TFDS has its own splits, photographs and synthetic pictures a fixed
     choice. Of those for evaluation, `eval_list` selects and orders.
 
@@ -108,7 +127,7 @@ def make_source(config: DataConfig, *, split: str, **listing: Any) -> Source:
         raise ValueError(f"split={split!r} must be 'train' or 'eval'")
     path, tfds_split = config.path, split
     wanted = read_name_list(config.eval_list) if split == "eval" and config.eval_list else None
-    holds_out = config.source in ("folder", "records")
+    holds_out = config.source in WITH_NAMES
     if holds_out and config.eval_path:
         holds_out = False
         path = config.eval_path if split == "eval" else config.path
@@ -119,6 +138,8 @@ def make_source(config: DataConfig, *, split: str, **listing: Any) -> Source:
                 "data.tfds_split, e.g. 'train[:95%]' and 'train[95%:]'"
             )
         tfds_split = config.tfds_split if split == "train" else config.tfds_eval_split
+    if config.source == "webdataset":  # what is held out lies among the others, or apart
+        tfds_split = "" if path != config.path else "train"
     source = open_source(
         config.source, path=path, split=tfds_split, tfds_name=config.tfds_name, **listing
     )
@@ -146,17 +167,19 @@ def open_source(
     path: str = "",
     split: str = "train",
     tfds_name: str = "",
+    columns: Columns = USUAL,
     **listing: Any,
 ) -> Source:
     """Opens a source whole, with nothing held out.
 
     Args:
-        kind: "photos", "folder", "records", "tfds" or "synthetic".
-        path: of the folder or the records; TFDS's data_dir.
-        split: for photos and synthetic "train" or "eval", for tfds any split; folders and records
-            have none.
+        kind: one of `PREPARED`.
+        path: of the folder, the records, the files or the database; TFDS's data_dir.
+        split: for photos and synthetic "train" or "eval", for tfds any split, for parquet and
+            webdataset what their files are called by; the others have none.
         tfds_name: the builder.
-        **listing: options of `folder_source`; other kinds list nothing.
+        columns: what is taken of parquet, webdataset and lmdb.
+        **listing: options of `folder_source`, which keep what folders and tars hold.
 
     Raises:
         ValueError: something is missing, empty or of no use; one line that names it.
@@ -166,14 +189,15 @@ def open_source(
             f"path={path!r}: source={kind!r} brings its own pictures; use source='folder', or "
             "leave it ''"
         )
+    _check_columns(kind, columns)
+    if kind in _PLACES:
+        _require("path", path, _PLACES[kind])
     match kind:
         case "photos":
             return photos_source(split=split)
         case "folder":
-            _require("path", path, "a folder of pictures")
             return folder_source(path, **listing)
         case "records":
-            _require("path", path, "a directory that i2sb-prepare wrote")
             from i2sb_jax.data.records import records_source
 
             return records_source(path)
@@ -182,12 +206,32 @@ def open_source(
             from i2sb_jax.data.tfds_source import tfds_source
 
             return tfds_source(tfds_name, split=split, data_dir=path or None)
+        case "parquet":
+            from i2sb_jax.data.parquet_source import parquet_source
+
+            return parquet_source(path, split=split, columns=columns)
+        case "webdataset":
+            listing.pop("tell", None)
+            return webdataset_source(path, split=split, columns=columns, **listing)
+        case "lmdb":
+            from i2sb_jax.data.lmdb_source import lmdb_source
+
+            return lmdb_source(path, columns=columns, tell=listing.get("tell"))
         case "synthetic":
             return synthetic_source(split=split)
         case "pairs":
             raise ValueError("source='pairs' is trained from its own folders, not prepared")
         case _:
-            raise ValueError(f"source={kind!r} must be photos, folder, records, tfds or synthetic")
+            raise ValueError(f"source={kind!r} must be one of {', '.join(PREPARED)}")
+
+
+def _check_columns(kind: str, columns: Columns) -> None:
+    """Raises ValueError, in one line, where a source has no use for what is named."""
+    for key, value in columns._asdict().items():
+        if value and kind not in _COLUMNS[key]:
+            raise ValueError(
+                f"{key}={value!r} is for {' and '.join(_COLUMNS[key])}, not source={kind!r}"
+            )
 
 
 def _require(key: str, value: str, what: str) -> None:

@@ -3,7 +3,6 @@
 import io
 import itertools
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("array_record")
 tfds = pytest.importorskip("tensorflow_datasets")
 
-from i2sb_jax.cli import prepare  # noqa: E402
 from i2sb_jax.data import MissingPicture, make_source, open_source  # noqa: E402
 from i2sb_jax.data.pipeline import Examples, Reading, Share, train_batches  # noqa: E402
 from i2sb_jax.data.records import write_records  # noqa: E402
@@ -63,19 +61,6 @@ def built(tmp_path, file_format):
     data_dir = str(tmp_path / file_format)
     Tiny(data_dir=data_dir, file_format=file_format).download_and_prepare()
     return data_dir
-
-
-@pytest.fixture
-def run_prepare(monkeypatch):
-    """The tool as people call it -> its status."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["i2sb-prepare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            prepare.main()
-        return stop.value.code
-
-    return run
 
 
 def everything(source):
