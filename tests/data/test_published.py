@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import pathlib
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -367,3 +370,27 @@ def test_it_refuses_in_one_line(tmp_path, capsys, run_prepare, arguments, messag
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and message.format(tmp_path) in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_pictures(tmp_path):
+    peaks = {}
+    for count in (10_000, 100_000):
+        path = tmp_path / f"{count}.parquet"
+        schema = pa.schema([("image", pa.binary()), ("label", pa.int64())])
+        with pq.ParquetWriter(path, schema) as writer:
+            for first in range(0, count, 10_000):
+                rows = range(first, first + 10_000)
+                images = [png(i, height=16, width=16) for i in rows]
+                writer.write_table(pa.table({"image": images, "label": list(rows)}, schema=schema))
+        tool = [sys.executable, "-m", "i2sb_jax.cli.prepare", "--source=parquet"]
+        given = (f"--path={path}", f"--output={tmp_path / str(count)}", "--workers=2")
+        child = subprocess.Popen(
+            [*tool, *given], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        assert child.returncode == 0
+        peaks[count] = usage.ru_maxrss * 1024
+    # what grows is names, labels and their index, some hundred bytes a picture
+    assert peaks[100_000] - peaks[10_000] < 90_000 * 1000, peaks
