@@ -6,7 +6,8 @@
 Both sides read the same folders of JPEGs and PNGs, 500×375 at quality 90, in turns and on the same
 core: the files are listed, decoded, cut to 256² in batches of 32 as `i2sb-train` does, scaled or at
 native resolution, with nothing cached and no corruption. That both give the same pixels is looked
-at as well.
+at as well. Then windows of 64² from JPEGs of 12 megapixels: the older checkout's from the files,
+this one's from tiles that `i2sb-prepare --tiles` cut of them.
 """
 
 import contextlib
@@ -27,7 +28,8 @@ from i2sb_jax.data.synthetic import random_picture
 NAME = "reading"
 KINDS = {"JPEG": {"quality": 90}, "PNG": {}}
 CROPS = ("resize", "window")
-_HEIGHT, _WIDTH = 375, 500
+_SIZE = 256  # pixels, of a window
+_SMALL, _LARGE = (375, 500), (3000, 4000)
 _ROOT = pathlib.Path(__file__).parents[2]
 _PROCESS = pathlib.Path(__file__).with_name("reading_process.py")
 
@@ -76,21 +78,44 @@ def measure(
         for kind in KINDS:
             for crop in CROPS:
                 request = {"folder": f"{folder}/{kind}", "crop": crop, "batches": batches}
+                request |= {"size": _SIZE, "source": "folder"}
                 told = _alternate({"this": this, "older": other}, request, repeats)
                 found[f"{kind}, {crop}"] = _rates(told)
                 found["pictures a run"] = told["this"][0]["pictures"]
+        found["12 megapixels, windows of 64²"] = _from_tiles(this, other, folder, repeats)
+    return found
+
+
+def _from_tiles(
+    this: subprocess.Popen, older: subprocess.Popen, folder: str, repeats: int
+) -> dict[str, Any]:
+    """Small windows of large photographs, from tiles and from the files."""
+    photographs, tiles = pathlib.Path(folder, "large"), pathlib.Path(folder, "tiles")
+    make_pictures(photographs, "JPEG", 4, size=_LARGE, **KINDS["JPEG"])
+    prepare = ("-m", "i2sb_jax.cli.prepare", f"--path={photographs}", f"--output={tiles}")
+    subprocess.run(
+        [sys.executable, *prepare, "--tiles=512"], cwd=_ROOT, check=True, stdout=sys.stderr
+    )
+    request = {"crop": "window", "batches": 2, "size": 64}
+    requests = {
+        "this": request | {"folder": str(tiles), "source": "records"},
+        "older": request | {"folder": str(photographs), "source": "folder"},
+    }
+    found = _rates(_alternate({"this": this, "older": older}, requests, repeats))
+    del found["same pixels"]  # they are others
     return found
 
 
 def _alternate(
     sides: dict[str, subprocess.Popen], request: dict, repeats: int
 ) -> dict[str, list[dict]]:
+    """Answers to one request, or to one for each side."""
     told: dict[str, list[dict]] = {name: [] for name in sides}
 
     def timed(name: str) -> timing.Side:
         def run(runs: int) -> float:
             for _ in range(runs):
-                print(json.dumps(request), file=sides[name].stdin, flush=True)
+                print(json.dumps(request.get(name, request)), file=sides[name].stdin, flush=True)
                 if not (line := sides[name].stdout.readline()):
                     raise ValueError(f"reading ({name}) ended with status {sides[name].wait()}")
                 told[name].append(json.loads(line))
@@ -114,11 +139,13 @@ def _rates(told: dict[str, list[dict]]) -> dict[str, Any]:
     return found | {"same pixels": len(pixels) == 1}
 
 
-def make_pictures(folder: pathlib.Path, kind: str, count: int, **options: Any) -> None:
-    """Files with the spectrum of photographs."""
+def make_pictures(
+    folder: pathlib.Path, kind: str, count: int, *, size: tuple[int, int] = _SMALL, **options: Any
+) -> None:
+    """Files with the spectrum of photographs, of `size` rows and columns."""
     folder.mkdir()
     for number in range(count):
-        picture = Image.fromarray(random_picture(number, height=_HEIGHT, width=_WIDTH))
+        picture = Image.fromarray(random_picture(number, height=size[0], width=size[1]))
         picture.save(folder / f"{number:04d}.{kind.lower()}", kind, **options)
 
 

@@ -3,8 +3,8 @@
     python experiments/benchmarks/reading_process.py
 
 The package that it measures is the one on PYTHONPATH, of this checkout or of an older one: nothing
-but what both have is used. Each line of standard input is a request in JSON, {"folder": …,
-"crop": …, "batches": …}, each line of standard output its answer. One core is used.
+but what both have is used. Each line of standard input is a request in JSON, the
+arguments of `read`, each line of standard output its answer. One core is used.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ import time
 
 import numpy as np
 
-SIZE, BATCH = 256, 32
+BATCH = 32
 
 
-def read(folder: str, crop: str, batches: int) -> dict:
+def read(folder: str, crop: str, batches: int, size: int, source: str) -> dict:
     """Seconds of a stream in its stride, by the clock and by the processor, and its first pixels.
 
     All is as `i2sb-train` has it, but for what it remembers of decoded pictures: nothing.
@@ -32,20 +32,20 @@ def read(folder: str, crop: str, batches: int) -> dict:
     changes = ["--config.data.source=synthetic", f"--config.data.crop={crop}"]
     given = [f"--config={base_file()}", *changes]
     config, _ = config_file.parse(given, program="benchmark", needs_workdir=False)
-    source = data.open_source("folder", path=folder)
+    source = data.open_source(source, path=folder)
     if hasattr(pipeline, "Examples"):
         from i2sb_jax.pictures import Notes
 
         notes = Notes(lambda line: print(line, file=sys.stderr))
         stream = train_batches(
             source,
-            pipeline.Examples(undegraded, config.data, SIZE),
+            pipeline.Examples(undegraded, config.data, size),
             pipeline.Share(BATCH),
             seed=0,
             reading=pipeline.Reading(notes=notes, cache_bytes=0),
         )
     else:  # an older checkout
-        options = {"image_size": SIZE, "batch_size": BATCH, "seed": 0, "cache_bytes": 0}
+        options = {"image_size": size, "batch_size": BATCH, "seed": 0, "cache_bytes": 0}
         stream = train_batches(source, undegraded, config.data, **options)
     first = next(stream).clean
     next(stream)  # the graph is traced, and its threads are busy

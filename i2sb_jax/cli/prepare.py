@@ -8,6 +8,7 @@ from i2sb_jax.cli import startup
 from i2sb_jax.cli.parser import Example, ToolParser
 from i2sb_jax.data.shards import Columns
 from i2sb_jax.data.sources import PREPARED, open_source
+from i2sb_jax.data.tiled import tiled
 from i2sb_jax.files import real_path
 from i2sb_jax.progress import Progress
 
@@ -35,10 +36,13 @@ def _main(arguments: list[str]) -> None:
         columns=columns,
         tell=_warn,
     )
+    if options.tiles:
+        source = tiled(source, options.tiles)
     made_of = {
         "source": options.source,
         "path": real_path(options.path) if options.path else "",
         "tfds_name": options.tfds_name,
+        "tiles": options.tiles,
         **columns._asdict(),
     }
     if options.source in ("photos", "tfds", "parquet", "webdataset"):
@@ -60,7 +64,9 @@ def _main(arguments: list[str]) -> None:
             workers=options.workers,
             on_picture=count,
         )
-    pictures = f"{len(source)} pictures" + (f" ({broken} of them broken)" if broken else "")
+    pictures = f"{len(source)} {'tiles' if options.tiles else 'pictures'}"
+    if broken:
+        pictures += f" ({broken} of them broken)"
     print(
         f"{pictures} in {options.output}; train with data.source=records, "
         f"data.path={options.output}"
@@ -124,6 +130,11 @@ def parser() -> ToolParser:
     add(
         "--output", type=path, required=True, metavar="DIR",
         help="A new folder for the records, or the one of a job that was stopped: it goes on.",
+    )  # fmt: skip
+    add(
+        "--tiles", type=int, default=0, metavar="SIDE",
+        help="Cut what is larger into tiles of so many pixels, kept as PNG, for training on small "
+        "windows.",
     )  # fmt: skip
     add("--shards", type=int, default=0, help="Number of files. Default: one a thousand pictures.")
     add("--workers", type=int, default=1, help="Files that are written at once. Default: 1.")

@@ -21,6 +21,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from etils import epath
 
 from i2sb_jax.data.record import IMAGENET_CLASSES, MissingPicture, Record, Source
+from i2sb_jax.data.tiled import picture_of
 from i2sb_jax.files import require_folder, require_new_folder, write_atomically
 from i2sb_jax.pictures import UnreadableImage, encode_png, picture_size
 
@@ -41,6 +42,7 @@ class RecordsSource:
         num_classes: how many labels there are; None where that is not known.
         label_names: of labels 0, 1, …; empty where they have none.
         split: that the pictures were; "" where that is not known.
+        is_tiled: whether the pictures are tiles of others.
     """
 
     names: Sequence[str]
@@ -48,6 +50,12 @@ class RecordsSource:
     num_classes: int | None = IMAGENET_CLASSES
     label_names: Sequence[str] = ()
     split: str = ""
+    is_tiled: bool = False
+
+    @property
+    def held_out_by(self) -> Sequence[str]:
+        """The names that decide on which side of a run each is: of tiles their pictures' names."""
+        return tuple(map(picture_of, self.names)) if self.is_tiled else self.names
 
     def __len__(self) -> int:
         return len(self.names)
@@ -89,6 +97,7 @@ def records_source(path: epath.PathLike) -> RecordsSource:
         num_classes=index.get("num_classes", IMAGENET_CLASSES),  # older ones do not say
         label_names=tuple(index.get("label_names", ())),
         split=index.get("split", ""),
+        is_tiled=index.get("tiles", 0) > 0,
     )
 
 
@@ -149,7 +158,7 @@ def write_records(
         "names": [name for part in parts for name in part["names"]],
         **({"num_classes": source.num_classes} if hasattr(source, "num_classes") else {}),
         **({"label_names": list(label_names)} if label_names else {}),
-        **({"split": made_of["split"]} if made_of.get("split") else {}),
+        **{key: made_of[key] for key in ("split", "tiles") if made_of.get(key)},
     }
     write_atomically(output / INDEX, json.dumps(index).encode())
     for part in parts:

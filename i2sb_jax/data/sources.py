@@ -144,7 +144,8 @@ def make_source(config: DataConfig, *, split: str, **listing: Any) -> Source:
         config.source, path=path, split=tfds_split, tfds_name=config.tfds_name, **listing
     )
     if holds_out:
-        side = hold_out(source.names, config.eval_fraction, split=split, origin=path)
+        names = getattr(source, "held_out_by", source.names)
+        side = hold_out(names, config.eval_fraction, split=split, origin=path)
         source = Subset(source=source, indices=side)
     return source if wanted is None else listed(source, wanted, origin=config.eval_list)
 

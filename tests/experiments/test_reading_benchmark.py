@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 def test_both_sides_read_the_same():
     found = reading.measure(ROOT, pictures=2, batches=1, repeats=1)
     assert found["pictures a run"] == 32
+    assert "same pixels" not in found["12 megapixels, windows of 64²"]
     for kind in reading.KINDS:
         for crop in reading.CROPS:
             rates = found[f"{kind}, {crop}"]
