@@ -91,7 +91,7 @@ def _from_tiles(
 ) -> dict[str, Any]:
     """Small windows of large photographs, from tiles and from the files."""
     photographs, tiles = pathlib.Path(folder, "large"), pathlib.Path(folder, "tiles")
-    make_pictures(photographs, "JPEG", 4, size=_LARGE, **KINDS["JPEG"])
+    make_pictures(photographs, "JPEG", 2, size=_LARGE, **KINDS["JPEG"])
     prepare = ("-m", "i2sb_jax.cli.prepare", f"--path={photographs}", f"--output={tiles}")
     subprocess.run(
         [sys.executable, *prepare, "--tiles=512"], cwd=_ROOT, check=True, stdout=sys.stderr
