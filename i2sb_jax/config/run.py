@@ -5,6 +5,7 @@ import json
 from etils import epath
 
 from i2sb_jax.config.added import with_added_keys
+from i2sb_jax.config.data import WITH_NAMES
 from i2sb_jax.config.mapping import flatten, from_config_dict, to_dict
 from i2sb_jax.config.sampling import STEPS
 from i2sb_jax.config.sections import Config
@@ -91,6 +92,8 @@ def check_same_run(workdir: epath.PathLike, config: Config) -> None:
     if config.teacher:  # these are what it learns to do
         fixed |= {f"sampling.{name}" for name in STEPS}
     may_change = _MAY_CHANGE - fixed
+    if {theirs["data.source"], ours["data.source"]} <= set(WITH_NAMES):
+        may_change |= {"data.source"}  # whether they hold the same pictures is looked at later
     changed = [key for key in ours if ours[key] != theirs[key] and key not in may_change]
     if changed:
         differences = ", ".join(f"{k} is {theirs[k]!r} there, {ours[k]!r} here" for k in changed)

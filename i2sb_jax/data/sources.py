@@ -4,6 +4,8 @@ Only `records` needs array_record, `tfds` TensorFlow Datasets, `parquet` pyarrow
 library; each is imported where it is asked for, so photographs, folders, tars and pairs need none.
 """
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,7 @@ from i2sb_jax.data.webdataset_source import webdataset_source
 PREPARED = (
     "photos", "folder", "records", "tfds", "parquet", "webdataset", "lmdb", "synthetic"
 )  # fmt: skip
+_PICTURES = "pictures.json"  # in a run's folder of listings
 # what a path must name
 _PLACES = {
     "folder": "a folder of pictures",
@@ -54,7 +57,8 @@ def make_sources(
         report: told, on process 0, what of the folders is left out, or has no partner.
 
     Raises:
-        ValueError: something is missing or empty; one line that names it.
+        ValueError: something is missing or empty, or the run began with other pictures; one line
+            that names it.
     """
     if config.source == PAIRS:
         from i2sb_jax.data.pairs import make_pairs
@@ -67,7 +71,45 @@ def make_sources(
         require_pictures(config)
     where = {"index_dir": index, "process_index": process_index, "tell": report}
     train, held_out = (make_source(config, split=split, **where) for split in ("train", "eval"))
+    if config.source in WITH_NAMES:
+        _check_same_pictures(config, train, index / _PICTURES, may_write=process_index == 0)
     return train, held_out
+
+
+def _check_same_pictures(
+    config: DataConfig, train: Source, file: epath.Path, *, may_write: bool
+) -> None:
+    """Notes what a run is trained on, or finds it as noted; the order of training rests on it.
+
+    Wherever the pictures lie, and in what kind of source, their names in order tell them.
+
+    Raises:
+        ValueError: these are others.
+    """
+    names = train.names
+    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+    here = {"count": len(names), "first": names[0], "last": names[-1], "names": digest[:16]}
+    if not file.exists():
+        if may_write:
+            files.write_atomically(file, json.dumps(here).encode())
+        return
+    try:
+        there = files.read_json(file)
+        is_list = there.keys() == here.keys()
+    except (ValueError, AttributeError):
+        is_list = False
+    if not is_list:
+        raise ValueError(f"{file} does not say what the run is trained on: delete it")
+    if there != here:
+        theirs, ours = (
+            f"{one['count']}, from {one['first']} to {one['last']}" for one in (there, here)
+        )
+        what = ours if ours != theirs else f"{ours}, but not the same between"
+        raise ValueError(
+            f"data.path={config.path!r} has other pictures for training than those that the run "
+            f"began with: {what} here, {theirs} there; name the same ones, or begin another run "
+            "with training.init_from"
+        )
 
 
 def held_out_source(
