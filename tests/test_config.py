@@ -258,6 +258,23 @@ def test_no_key_may_be_missing(key):
         ({"bridge.gamma": -0.1}, ("bridge.gamma=-0.1", "at least 0")),
         ({"bridge.penalty": 0.0}, ("bridge.penalty=0.0", "positive")),
         (
+            {"bridge.name": "brownian", "bridge.gamma": 0.2},
+            ("bridge.gamma=0.2", "of bridge.name='linear'", "'brownian' has none", "leave it 0.0"),
+        ),
+        ({"bridge.penalty": 9.0}, ("bridge.penalty=9.0", "of bridge.name='unidb'", "10000000.0")),
+        (
+            {"bridge.name": "linear", "bridge.weighting": "truncated_snr"} | ODE,
+            ("weighting='truncated_snr' is infinite", "no noise", "'min_snr'"),
+        ),
+        (
+            {"bridge.name": "irsde", "teacher": "T", "distill.method": "regression"},
+            ("distill.method='regression'", "bridge.name='irsde'", "noise around", "'inverse'"),
+        ),
+        (
+            {"bridge.name": "linear", "sampling.spacing": "sigma"} | ODE,
+            ("spacing='sigma'", "'linear'", "use 'index'"),
+        ),
+        (
             {"bridge.name": "linear"},
             ("bridge.gamma=0.0", "'linear' has no noise", "bridge.deterministic=True"),
         ),
@@ -280,6 +297,10 @@ def test_no_key_may_be_missing(key):
         (
             {"bridge.x1_input": True, "corruption": "colorize"},
             ("bridge.x1_input=True", "sees what X_1 is made of already", "'colorize'"),
+        ),
+        (
+            {"bridge.name": "linear", "bridge.x1_input": True} | ODE,
+            ("bridge.x1_input=True", "bridge.deterministic=True", "use x1_input=False"),
         ),
         ({"bridge.end_share": 1.5}, ("bridge.end_share=1.5", "0…1")),
         ({"model.sharpened": (1.0, -2.0)}, ("sharpened has -2.0", "above 0")),

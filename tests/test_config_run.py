@@ -96,6 +96,13 @@ PAIRS_OTHER = {
 }
 
 
+# bridges that a key belongs to
+OF_A_BRIDGE = {
+    "bridge.gamma": {"bridge.name": "linear", "bridge.gamma": 0.5},
+    "bridge.penalty": {"bridge.name": "unidb", "sampling.sampler": "ddpm"},
+}
+
+
 def test_pairs_may_move(tmp_path):
     config_lib.save(tmp_path, from_config_dict(values(PAIRS)))
     config_lib.check_same_run(tmp_path, from_config_dict(values(PAIRS | PAIRS_MAY_CHANGE)))
@@ -115,6 +122,7 @@ def test_no_other_key_may_change(tmp_path, key):
     common = {"sampling.sampler": "ode", "data.source": "folder", "data.path": "somewhere"}
     if key == "data.scales":
         common["data.crop"] = "window"
+    common |= OF_A_BRIDGE.get(key, {})
     if key in PAIRS_OTHER:
         common |= PAIRS | {"data.target_path": "targets", "data.cond_x1": key != "data.cond_x1"}
     config = from_config_dict(values(common))
@@ -148,7 +156,6 @@ OTHER = {
     "bridge.weighting": "min_snr",
     "bridge.end_share": 0.5,
     "bridge.log_floor": 0.01,
-    "bridge.gamma": 0.5,
     "model.model_channels": 128,
     "model.channel_mult": (1.0, 1.0, 2.0, 2.0, 4.0, 8.0),
     "model.num_res_blocks": 3,

@@ -54,8 +54,9 @@ def test_channels(changes, inputs, outputs):
 @pytest.mark.parametrize("name", bridge.BRIDGES)
 def test_a_bridge_by_its_name_reaches_loss_and_sampler(monkeypatch, name):
     """A network that always gives 0.1 and every sampler: X̂_0 is by the bridge's own scale."""
-    config = make_config(bridge={"name": name, "num_steps": 50, "gamma": 0.2})
-    made = bridge.make_bridge(name, num_steps=50, beta_max=0.3, gamma=0.2)
+    gamma = 0.2 if name == "linear" else 0.0
+    config = make_config(bridge={"name": name, "num_steps": 50, "gamma": gamma})
+    made = bridge.make_bridge(name, num_steps=50, beta_max=0.3, gamma=gamma)
 
     class Constant:
         def apply(self, variables, x, noise_level, cond=None, **options):
@@ -85,15 +86,14 @@ def test_a_bridge_by_its_name_reaches_loss_and_sampler(monkeypatch, name):
 
 def with_x1_beside(name, **overrides):
     """A run of the bridge whose network sees X_1, sampled by two evaluations a step."""
-    flow = name == "linear"
-    options = {"name": name, "num_steps": 50, "x1_input": True, "deterministic": flow}
-    sampling = {"sampler": "ode2" if flow else "heun", "nfe": 4}
+    options = {"name": name, "num_steps": 50, "x1_input": True}
+    sampling = {"sampler": "heun", "nfe": 4}
     small = {"norm": "none", "middle_attention": False}
     return Run(make_config(bridge=options, sampling=sampling, model=small, **overrides))
 
 
 def test_shapes_with_x1_beside_the_state():
-    run, batch = with_x1_beside("linear"), make_batch(2)
+    run, batch = with_x1_beside("nadb"), make_batch(2)
     state = jax.eval_shape(run.init_state, jax.random.key(0))
     assert state.params["conv_in"]["kernel"].shape[2] == 6 and run.config.cond_channels == 0
     new, metrics = jax.eval_shape(run.step, state, batch, jax.random.key(0))
@@ -112,7 +112,7 @@ def test_a_student_sees_x1_and_then_its_noise():
     assert teacher["conv_in"]["kernel"].shape[2] == 6
     new, _ = jax.eval_shape(run.step, state, batch, jax.random.key(0), teacher)
     assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
-    with pytest.raises(ValueError, match="sampler='ode' starts at X_1 itself"):
+    with pytest.raises(ValueError, match="distill.method='regression' is on the end"):
         with_x1_beside("irsde", teacher="a run", distill={"method": "regression"})
 
 

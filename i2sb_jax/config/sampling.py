@@ -73,7 +73,7 @@ def check_spacing(spacing: str, *, bridge_name: str, noiseless: bool = False) ->
     if spacing == "sigma" and bridge_name != "i2sb":
         raise ValueError(
             f"spacing='sigma' does not go with bridge.name={bridge_name!r}: only 'i2sb' has σ; use "
-            "'lambda' or 'index'"
+            + ("'index'" if noiseless else "'lambda' or 'index'")
         )
 
 

@@ -5,7 +5,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from i2sb_jax.bridge import BRIDGES, PREDICTIONS, WEIGHTINGS, Bridge, make_bridge
+from i2sb_jax.bridge import (
+    BRIDGES,
+    PREDICTIONS,
+    WEIGHTINGS,
+    Bridge,
+    loss_weight,
+    make_bridge,
+)
 from i2sb_jax.config.checks import (
     check_at_least,
     check_at_most,
@@ -38,6 +45,9 @@ NO_OT_ODE = (
     "teacher with bridge.deterministic=False"
 )
 BEST_METRICS = ("psnr", "ssim")  # the higher, the better
+# keys of one bridge alone, whose it is, and what leaves them out
+_OF_ONE_BRIDGE = (("gamma", "linear", 0.0), ("penalty", "unidb", 1e7))
+_BY_SNR = ("snr", "truncated_snr")
 
 # A configuration may come with a stranger's model: these keep it from asking for more memory or
 # time than there is, before anything that fits has been found. All lie far above what is in use.
@@ -97,6 +107,13 @@ class BridgeConfig:
         if not self.penalty > 0:
             raise ValueError(f"bridge.penalty={self.penalty} must be positive")
         check_choice("bridge.name", self.name, BRIDGES)
+        for key, owner, neutral in _OF_ONE_BRIDGE:
+            value = getattr(self, key)
+            if self.name != owner and value != neutral:
+                raise ValueError(
+                    f"bridge.{key}={value} is of bridge.name={owner!r}; {self.name!r} has none, "
+                    f"leave it {neutral}"
+                )
         if self.name == "linear" and self.deterministic != (self.gamma == 0):
             now, right = self.deterministic, not self.deterministic
             noise = "no noise" if right else "noise"
@@ -104,8 +121,16 @@ class BridgeConfig:
                 f"bridge.deterministic={now} does not go with bridge.gamma={self.gamma}, of "
                 f"which 'linear' has {noise}: use bridge.deterministic={right}"
             )
+        if self.x1_input and self.deterministic:
+            raise ValueError(
+                "bridge.x1_input=True does not go with bridge.deterministic=True: without noise "
+                "X_t and X_1 together give X_0 away in training, and one evaluation is all that is "
+                "learnt; use x1_input=False"
+            )
         check_choice("bridge.prediction", self.prediction, PREDICTIONS)
         check_choice("bridge.weighting", self.weighting, WEIGHTINGS)
+        if self.weighting in _BY_SNR:  # which may be infinite
+            loss_weight(self.make(), prediction=self.prediction, weighting=self.weighting)
 
     def make(self) -> Bridge:
         """Returns the bridge, by its coefficients or as I²SB's schedule."""
@@ -482,9 +507,11 @@ class Config:
         check_nfe(self.distill.teacher_nfe, self.bridge.num_steps, key="distill.teacher_nfe")
         if self.bridge.deterministic:
             raise ValueError(f"bridge.deterministic=True does not go with a teacher: {NO_OT_ODE}")
-        if self.distill.method == "regression":
-            check_sampler(
-                "ode", deterministic_bridge=False, starts_around=self.bridge.starts_around
+        if self.distill.method == "regression" and self.bridge.starts_around:
+            raise ValueError(
+                "distill.method='regression' is on the end of the teacher's OT-ODE, which starts "
+                f"at X_1 itself, and bridge.name={self.bridge.name!r} is trained to start with "
+                "noise around it: use 'inverse'"
             )
         for key in ("end_share", "log_floor"):
             if value := getattr(self.bridge, key):

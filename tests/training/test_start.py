@@ -224,13 +224,22 @@ def test_a_shipped_model_is_named():
     [
         ({"teacher": "T"}, "is a student, which has learnt its own steps alone: name a bridge"),
         ({"bridge": {"start": "S"}}, "itself starts at the answer of another model: name a bridge"),
+        (
+            {"bridge": {"start": "S", "name": "irsde"}, "sampling": {"sampler": "ddpm"}},
+            "itself starts at the answer of another model: name a bridge that starts at X_1",
+        ),
+        (
+            {"bridge": {"name": "resshift"}, "sampling": {"sampler": "ddpm"}},
+            r"is trained to start with noise around X_1 \(bridge.name='resshift'\), and is asked "
+            "once, at X_1 itself: name a bridge that starts at X_1",
+        ),
         ({"model": {"middle_attention": True}, "image_size": 32}, "image_size=16 must be 32, as"),
         ({"model": {"channel_mult": (1.0,) * 6}, "image_size": 32}, "must be a multiple of 32, e."),
     ],
 )
 def test_a_model_that_cannot_answer_is_refused(tmp_path, theirs, told):
     network = SMALL | theirs.pop("model", {})
-    config = make_config(model=network, sampling={"nfe": 1}, **theirs)
+    config = make_config(model=network, sampling={"nfe": 1} | theirs.pop("sampling", {}), **theirs)
     config_lib.save(tmp_path, config)
     with pytest.raises(ValueError, match=told):
         suits(tmp_path)
