@@ -65,6 +65,7 @@ MAY_CHANGE = {
     "sampling.batch_size": 7,
     "sampling.clip": True,
     "sampling.consistency": "projection",
+    "sampling.realism": 0.5,
     "evaluation.inception": "inception.pth",
     "evaluation.resnet50": "resnet50.pth",
     "evaluation.lpips_backbone": "alexnet.pth",

@@ -160,6 +160,7 @@ def _page(about: dict[str, ModelEntry], folder: str) -> Any:
         photograph: str | None,
         model: str,
         nfe: int,
+        realism: float,
         kind: str,
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:
@@ -171,7 +172,7 @@ def _page(about: dict[str, ModelEntry], folder: str) -> Any:
 
         progress(0, desc="Preparing the model")
         try:
-            trial = _tried(photograph, model, nfe, kind, folder, tell)
+            trial = _tried(photograph, model, nfe, realism, kind, folder, tell)
         except Exception as error:
             return _error_line(error), *nothing
         line = f"Restored by {model} in {trial.seconds:.1f} s: {trial.facts}."
@@ -204,6 +205,15 @@ def _page(about: dict[str, ModelEntry], folder: str) -> Any:
                     info="One is fastest, and closest on the average; more draw sharper detail.",
                     elem_id="nfe",
                 )
+                realism = gradio.Slider(
+                    0,
+                    1,
+                    value=1,
+                    step=0.05,
+                    label="Realism",
+                    info="Of several evaluations: 0 is closest on the average, 1 is sharpest.",
+                    elem_id="realism",
+                )
                 kind = gradio.Radio(
                     list(_FILES), value=next(iter(_FILES)), label="File of the result",
                     elem_id="kind",
@@ -227,7 +237,7 @@ def _page(about: dict[str, ModelEntry], folder: str) -> Any:
         model.change(lambda name: about[name][1:], model, [described, nfe], **quiet)
         button.click(
             restored,
-            [photograph, model, nfe, kind],
+            [photograph, model, nfe, realism, kind],
             [message, shown, download],
             show_progress_on=shown,
             api_visibility="private",
@@ -239,13 +249,14 @@ def _tried(
     photograph: str | None,
     model: str,
     nfe: int,
+    realism: float,
     kind: str,
     folder: str,
     tell: Callable[[int, int], None],
 ) -> Trial:
     if photograph is None:
         raise ValueError("there is no photograph: drop one first")
-    options = Options(nfe=nfe, format=_FILES[kind])
+    options = Options(nfe=nfe, realism=realism, format=_FILES[kind])
     place = tempfile.mkdtemp(dir=folder)
     return try_model(model, photograph, place, options, on_evaluation=tell)
 

@@ -61,6 +61,12 @@ def parser() -> ToolParser:
         metavar="METHOD",
         help="Correct results to agree with X_1: projection (default) or gradient.",
     )
+    add(
+        "--realism",
+        type=float,
+        metavar="R",
+        help="Between the first prediction (0) and the end of the walk (1). Default: the run's.",
+    )
     add("--dtype", help="Compute in float32 or bfloat16. Default: the run's.")
     add("--batch", type=int, help="Pictures that a device computes at once. Default: the run's.")
     add = made.add_argument_group("metrics").add_argument
@@ -102,7 +108,7 @@ def with_flags(config: Config, given: argparse.Namespace) -> Config:
 
 def chosen_options(given: argparse.Namespace) -> Options:
     """How pictures are restored and measured."""
-    same = ("sampler", "spacing", "eta", "seed", "clip", "consistency", "dtype", "limit")
-    same += ("any_weights", "png")
+    same = ("sampler", "spacing", "eta", "seed", "clip", "consistency", "realism", "dtype")
+    same += ("limit", "any_weights", "png")
     nfes = parse_nfes(given.nfe) if given.nfe else ()
     return Options(nfes=nfes, **{name: getattr(given, name) for name in same})

@@ -96,6 +96,12 @@ def parser() -> ToolParser:
         "--samples", type=int, default=1, metavar="K", help="Write mean and deviation of K results."
     )
     add(
+        "--realism",
+        type=float,
+        metavar="R",
+        help="Between the faithful mean (0) and a sharp sample (1). Default: the run's.",
+    )
+    add(
         "--strength",
         type=float,
         default=1.0,

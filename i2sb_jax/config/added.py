@@ -64,6 +64,7 @@ ADDED_KEYS: dict[str, Any] = {
     "bridge.gamma": 0.0,
     "bridge.penalty": 1e7,
     "bridge.x1_input": False,
+    "sampling.realism": 1.0,
 }
 
 

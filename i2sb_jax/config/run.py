@@ -41,6 +41,7 @@ _MAY_CHANGE = {
     "sampling.batch_size",
     "sampling.clip",
     "sampling.consistency",
+    "sampling.realism",
     "evaluation.inception",
     "evaluation.resnet50",
     "evaluation.lpips_backbone",

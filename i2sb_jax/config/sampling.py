@@ -32,6 +32,9 @@ class SamplingConfig:
     consistency: str = field(
         "", "hold each predicted X_0 to its input: '' (off) | projection | gradient"
     )
+    realism: float = field(
+        1.0, "from the first predicted X_0, a mean, at 0 to the end of the walk, a sample, at 1"
+    )
 
     def __post_init__(self):
         check_at_least("sampling.batch_size", self.batch_size, 1)
@@ -42,6 +45,8 @@ class SamplingConfig:
         make_sampler(self.sampler, eta=self.eta)  # checks that they go together
         if self.consistency:
             check_choice("consistency", self.consistency, METHODS)
+        if not 0 <= self.realism <= 1:
+            raise ValueError(f"realism={self.realism} must lie in 0 … 1")
 
     def replaced(self, **given: Any) -> "SamplingConfig":
         """With what a caller chose, where that is not None.
@@ -127,6 +132,15 @@ def _check_known(chosen: SamplingConfig, corruption: str, reason: Callable[[], s
     why = "nobody knows the operator of pairs" if corruption == PAIRS else reason()
     if why:
         raise ValueError(f"consistency={chosen.consistency!r}: {why}")
+
+
+def check_realism(realism: float | None, nfe: int) -> None:
+    """Raises ValueError for a realism below 1 that was asked of a single evaluation."""
+    if realism not in (None, 1) and nfe == 1:
+        raise ValueError(
+            f"realism={realism} lies between the first and the last of several evaluations, and "
+            "there is one (nfe=1): choose nfe=10, or leave it out"
+        )
 
 
 def check_student(chosen: SamplingConfig, learnt: SamplingConfig) -> None:

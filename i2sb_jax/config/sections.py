@@ -25,6 +25,7 @@ from i2sb_jax.config.sampling import (
     SamplingConfig,
     check_consistency,
     check_nfe,
+    check_realism,
     check_sampler,
     check_spacing,
     check_student,
@@ -398,6 +399,7 @@ class Config:
         check_nfe(self.sampling.nfe, self.bridge.num_steps, key="sampling.nfe")
         self._check_steps(self.sampling)
         check_x1_tells(self.sampling, self.corruption)
+        check_realism(self.sampling.realism, self.sampling.nfe)
         if self.bridge.x1_input and self.cond_channels:
             raise ValueError(
                 "bridge.x1_input=True: the network sees what X_1 is made of already, as "
@@ -518,6 +520,10 @@ class Config:
                 raise ValueError(
                     f"bridge.{key}={value}: a student's loss is the paper's at all steps, use 0.0"
                 )
+        if self.sampling.realism != 1:
+            raise ValueError(
+                f"sampling.realism={self.sampling.realism}: a student learns whole samples, use 1.0"
+            )
         if self.training.init_from:
             raise ValueError(
                 f"training.init_from={self.training.init_from!r}: a student starts as its teacher, "

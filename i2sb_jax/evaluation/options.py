@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-from i2sb_jax.config import Config, SamplingConfig, check_seed, check_x1_tells
+from i2sb_jax.config import Config, SamplingConfig, check_realism, check_seed, check_x1_tells
 
 _DTYPES = ("float32", "bfloat16")
-_SAMPLING = ("sampler", "spacing", "eta", "clip", "consistency")
+_SAMPLING = ("sampler", "spacing", "eta", "clip", "consistency", "realism")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class Options:
         seed: of all noise, and of the resampling behind intervals.
         clip: clip X̂_0 to [-1, 1] at each step.
         consistency: correct each X̂_0 to agree with X_1: "projection", "gradient", "" for neither.
+        realism: 0 … 1, from the first X̂_0 to the end of the walk; a single evaluation has both in
+            one, and stays as it is beside others.
         dtype: compute type, "float32" or "bfloat16".
         limit: only so many pictures, the first; 0: all.
         any_weights: take weight files of metrics that are not the published ones.
@@ -34,6 +36,7 @@ class Options:
     seed: int = 0
     clip: bool | None = None
     consistency: str | None = None
+    realism: float | None = None
     dtype: str | None = None
     limit: int = 0
     any_weights: bool = False
@@ -52,6 +55,7 @@ class Options:
         if dtype not in _DTYPES:
             raise ValueError(f"dtype={dtype!r} must be {' or '.join(map(repr, _DTYPES))}")
         nfes = self.nfes or (config.sampling.nfe,)
+        check_realism(self.realism, max(nfes))
         given = {name: getattr(self, name) for name in _SAMPLING}
         for nfe in nfes:
             chosen = config.choose_sampling(nfe=nfe, **given)
@@ -68,6 +72,8 @@ class Options:
         chosen = {name: getattr(self, name) for name in (*_SAMPLING, "seed", "dtype")}
         if not self.consistency:  # nothing is noted of what was not there once
             del chosen["consistency"]
+        if self.realism in (None, 1):
+            del chosen["realism"]
         return chosen
 
     def sampling(self, config: Config, nfe: int) -> SamplingConfig:

@@ -255,6 +255,7 @@ def _facts(model, data, store, options, pictures) -> dict[str, Any]:
         "seed": options.seed,
         "clip": options.clip,
         **({"consistency": options.consistency} if options.consistency else {}),
+        **({"realism": options.realism} if options.realism != 1 else {}),
         "compute type": options.dtype,
         "matmul precision": "highest",
         "devices": f"{jax.device_count()} × {jax.devices()[0].device_kind}",

@@ -5,7 +5,7 @@ from typing import Any
 
 from i2sb_jax.bridge import WITHOUT_NOISE
 from i2sb_jax.checkpoint import LATEST, check_name
-from i2sb_jax.config import Config, SamplingConfig, check_seed, check_x1_tells
+from i2sb_jax.config import Config, SamplingConfig, check_realism, check_seed, check_x1_tells
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.files import real_path
 from i2sb_jax.interop import load_config
@@ -13,7 +13,7 @@ from i2sb_jax.pictures import FORMATS
 from i2sb_jax.restoration.published_blur import dark_border
 from i2sb_jax.restoration.tiles import Tiling, choose_tiling
 
-_SAMPLING = ("nfe", "sampler", "spacing", "eta", "clip", "consistency")
+_SAMPLING = ("nfe", "sampler", "spacing", "eta", "clip", "consistency", "realism")
 
 
 def check_strength(strength: float) -> None:
@@ -56,6 +56,8 @@ class Options:
         clip: clip X̂_0 to [-1, 1] at each step.
         consistency: correct each X̂_0 to agree with the picture that is restored: "projection",
             "gradient", or "" for not at all.
+        realism: 0 … 1, from the first X̂_0, which is the mean of what the picture may have been, to
+            the end of the walk, which is one of these: (1 - realism)·X̂_0 + realism·X_0.
         operator: that made the pictures, where the run's corruption draws it: "bicubic".
         dtype: compute type, "float32" or "bfloat16".
         tile: side in pixels of the windows in which a picture is restored, a multiple of 16 and of
@@ -88,6 +90,7 @@ class Options:
     seed: int = 0
     clip: bool | None = None
     consistency: str | None = None
+    realism: float | None = None
     operator: str | None = None
     dtype: str | None = None
     tile: int | None = None
@@ -156,6 +159,7 @@ class Options:
         """
         tiling = self.tiling(config)
         chosen = self.sampling(config)
+        check_realism(self.realism, chosen.nfe)
         resolved = dataclasses.replace(
             self,
             **{name: getattr(chosen, name) for name in _SAMPLING},
@@ -187,9 +191,11 @@ class Options:
         draws_noise = (
             config.starts_with_noise or config.noise_channels or config.bridge.starts_around
         )
-        if self.samples > 1 and resolved.nfe == 1 and not draws_noise:
+        if self.samples > 1 and resolved._is_first and not draws_noise:
+            which = "a single" if resolved.nfe == 1 else "the first"
+            option = "nfe=1" if resolved.nfe == 1 else f"realism={resolved.realism}"
             raise ValueError(
-                f"samples={self.samples} need noise, and a single evaluation (nfe=1) draws none: "
+                f"samples={self.samples} need noise, and {which} evaluation ({option}) draws none: "
                 "all samples of a picture would be the same"
             )
         return resolved
@@ -224,7 +230,12 @@ class Options:
             or config.starts_with_noise
             or config.bridge.starts_around
         )
-        return not starts_random and (self.sampler in WITHOUT_NOISE or self.nfe == 1)
+        return not starts_random and (self.sampler in WITHOUT_NOISE or self._is_first)
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether the resolved options give what the first evaluation answers."""
+        return self.nfe == 1 or self.realism == 0
 
     def settings(self) -> dict[str, Any]:
         """The options that shape the pixels, as JSON, beside the weights."""
@@ -238,6 +249,8 @@ class Options:
             del chosen["format"]
         if not self.consistency:
             del chosen["consistency"], chosen["operator"]
+        if self.realism in (None, 1):
+            del chosen["realism"]
         if self.masks is not None:
             chosen["masks"] = real_path(self.masks)
         return chosen

@@ -11,7 +11,7 @@ from i2sb_jax import bridge, interop, zoo
 from i2sb_jax.accelerators import sharding
 from i2sb_jax.accelerators.program import Memory
 from i2sb_jax.checkpoint import LATEST
-from i2sb_jax.config import Config, SamplingConfig, check_seed
+from i2sb_jax.config import Config, SamplingConfig, check_realism, check_seed
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.corruptions.consistency import Measurement
 from i2sb_jax.pictures import read_jpeg_info
@@ -180,8 +180,8 @@ class Restorer:
             strength: how much of the change is taken, 0 … 1: images + strength · (restored -
                 images). 1 for holes, colouring, pairs and reductions in blocks, and with `record`.
             record: grid positions whose states are wanted too.
-            **sampling: spacing, eta, clip and consistency of `config.SamplingConfig`, the run's
-                choice else; for consistency also operator, where the corruption draws it.
+            **sampling: spacing, eta, clip, consistency and realism of `config.SamplingConfig`, the
+                run's choice else; for consistency also operator, where the corruption draws it.
 
         Returns:
             float32 [batch, h, w, c] in [-1, 1], whatever the type of `images`, outside of holes
@@ -203,6 +203,7 @@ class Restorer:
         if strength != 1 and (reason := _unmixable(facts, record)):
             raise ValueError(f"strength={strength} mixes results with images: {reason}")
         chosen = self.config.choose_sampling(nfe=nfe, sampler=sampler, **sampling)
+        check_realism(sampling.get("realism"), chosen.nfe)
         files = told if _are_files(told) else None
         if told is not None and not _takes_told(facts, is_files=files is not None):
             raise ValueError(f"{self.config.corruption} is told nothing of files: leave told None")

@@ -68,6 +68,12 @@ def make_sample_fn(
     Every picture has its own key, so that its noise does not depend on the batch around it. With an
     origin it is a window of a picture, and windows of one key agree on the noise they share.
 
+    With `sampling.realism` r below 1 and several evaluations the result is (1 - r)·X̂_0 + r·X_0, X̂_0
+    of the first evaluation: from the posterior mean, which has the least squared error, towards a
+    sample. The line between that mean and the sample of the right law that is nearest to it is the
+    best of all trades of squared error for Wasserstein-2 distance (Freirich et al. 2021, arXiv
+    2107.02555). Known pixels stay as they are.
+
     With `sampling.consistency` every X̂_0 is corrected by a measurement, and the last of them is the
     result: no state is consistent that noise or X_1 has a share of.
 
@@ -89,6 +95,10 @@ def make_sample_fn(
     steps = bridge.step_grid(
         schedule.num_steps, sampling.nfe, spacing=sampling.spacing, schedule=schedule
     )
+    first = len(steps) - 2  # position that the first evaluation leads to
+    is_mixed = sampling.realism != 1 and first != _END
+    wanted = [_END] * bool(sampling.consistency) + [first] * is_mixed
+    recorded = (*record, *(position for position in wanted if position not in record))
     sampler_fn = bridge.make_sampler(sampling.sampler, eta=sampling.eta)
     predictor = functools.partial(
         make_predict_x0, network, schedule, prediction=prediction, clip=sampling.clip,
@@ -107,17 +117,22 @@ def make_sample_fn(
                 side = noise if side is None else jnp.concatenate([side, noise], axis=-1)
             return predictor(params, cond=side)(xt, step)
 
-        run = functools.partial(
-            sampler_fn, keys, schedule, x1=x1, steps=steps, mask=mask, normal_fn=normal_fn
-        )
-        if not sampling.consistency:
-            return run(predict_x0_fn=predict_x0_fn, record=record)
-        recorded = record if _END in record else (*record, _END)
-        _, states, predictions = run(
-            predict_x0_fn=consistent(predict_x0_fn, measurement), record=recorded
-        )
-        last = predictions[recorded.index(_END)]
-        return bridge.Samples(last, states[: len(record)], predictions[: len(record)])
+        if sampling.consistency:
+            predict_x0_fn = consistent(predict_x0_fn, measurement)
+        samples = sampler_fn(
+            keys, schedule, predict_x0_fn, x1, steps=steps, mask=mask, record=recorded,
+            normal_fn=normal_fn,
+        )  # fmt: skip
+        if not wanted:
+            return samples
+        x0, states, predictions = samples
+        if sampling.consistency:
+            x0 = predictions[recorded.index(_END)]
+        if is_mixed:
+            mean = predictions[recorded.index(first)]
+            mixed = (1 - sampling.realism) * mean + sampling.realism * x0
+            x0 = mixed if mask is None else jnp.where(mask > 0.5, mixed, x0)
+        return bridge.Samples(x0, states[: len(record)], predictions[: len(record)])
 
     return sample_fn
 

@@ -60,7 +60,7 @@ class Page:
         def block(**options):
             return contextlib.nullcontext(self)
 
-        parts = ("Markdown", "File", "HTML", "Radio", "Number", "Button", "ImageSlider")
+        parts = ("Markdown", "File", "HTML", "Radio", "Number", "Slider", "Button", "ImageSlider")
         return types.SimpleNamespace(
             **dict.fromkeys((*parts, "DownloadButton"), self.made),
             **dict.fromkeys(("Blocks", "Row", "Column"), block),
@@ -148,7 +148,7 @@ def test_what_is_no_picture_is_one_line_and_no_markup(page, tmp_path):
 
 @pytest.mark.parametrize("kind", ["PNG", "As the photograph"])
 def test_a_restored_photograph_is_shown_and_can_be_kept(page, photograph, model, kind):
-    shown = page.after("restore", "click", photograph, model, 1, kind)
+    shown = page.after("restore", "click", photograph, model, 1, 1, kind)
     assert f"Restored by {model} in " in shown["message"]
     before, after = map(pathlib.Path, shown["shown"])
     assert before.read_bytes() == after.read_bytes()  # by a network that gives back its input
@@ -157,11 +157,13 @@ def test_a_restored_photograph_is_shown_and_can_be_kept(page, photograph, model,
 
 
 def test_what_cannot_be_restored_is_one_line(page, photograph, model):
-    shown = page.after("restore", "click", None, model, 1, "PNG")
+    shown = page.after("restore", "click", None, model, 1, 1, "PNG")
     assert "error: there is no photograph: drop one first" in shown["message"]
     assert shown["shown"] is None and not shown["download"].options["interactive"]
-    shown = page.after("restore", "click", photograph, model, 0, "PNG")
+    shown = page.after("restore", "click", photograph, model, 0, 1, "PNG")
     assert "error: nfe=0 must lie in 1…999" in shown["message"]
+    shown = page.after("restore", "click", photograph, model, 1, 0.5, "PNG")
+    assert "error: realism=0.5 lies between" in shown["message"]
 
 
 def test_a_fault_of_the_program_is_not_hidden(page, monkeypatch, photograph, model):
@@ -170,7 +172,7 @@ def test_a_fault_of_the_program_is_not_hidden(page, monkeypatch, photograph, mod
 
     monkeypatch.setattr(demo, "try_model", fails)
     with pytest.raises(ZeroDivisionError):
-        page.after("restore", "click", photograph, model, 1, "PNG")
+        page.after("restore", "click", photograph, model, 1, 1, "PNG")
 
 
 def test_it_is_served_on_this_machine_until_it_is_stopped(stand_in, call, model):
