@@ -112,7 +112,7 @@ def test_a_student_sees_x1_and_then_its_noise():
     assert teacher["conv_in"]["kernel"].shape[2] == 6
     new, _ = jax.eval_shape(run.step, state, batch, jax.random.key(0), teacher)
     assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
-    with pytest.raises(ValueError, match="distill.method='regression' is on the end"):
+    with pytest.raises(ValueError, match=r"distill\.method='regression' is on the end"):
         with_x1_beside("irsde", teacher="a run", distill={"method": "regression"})
 
 

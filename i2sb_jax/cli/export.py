@@ -5,13 +5,16 @@ import os
 import shlex
 import tempfile
 
+from i2sb_jax.bridge import SAMPLERS, SPACINGS
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.cli import startup
 from i2sb_jax.cli.parser import Example, ToolParser
-from i2sb_jax.files import is_remote
-from i2sb_jax.interop import export_model
+from i2sb_jax.files import is_remote, require_new_folder
+from i2sb_jax.interop import export_model, load_model_folder
 from i2sb_jax.interop.export import LAYOUTS
 from i2sb_jax.interop.hub import check_can_push, push_folder
+
+PROGRAMS = "jax"  # the format that is no layout of weights
 
 
 def main() -> None:
@@ -21,6 +24,7 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
+    _check_format(options)
     if options.push:
         check_can_push(options.push)
         if options.output and is_remote(options.output):
@@ -35,6 +39,9 @@ def _main(arguments: list[str]) -> None:
 
 
 def _export(options: argparse.Namespace, output: str) -> None:
+    if options.format == PROGRAMS:
+        _export_programs(options, output)
+        return
     provenance = export_model(
         options.model,
         output,
@@ -59,6 +66,37 @@ def _export(options: argparse.Namespace, output: str) -> None:
         print(f"pushed to {address} (private where it is new)")
 
 
+def _check_format(options: argparse.Namespace) -> None:
+    """Raises ValueError, in one line, where an option is of the other kind of format."""
+    if options.format == PROGRAMS:
+        if options.push:
+            raise ValueError(
+                f"--push {options.push}: weights go to the hub, not --format {PROGRAMS}"
+            )
+        return
+    for name in ("nfe", "sampler", "spacing", "tile", "batch"):
+        if (value := getattr(options, name)) is not None:
+            raise ValueError(f"--{name} {value} is for --format {PROGRAMS}, not {options.format}")
+
+
+def _export_programs(options: argparse.Namespace, output: str) -> None:
+    # imported late: weights alone need neither a network nor a device
+    from i2sb_jax.restoration.programs import save_programs
+    from i2sb_jax.run import restoring_run
+
+    require_new_folder(output)  # before minutes of tracing
+    startup.prepare_jax()
+    config, params = load_model_folder(options.model, checkpoint=options.checkpoint)
+    chosen = config.choose_sampling(
+        nfe=options.nfe, sampler=options.sampler, spacing=options.spacing
+    )
+    save_programs(
+        restoring_run(config), params, output,
+        sampling=chosen, tile=options.tile, batch=options.batch,
+    )  # fmt: skip
+    print(f"{options.model} written to {output} as programs; its README.md says how to run them")
+
+
 def parser() -> ToolParser:
     """Returns the tool's parser."""
     path = os.path.expanduser
@@ -70,6 +108,10 @@ def parser() -> ToolParser:
             Example(
                 "i2sb-export --model runs/mine --output model --checkpoint best",
                 "Write the weights of the best checkpoint, their configuration and a model card.",
+            ),
+            Example(
+                "i2sb-export --model deblur --format jax --nfe 1 --output deblur-programs",
+                "Write programs that restore pictures where JAX is installed, and nothing else.",
             ),
             Example(
                 "i2sb-export --model runs/mine --format adm --push OWNER/NAME",
@@ -85,10 +127,10 @@ def parser() -> ToolParser:
     add("--output", type=path, metavar="DIR", help="A new folder. With --push it may be left out.")
     add(
         "--format",
-        choices=LAYOUTS,
+        choices=(*LAYOUTS, PROGRAMS),
         default="i2sb",
-        help="Names and layouts of weights: this library's, or for PyTorch guided-diffusion's. "
-        "Default: i2sb.",
+        help="Weights by this library's names (i2sb, the default) or, for PyTorch, by "
+        "guided-diffusion's (adm); or programs that JAX alone runs (jax).",
     )
     add(
         "--push",
@@ -96,6 +138,12 @@ def parser() -> ToolParser:
         help="Upload to the Hugging Face hub. Where that failed, the same command without --output "
         "uploads again, by a temporary folder.",
     )
+    add = made.add_argument_group("programs (--format jax)").add_argument
+    add("--nfe", type=int, help="Network evaluations. Default: the run's.")
+    add("--sampler", help=f"One of {', '.join(SAMPLERS)}. Default: the run's.")
+    add("--spacing", help=f"Of the steps: {', '.join(SPACINGS)}. Default: the run's.")
+    add("--tile", type=int, metavar="SIDE", help="Side of windows. Default: any, if it may be.")
+    add("--batch", type=int, metavar="N", help="Windows a call. Default: any number.")
     return made
 
 

@@ -97,8 +97,8 @@ def _group_average(x: jax.Array, groups: int) -> jax.Array:
 
 def group_average(x: jax.Array, groups: int) -> jax.Array:
     """Returns each group's mean in place of its channels: [batch, c] -> [batch, c]."""
-    means = x.reshape(len(x), groups, -1).mean(axis=-1, keepdims=True)
-    return jnp.broadcast_to(means, (len(x), groups, x.shape[1] // groups)).reshape(x.shape)
+    means = x.reshape(x.shape[0], groups, -1).mean(axis=-1, keepdims=True)
+    return jnp.broadcast_to(means, (x.shape[0], groups, x.shape[1] // groups)).reshape(x.shape)
 
 
 class GroupNorm(nn.Module):
@@ -126,7 +126,7 @@ class GroupNorm(nn.Module):
         channels = x.shape[-1]
         weight = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        gain, offset = (jnp.broadcast_to(each, (len(x), channels)) for each in (weight, bias))
+        gain, offset = (jnp.broadcast_to(each, (x.shape[0], channels)) for each in (weight, bias))
         if scale is not None:
             # Folded into the [batch, c] coefficients: the image is touched once.
             factor = 1 + scale

@@ -15,6 +15,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 RADIUS = 10  # pixels
 _RATIO, _POWER = 0.08, 1.4  # r and p of (1)
@@ -47,12 +48,30 @@ def sharpened(x: jax.Array, widths: tuple[float, ...]) -> jax.Array:
     x = x.astype(jnp.float32)
     sides = ((0, 0), (RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0))
     padded = jnp.pad(x, sides, mode="symmetric")
-    # By FFT: a CPU's compiler is slow with convolutions of few channels. What wraps is cut away.
     size = padded.shape[1:3]
     kernels = jnp.asarray(np.stack([wiener_kernel(width) for width in widths], axis=-1))
+    if any(map(export.is_symbolic_dim, size)):  # which no FFT takes
+        change = _convolved(padded, kernels) - x[..., None]
+        return change.reshape(batch, height, width, channels * len(widths))
+    # By FFT: a CPU's compiler is slow with convolutions of few channels. What wraps is cut away.
     transfer = jnp.fft.rfft2(kernels, size, axes=(0, 1))[None, :, :, None, :]
     spectrum = jnp.fft.rfft2(padded, axes=(1, 2))[..., None]
     filtered = jnp.fft.irfft2(spectrum * transfer, size, axes=(1, 2))
     inner = slice(2 * RADIUS, 2 * RADIUS + height), slice(2 * RADIUS, 2 * RADIUS + width)
     change = filtered[:, inner[0], inner[1]] - x[..., None]
     return change.reshape(batch, height, width, channels * len(widths))
+
+
+def _convolved(padded: jax.Array, kernels: jax.Array) -> jax.Array:
+    """[b, h + 2·RADIUS, w + 2·RADIUS, c] and [21, 21, n] -> [b, h, w, c, n], without a border."""
+    planes = jnp.moveaxis(padded, -1, 1)[..., None]  # [b, c, ...]: each channel is a picture
+    batch, channels, *sides = planes.shape
+    filtered = jax.lax.conv_general_dilated(
+        planes.reshape(batch * channels, *sides),
+        jnp.flip(kernels, (0, 1))[:, :, None],
+        (1, 1),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    filtered = filtered.reshape(batch, channels, *filtered.shape[1:])
+    return jnp.moveaxis(filtered, 1, 3)

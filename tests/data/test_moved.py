@@ -10,8 +10,8 @@ from i2sb_jax import config as config_lib
 from i2sb_jax.config import from_config_dict
 from i2sb_jax.data import make_sources, open_source
 from i2sb_jax.data.records import write_records
-from tests.test_config import values
 from tests.data.pictures import data_config, png, write_pictures
+from tests.test_config import values
 
 
 def started(tmp_path, **changes):
