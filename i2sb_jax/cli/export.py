@@ -141,7 +141,7 @@ def parser() -> ToolParser:
     add = made.add_argument_group("programs (--format jax)").add_argument
     add("--nfe", type=int, help="Network evaluations. Default: the run's.")
     add("--sampler", help=f"One of {', '.join(SAMPLERS)}. Default: the run's.")
-    add("--spacing", help=f"Of the steps: {', '.join(SPACINGS)}. Default: the run's.")
+    add("--spacing", help=f"Spacing of the steps: {', '.join(SPACINGS)}. Default: the run's.")
     add("--tile", type=int, metavar="SIDE", help="Side of windows. Default: any, if it may be.")
     add("--batch", type=int, metavar="N", help="Windows a call. Default: any number.")
     return made
