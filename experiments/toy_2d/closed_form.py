@@ -33,7 +33,7 @@ By Eq. (3), with γ_i(x) ∝ w_i·N(x; r_i, (s_i + σ_t²)·I) that sum to one,
     Cov(x_1, x_0) = Σ_1^½·(Σ_1^½·Σ_0·Σ_1^½ + σ_T⁴/4·I)^½·Σ_1^-½ - σ_T²/2·I                 (7)
 
 (Janati et al., arXiv 2006.02572, with ε = 2σ_T² there; Mallasto et al., arXiv 2006.03416), and D
-is linear regression on x_t, by Eq. (2).
+is linear regression on x_t, by Eq. (2) (`conditional.affine`).
 
 All arrays are float64 NumPy ones; the predictors answer in JAX.
 """
@@ -179,35 +179,6 @@ def transport_cost(pairs: Mixture) -> float:
     apart = np.concatenate([np.eye(2), -np.eye(2)], axis=1)
     spread = np.trace(apart @ pairs.covs @ apart.T, axis1=1, axis2=2)
     return float(pairs.weights @ (spread + ((pairs.means @ apart.T) ** 2).sum(axis=1)))
-
-
-def regression(plan: Mixture, bridge: Bridge) -> tuple[np.ndarray, np.ndarray]:
-    """D of a Gaussian plan at each index, D(x, t) = M_t·x + v_t.
-
-    Args:
-        plan: of one component; at index T, x_t is x_1.
-        bridge: a, b and c.
-
-    Returns:
-        M [num_steps, 2, 2] and v [num_steps, 2].
-
-    Raises:
-        ValueError: the plan is a mixture of several.
-    """
-    if len(plan.weights) != 1:
-        raise ValueError(f"{len(plan.weights)} components: only one Gaussian's D is linear")
-    (mean,), (cov,) = plan.means, plan.covs
-    a, b, c = (np.asarray(x, np.float64)[:, None, None] for x in (bridge.a, bridge.b, bridge.c))
-    lift = b * np.eye(2, 4) + a * np.eye(2, 4, k=2)
-    with_start = cov[:2] @ np.swapaxes(lift, 1, 2)  # Cov(x_0, x_t)
-    matrix = with_start @ np.linalg.inv(lift @ cov @ np.swapaxes(lift, 1, 2) + c**2 * np.eye(2))
-    return matrix, mean[:2] - np.einsum("nij,nj->ni", matrix, lift @ mean)
-
-
-def gaussian_predictor(plan: Mixture, bridge: Bridge) -> PredictX0Fn:
-    """D of a Gaussian plan: (xt [batch, 2], step) -> E[x_0 | x_t], [batch, 2]."""
-    matrix, offset = (jnp.asarray(values, jnp.float32) for values in regression(plan, bridge))
-    return lambda xt, step: xt @ matrix[step].T + offset[step][None]
 
 
 def mixture_predictor(phi0: Potential, bridge: Bridge) -> PredictX0Fn:

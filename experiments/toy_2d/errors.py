@@ -56,8 +56,8 @@ def _exact_score(problem, schedule, exact, *, points, seed):
     start = closed_form.second_half(exact)
 
     def score(sampler: str, grid: tuple[int, ...]) -> Row:
-        weights = moments.sampler_steps(sampler, schedule, grid)
-        found = moments.result(weights, grid, problem.linear, start, fresh_noise=sampler == "ddpm")
+        table = moments.sampler_table(sampler, schedule, grid)
+        found = moments.result(table, problem.linear, start)
         halves = closed_form.first_half(found), closed_form.first_half(exact)
         return {
             "error": distances.gaussian_distance(*halves), "floor": 0.0,
@@ -150,12 +150,12 @@ def fit_slopes(rows: Iterable[Row]) -> list[Row]:
                 found.append({
                     "problem": problem, "sampler": sampler, "spacing": spacing,
                     "measure": f"{kind}error", "nfe_from": low, "nfe_to": high,
-                    "points": len(used), "slope": _slope(used),
+                    "points": len(used), "slope": slope(used),
                 })  # fmt: skip
     return found
 
 
-def _slope(points: list[tuple[int, float]]) -> float | str:
+def slope(points: list[tuple[int, float]]) -> float | str:
     if len(points) < _FEWEST:
         return ""
     nfe, error = np.log(points).T

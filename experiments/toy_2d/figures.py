@@ -1,4 +1,4 @@
-"""Two pictures: the bridge itself, and the errors over the number of evaluations."""
+"""Pictures: the bridge itself, and errors over evaluations, of samplers and of all bridges."""
 
 import io
 from collections.abc import Sequence
@@ -129,12 +129,116 @@ def _curves(axis, rows: Sequence[Row]) -> None:
     if rows[0]["floor"]:
         axis.axhline(rows[0]["floor"], color="0.5", linestyle="--", linewidth=1)
         axis.text(2, rows[0]["floor"] * 1.06, "exact draws", fontsize=8, color="0.35")
-    evaluations = sorted({row["nfe"] for row in rows})
+    _log_axes(axis, sorted({row["nfe"] for row in rows}))
+
+
+def _log_axes(axis, evaluations: Sequence[int]) -> None:
     axis.set(xscale="log", yscale="log")
     axis.set_xticks(evaluations, [str(nfe) for nfe in evaluations])
     axis.minorticks_off()
     axis.grid(color="0.9", linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+METHOD_STYLE = {
+    "ddpm": (BLACK, "o"),
+    "implicit": (SKY, "^"),
+    "implicit2": (BLUE, "D"),
+    "heun": (GREEN, "P"),
+    "exponential": (RED, "v"),
+    "ode": (ORANGE, "s"),
+    "ode2": ("#CC79A7", "X"),
+}
+# method and sampler: the ways to few errors at little loss of fidelity
+FIDELITY = {
+    ("i2sb-exact", "ddpm"): (BLACK, "o"),
+    ("i2sb-exact", "implicit2"): (BLUE, "D"),
+    ("nadb", "ddpm"): (SKY, "^"),
+    ("linear", "implicit2"): (GREEN, "P"),
+    ("flow", "ode"): (ORANGE, "s"),
+    ("nadb from mean", "ddpm"): ("#CC79A7", "X"),
+    ("flow from mean", "ode"): (RED, "v"),
+}
+
+
+def methods_picture(means: Sequence[Row]) -> bytes:
+    """Joint error over evaluations, a panel for each method; a PNG.
+
+    Bars are standard errors over seeds. Filled: even in index; open: in lambda.
+    """
+    exact = {row["method"]: row for row in means if not row["nfe"]}
+    names = list(dict.fromkeys(row["method"] for row in means if row["nfe"]))
+    columns = 4
+    figure, axes = plt.subplots(
+        -(-len(names) // columns), columns, figsize=(12, 2.5 * -(-len(names) // columns)),
+        sharex=True, sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    labelled = {}
+    for name, axis in zip(names, axes.flat, strict=False):
+        for sampler, (color, marker) in METHOD_STYLE.items():
+            for spacing, open_style in (("index", {}), ("lambda", {"markerfacecolor": "white"})):
+                curve = _points(means, name, sampler, spacing)
+                style = {"color": color, "marker": marker, "markersize": 4} | open_style
+                line = ":" if spacing == "lambda" else "-"
+                if curve:
+                    nfe, error, spread = zip(*curve, strict=True)
+                    drawn = axis.errorbar(
+                        nfe, error, spread, linestyle=line, linewidth=1, elinewidth=0.8, **style
+                    )
+                    labelled.setdefault(sampler, drawn)
+        floor = exact["from mean" if name.endswith("from mean") else "from y"]
+        axis.axhline(floor["joint_error"], color="0.5", linestyle="--", linewidth=1)
+        axis.set_title(name, fontsize=10)
+    evaluations = sorted({row["nfe"] for row in means if row["nfe"]})
+    for axis in axes.flat:
+        _log_axes(axis, evaluations)
+    for axis in axes.flat[len(names) :]:
+        axis.set_axis_off()
+    figure.legend(
+        labelled.values(), labelled, loc="lower right", ncols=len(labelled), fontsize=8,
+        frameon=False,
+    )  # fmt: skip
+    figure.supxlabel("network evaluations", fontsize=9)
+    figure.supylabel("sliced $W_2$ of (result, $x_T$) to the closed form", fontsize=9)
+    return _png(figure)
+
+
+def fidelity_picture(means: Sequence[Row]) -> bytes:
+    """Squared error over the error of the law alone, by evaluations, for FIDELITY; a PNG."""
+    figure, axis = plt.subplots(figsize=(7, 4.6), layout="constrained")
+    exact = {row["method"]: row for row in means if not row["nfe"]}
+    for (name, sampler), (color, marker) in FIDELITY.items():
+        curve = sorted(
+            (row for row in means if (row["method"], row["sampler"], row["spacing"])
+             == (name, sampler, "index")), key=lambda row: row["nfe"],
+        )  # fmt: skip
+        x, y = ([row[measure] for row in curve] for measure in ("error", "squared_error"))
+        spread = [[row[f"{m}_se"] or 0.0 for row in curve] for m in ("error", "squared_error")]
+        axis.errorbar(
+            x, y, spread[1], spread[0], color=color, marker=marker, markersize=4, linewidth=1,
+            elinewidth=0.8, label=f"{name}, {sampler}",
+        )  # fmt: skip
+        for row in curve:
+            if row["nfe"] in (2, 5, 50):
+                place = (row["error"], row["squared_error"])
+                axis.annotate(str(row["nfe"]), place, (3, 3), textcoords="offset points",
+                              fontsize=7, color=color)  # fmt: skip
+    axis.axvline(exact["from y"]["error"], color="0.5", linestyle="--", linewidth=1)
+    axis.set(xscale="log", xlabel="sliced $W_2$ of the results to the clean points")
+    axis.set_ylabel("squared error of the results")
+    axis.grid(color="0.9", linewidth=0.6)
+    axis.legend(fontsize=8, frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
+
+
+def _points(means: Sequence[Row], name: str, sampler: str, spacing: str) -> list[tuple]:
+    """(evaluations, joint error, its standard error) of one curve, in order."""
+    return sorted(
+        (row["nfe"], row["joint_error"], row["joint_error_se"] or 0.0)
+        for row in means
+        if (row["method"], row["sampler"], row["spacing"]) == (name, sampler, spacing)
+    )
 
 
 def _png(figure) -> bytes:

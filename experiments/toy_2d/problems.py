@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from experiments.toy_2d import closed_form
+from experiments.toy_2d import closed_form, conditional
 from experiments.toy_2d.closed_form import Mixture, Potential
+from experiments.toy_2d.conditional import Affine
 from i2sb_jax.bridge import BridgeSchedule, i2sb_bridge, make_symmetric_schedule
 from i2sb_jax.types import PredictX0Fn
 
@@ -20,14 +21,14 @@ class Problem:
         name: "gaussians" or "mixtures".
         plan: the law of (x_0, x_1).
         predict_x0: what a perfect network answers, (xt [batch, 2], step) -> [batch, 2].
-        linear: the same as matrices and offsets, see `closed_form.regression`; None: not linear.
+        linear: the same by `conditional.affine`; None: not linear.
         symmetries: rotations and reflections that leave the plan as it is, [count, 2, 2].
     """
 
     name: str
     plan: Mixture
     predict_x0: PredictX0Fn
-    linear: tuple[np.ndarray, np.ndarray] | None
+    linear: Affine | None
     symmetries: np.ndarray
 
 
@@ -49,11 +50,13 @@ def gaussians(schedule: BridgeSchedule) -> Problem:
         mean1=np.array([-0.55, -0.3]), cov1=_ellipse(0.30, 0.12, degrees=60),
         variance=_variance(schedule),
     )  # fmt: skip
+    tables = conditional.answer(plan, bridge)
+    single = conditional.single(tables)
     return Problem(
         name="gaussians",
         plan=plan,
-        predict_x0=closed_form.gaussian_predictor(plan, bridge),
-        linear=closed_form.regression(plan, bridge),
+        predict_x0=lambda xt, step: conditional.posterior_mean(single, xt, xt, step),
+        linear=conditional.affine(tables),
         symmetries=np.eye(2)[None],
     )
 

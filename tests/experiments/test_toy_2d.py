@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 from PIL import Image
 
 from experiments.toy_2d import __main__ as command
-from experiments.toy_2d import closed_form, distances, errors, moments, problems
+from experiments.toy_2d import closed_form, conditional, distances, errors, moments, problems
 from experiments.toy_2d.closed_form import Mixture
 from experiments.toy_2d.errors import SAMPLERS
 from i2sb_jax.bridge import i2sb_bridge, q_sample, step_grid
@@ -129,11 +129,7 @@ def test_moments_are_those_of_the_librarys_sampler(sampler):
     x0 = errors.draw_by_sampler(GAUSSIANS, SCHEDULE, x1, sampler=sampler, steps=steps, seed=0)
 
     def law(name):
-        return moments.result(
-            moments.sampler_steps(name, SCHEDULE, steps),
-            *(steps, GAUSSIANS.linear, start),
-            fresh_noise=name == "ddpm",
-        )
+        return moments.result(moments.sampler_table(name, SCHEDULE, steps), GAUSSIANS.linear, start)
 
     deviations = {
         name: standard_errors(np.concatenate([x0, x1], axis=1), law(name)) for name in SAMPLERS
@@ -159,7 +155,8 @@ def test_errors_fall_to_zero_for_the_right_coupling_only():
     )
     wrong = problems.Problem(
         name="wrong", plan=GAUSSIANS.plan, predict_x0=GAUSSIANS.predict_x0,
-        linear=closed_form.regression(apart, BRIDGE), symmetries=GAUSSIANS.symmetries,
+        linear=conditional.affine(conditional.answer(apart, BRIDGE)),
+        symmetries=GAUSSIANS.symmetries,
     )  # fmt: skip
     assert final(wrong)[1] > 100 * last
 
