@@ -149,7 +149,8 @@ METHOD_STYLE = {
     "ode": (ORANGE, "s"),
     "ode2": ("#CC79A7", "X"),
 }
-# method and sampler: the ways to few errors at little loss of fidelity
+_ERRORS = (0.02, 0.03, 0.05, 0.1, 0.2)  # ticks
+# method and sampler, of which squared errors are shown
 FIDELITY = {
     ("i2sb-exact", "ddpm"): (BLACK, "o"),
     ("i2sb-exact", "implicit2"): (BLUE, "D"),
@@ -164,7 +165,7 @@ FIDELITY = {
 def methods_picture(means: Sequence[Row]) -> bytes:
     """Joint error over evaluations, a panel for each method; a PNG.
 
-    Bars are standard errors over seeds. Filled: even in index; open: in lambda.
+    Bars are standard errors over seeds.
     """
     exact = {row["method"]: row for row in means if not row["nfe"]}
     names = list(dict.fromkeys(row["method"] for row in means if row["nfe"]))
@@ -192,13 +193,17 @@ def methods_picture(means: Sequence[Row]) -> bytes:
     evaluations = sorted({row["nfe"] for row in means if row["nfe"]})
     for axis in axes.flat:
         _log_axes(axis, evaluations)
+        axis.set_yticks(_ERRORS, [f"{error:g}" for error in _ERRORS])
+        axis.minorticks_off()
     for axis in axes.flat[len(names) :]:
         axis.set_axis_off()
     figure.legend(
-        labelled.values(), labelled, loc="lower right", ncols=len(labelled), fontsize=8,
+        labelled.values(), labelled, loc="outside upper center", ncols=len(labelled), fontsize=9,
         frameon=False,
     )  # fmt: skip
-    figure.supxlabel("network evaluations", fontsize=9)
+    figure.supxlabel(
+        "network evaluations; full lines evenly in index, dotted in lambda", fontsize=9
+    )
     figure.supylabel("sliced $W_2$ of (result, $x_T$) to the closed form", fontsize=9)
     return _png(figure)
 
@@ -225,6 +230,8 @@ def fidelity_picture(means: Sequence[Row]) -> bytes:
                               fontsize=7, color=color)  # fmt: skip
     axis.axvline(exact["from y"]["error"], color="0.5", linestyle="--", linewidth=1)
     axis.set(xscale="log", xlabel="sliced $W_2$ of the results to the clean points")
+    axis.set_xticks(_ERRORS, [f"{error:g}" for error in _ERRORS])
+    axis.minorticks_off()
     axis.set_ylabel("squared error of the results")
     axis.grid(color="0.9", linewidth=0.6)
     axis.legend(fontsize=8, frameon=False)

@@ -1,7 +1,7 @@
 """Which bridge needs how many evaluations: each with its perfect network, by each sampler."""
 
 import functools
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from i2sb_jax.types import Array, PRNGKey
 
 CURVE = ("method", "sampler", "spacing")
 MEASURES = ("error", "joint_error", "squared_error")
-RING_WINDOW = (2, 20)  # evaluations over which its slopes are fitted
+RING_WINDOW = (1, 20)  # evaluations over which its slopes are fitted
 _DIRECTIONS = {2: 16, 4: 24}
 
 
@@ -163,7 +163,7 @@ def exact_rows(methods: Mapping[str, Method], *, nfes: Sequence[int]) -> Iterato
 
 
 def slopes(rows: Sequence[Row], exact: Sequence[Row]) -> list[Row]:
-    """Slopes of log joint error over log evaluations, by least squares.
+    """Slopes of log error over log evaluations, by least squares; of flows of their law alone.
 
     On the ring one is fitted for each seed, over RING_WINDOW and where the mean error of all seeds
     is above ABOVE_FLOOR times that of exact draws; an empty cell: that is so at fewer than three.
@@ -173,36 +173,35 @@ def slopes(rows: Sequence[Row], exact: Sequence[Row]) -> list[Row]:
         exact: of `exact_rows`.
 
     Returns:
-        Rows of method, sampler, spacing; gaussian_A_B, over A … B evaluations; ring, the mean over
-        seeds, and ring_se.
+        Rows of method, sampler, spacing; measure, "joint_error" or "error"; gaussian_A_B, over A …
+        B evaluations; ring, the mean over seeds, and ring_se.
     """
-    floors = {row["method"]: row["joint_error"] for row in summary(rows) if not row["nfe"]}
-    starts = {name: f"from {method.start}" for name, method in restoring.make_methods().items()}
+    methods, found = restoring.make_methods(), []
+    floors = {row["method"]: row for row in summary(rows) if not row["nfe"]}
     free_of_chance = _by(exact, *CURVE)
-    found = []
     for key, curve in _by((row for row in rows if row["nfe"]), *CURVE).items():
-        floor = ABOVE_FLOOR * floors[starts[key[0]]]
-        used = {row["nfe"] for row in summary(curve) if row["joint_error"] > floor}
-        ring = [_slope(each, RING_WINDOW, used) for each in _by(curve, "seed").values()]
+        method = methods[key[0]]
+        measure = "error" if method.deterministic else "joint_error"
+        floor = ABOVE_FLOOR * floors[f"from {method.start}"][measure]
+        used = {row["nfe"] for row in summary(curve) if row[measure] > floor}
+        told = [row for row in curve if row["nfe"] in used]
+        ring = [_slope(each, measure, RING_WINDOW) for each in _by(told, "seed").values()]
+        gaussian = free_of_chance.get(key, [])
         found.append(
             dict(zip(CURVE, key, strict=True))
+            | {"measure": measure}
             | {
-                f"gaussian_{low}_{high}": _slope(free_of_chance.get(key, []), (low, high))
+                f"gaussian_{low}_{high}": _slope(gaussian, measure, (low, high))
                 for low, high in WINDOWS
             }
-            | ({"ring": "", "ring_se": ""} if "" in ring else _mean("ring", ring))
+            | ({"ring": "", "ring_se": ""} if "" in ring or not ring else _mean("ring", ring))
         )
     return found
 
 
-def _slope(
-    curve: list[Row], window: tuple[int, int], used: Container[int] | None = None
-) -> float | str:
+def _slope(curve: list[Row], measure: str, window: tuple[int, int]) -> float | str:
     low, high = window
-    return slope([
-        (row["nfe"], row["joint_error"]) for row in curve
-        if low <= row["nfe"] <= high and (used is None or row["nfe"] in used)
-    ])  # fmt: skip
+    return slope([(row["nfe"], row[measure]) for row in curve if low <= row["nfe"] <= high])
 
 
 def _mean(name: str, values: list[float]) -> Row:

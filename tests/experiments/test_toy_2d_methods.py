@@ -184,6 +184,9 @@ def test_slopes_have_errors_over_seeds_where_they_are_told_from_chance():
     assert found["ring"] == pytest.approx(-1.0) and found["ring_se"] == pytest.approx(0.1)
     (lost,) = methods.slopes([row | {"joint_error": 1.0} for row in exact] + falling, [])
     assert lost["ring"] == lost["ring_se"] == lost["gaussian_5_50"] == ""
+    flows = [row | {"method": "flow", "joint_error": 1.0} for row in falling]
+    (law,) = methods.slopes(exact + flows, [])
+    assert law["measure"] == "error" and law["ring"] == found["ring"]
     (mean, *_) = methods.summary(falling)
     assert mean["error"] == 1.5 and mean["error_se"] == pytest.approx(0.5)
     assert methods.summary(falling[:1])[0]["error_se"] == ""
