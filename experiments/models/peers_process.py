@@ -12,7 +12,6 @@ before. Packages of other repairs are imported where they are asked for.
 import functools
 import json
 import pathlib
-import re
 import sys
 import time
 import unittest.mock
@@ -34,6 +33,7 @@ from i2sb_jax.pictures import (
 )
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.folder import restore_folder
+from i2sb_jax.restoration.memory import status_bytes
 
 Repair = Callable[[bytes, np.ndarray], np.ndarray]
 """(the file, its pixels uint8 [h, w, 3]) -> uint8."""
@@ -148,7 +148,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     output = pathlib.Path(request["output"])
     repair_all = _from_files if request["method"] == FROM_FILES else _in_memory
     seconds, started = repair_all(request, files, output)
-    return {"seconds": seconds, "started": started, "peak": _status("VmHWM")}
+    return {"seconds": seconds, "started": started, "peak": status_bytes("VmHWM")}
 
 
 def _in_memory(
@@ -158,7 +158,7 @@ def _in_memory(
     repair = make_repair(method, request["task"], request["level"], request["settings"])
     small = decode_rgb(files[0].read_bytes())[:_SMALL, :_SMALL]
     repair(files[0].read_bytes(), np.ascontiguousarray(small))
-    started, seconds = _status("VmRSS"), 0.0
+    started, seconds = status_bytes("VmRSS"), 0.0
     for file in files:
         data = file.read_bytes()
         seen = decode_rgb(data)
@@ -186,18 +186,13 @@ def _from_files(
 
     with unittest.mock.patch.object(Restorer, "prepare", prepare):
         restore_folder(request["task"], small, output.parent / "small_restored.png", quiet=True)
-        started = _status("VmRSS")
+        started = status_bytes("VmRSS")
         restore_folder(request["task"], files[0].parent, output, quiet=True)
     return time.process_time() - marks[0], started
 
 
 def _pixels(picture: np.ndarray) -> np.ndarray:
     return to_pixels(picture, np.dtype(np.uint8))
-
-
-def _status(name: str) -> int:
-    text = pathlib.Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", text)[1])
 
 
 if __name__ == "__main__":

@@ -44,16 +44,17 @@ def peak_bytes(to_come: int) -> int:
 
 
 def _held() -> int:
-    return _status("VmRSS") if _STATUS.exists() else _peak()
+    return status_bytes("VmRSS") if _STATUS.exists() else _peak()
 
 
 def _peak() -> int:
     if _STATUS.exists():  # what ru_maxrss counts begins with the program that started this one
-        return _status("VmHWM")
+        return status_bytes("VmHWM")
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _status(name: str) -> int:
+def status_bytes(name: str) -> int:
+    """Returns the bytes of a line of this process's /proc/self/status, as "VmRSS"; Linux."""
     lines = (line.split() for line in _STATUS.read_text().splitlines())
     return next(1024 * int(line[1]) for line in lines if line[0] == f"{name}:")
