@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 from etils import epath
@@ -67,6 +67,22 @@ class Start(NamedTuple):
     workdir: epath.PathLike
 
 
+class Program(NamedTuple):
+    """The step of a run, compiled.
+
+    Attributes:
+        step: (state, batch, root, frozen) -> (state, metrics), of arguments as it was compiled for.
+        work: that it does.
+    """
+
+    step: jax.stages.Compiled
+    work: Work
+
+
+CompileFn: TypeAlias = Callable[..., Program]
+"""(run, state, batch, root, frozen) -> Program, as `compile_step`."""
+
+
 class _Watch(NamedTuple):
     """All that looks after a run, beside the devices.
 
@@ -91,6 +107,7 @@ def train(
     writer: Writer,
     must_stop: Callable[[int], bool] = lambda step: False,
     clock: Clock = time.monotonic,
+    compile_fn: CompileFn | None = None,
 ) -> State:
     """Trains to the last step, continuing the run in its folder if there is one.
 
@@ -103,6 +120,8 @@ def train(
         must_stop: asked after every step, which it is given; True, on all processes at the same
             step, saves that step and ends the run there.
         clock: the pace that is logged is measured by it.
+        compile_fn: makes the program of the step, `compile_step` if None; for whoever has it from
+            another run.
 
     Returns:
         The last state, saved.
@@ -145,7 +164,8 @@ def train(
         profile = Profile(workdir, options.profile_steps, start_step=step, pace=report.pace)
         with report, profile:
             watch = _Watch(claim, checkpoints, report, profile)
-            return _run(run, state, frozen, batches, watch, must_stop)
+            compile_fn = compile_fn or compile_step
+            return _run(run, state, frozen, batches, watch, must_stop, compile_fn)
 
 
 def _note_origin(config: config_lib.Config, workdir: epath.PathLike) -> None:
@@ -208,6 +228,14 @@ def jitted_step(run: Run, state: State) -> Callable[..., Any]:
     )
 
 
+def compile_step(
+    run: Run, state: State, batch: Batch, root: jax.Array, frozen: Params | None
+) -> Program:
+    """Compiles the step of a run for arguments as these, and reads what it does."""
+    step = jitted_step(run, state).lower(state, batch, root, frozen).compile()
+    return Program(step, _work(step, run.mesh))
+
+
 def _run(
     run: Run,
     state: State,
@@ -215,6 +243,7 @@ def _run(
     batches: Callable[[int], Iterator[Batch]],
     watch: _Watch,
     must_stop: Callable[[int], bool],
+    compile_fn: CompileFn,
 ) -> State:
     config, options, mesh = run.config, run.config.training, run.mesh
     claim, checkpoints, report, profile = watch
@@ -226,8 +255,9 @@ def _run(
     start = int(state.step)
     feed = Feed(batches(start), warn=_warn, waiting=report.pace.waiting)
     first = next(feed)
-    train_step = _compiled_step(run, state, sharding.global_batch(first, mesh), root, frozen)
-    report.pace.start(_work(train_step, mesh))
+    program = compile_fn(run, state, sharding.global_batch(first, mesh), root, frozen)
+    train_step = program.step
+    report.pace.start(program.work)
     feed = itertools.chain([first], feed)
     del first
     profile.reached(start, state)
@@ -273,13 +303,6 @@ def _run(
             raise Preempted(step)
     checkpoints.wait()
     return state
-
-
-def _compiled_step(
-    run: Run, state: State, batch: Batch, root: jax.Array, frozen: Params | None
-) -> jax.stages.Compiled:
-    """The step of a run as a program, whose account can be read and which is called as it is."""
-    return jitted_step(run, state).lower(state, batch, root, frozen).compile()
 
 
 def _work(step: jax.stages.Compiled, mesh: Mesh) -> Work:

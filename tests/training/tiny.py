@@ -6,7 +6,6 @@ import itertools
 
 import jax
 import numpy as np
-import pytest
 
 from i2sb_jax import config as config_lib
 from i2sb_jax import models
@@ -139,7 +138,7 @@ _NOT_OF_A_STEP = (
 )
 
 
-_PROGRAMS, _compiled_step, _work = {}, loop._compiled_step, functools.cache(loop._work)
+_PROGRAMS = {}
 
 
 def _compiled_once(run, state, batch, root, frozen):
@@ -148,21 +147,19 @@ def _compiled_once(run, state, batch, root, frozen):
     leaves = tuple((x.shape, x.dtype, x.sharding) for x in jax.tree.leaves(given))
     key = run.step, run.config.matmul_precision, jax.tree.structure(given), leaves
     if key not in _PROGRAMS:
-        _PROGRAMS[key] = _compiled_step(run, *given)
+        _PROGRAMS[key] = loop.compile_step(run, *given)
     return _PROGRAMS[key]
 
 
 def train(workdir, config=None, *, batches=endless, writer=None):
     """A run of the tiny network, without the pipeline."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_compiled_step", _compiled_once)
-        patch.setattr(loop, "_work", _work)
-        return loop.train(
-            loop.check_start(run_of(config or make_config()), workdir),
-            batches=batches,
-            eval_batch=make_batch(2, seed=5),
-            writer=writer or Recorder(),
-        )
+    return loop.train(
+        loop.check_start(run_of(config or make_config()), workdir),
+        batches=batches,
+        eval_batch=make_batch(2, seed=5),
+        writer=writer or Recorder(),
+        compile_fn=_compiled_once,
+    )
 
 
 SCHEDULE = make_symmetric_schedule(num_steps=100, beta_max=0.3)
