@@ -150,7 +150,8 @@ def test_a_bridge_goes_through_all_tools(call, tmp_path, models, name):
     np.testing.assert_array_equal(
         restored(tmp_path / "model", "exported", "--nfe", 5), found[first, 5]
     )
-    assert (found[first, 1] != found[first, 5]).any()
+    if name != "flow":  # two updates from nothing move no pixel where there is no noise
+        assert (found[first, 1] != found[first, 5]).any()
     given = "--model", run, "--output", tmp_path / "measured", "--nfe", "1,5", "--limit", "2"
     status, _, error = call(evaluate, *given)
     assert status == 0, error
