@@ -1,6 +1,6 @@
 """Measures what `--realism` trades on whole photographs: PSNR against a distance of distributions.
 
-    python -m experiments.after_i2sb.realism [--write realism.json] [--sheet realism.png]
+    python -m experiments.after_i2sb.realism [--write realism.json] [--sheet docs/realism.jpg]
 
 The four photographs of scikit-image that no model has seen are degraded and restored whole by each
 shipped model. A walk is taken once: the first X̂_0 and the end are mixed here, as the option mixes
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from experiments.models.measure import degraded, pixels_of, psnr
 from experiments.nfe_sweep.features import block_dct, standardiser
@@ -30,7 +30,8 @@ REALISMS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEVELS = {"jpeg": 10, "deblur": 1.5, "denoise": 25, "sr4x": 4}
 NFE = 10
 _SIDE = 64  # of windows
-_CROP = {"task": "jpeg", "picture": "coffee", "top": 192, "left": 256, "side": 160}
+_SHOWN = "deblur", "chelsea"  # task and photograph
+_CROP, _ENLARGED, _LABEL, _GAP = (64, 224, 96), 2, 16, 4  # top, left and side; times; pixels
 
 
 class Walk(NamedTuple):
@@ -88,12 +89,19 @@ def rows(task: str, found: dict[str, Walk]) -> list[dict[str, object]]:
 
 
 def sheet(walk: Walk) -> Image.Image:
-    """A crop at each realism, side by side."""
-    side, (top, left) = _CROP["side"], (_CROP["top"], _CROP["left"])
-    crops = [walk.mixed(r)[top : top + side, left : left + side] for r in REALISMS]
-    gap = np.full((side, 4, 3), 255, np.uint8)
-    parts = [part for crop in crops for part in (gap, crop)]
-    return Image.fromarray(np.concatenate(parts[1:], axis=1))
+    """A crop at each realism beside that of the photograph, enlarged, each under its title."""
+    top, left, side = _CROP
+    pictures = {f"{realism:g}": walk.mixed(realism) for realism in REALISMS}
+    pictures["photograph"] = walk.clean
+    shown = _ENLARGED * side
+    page = Image.new("RGB", (len(pictures) * (shown + _GAP) - _GAP, shown + _LABEL), "white")
+    draw = ImageDraw.Draw(page)
+    for across, (title, picture) in enumerate(pictures.items()):
+        at = across * (shown + _GAP)
+        draw.text((at + 2, 2), title, fill="black")
+        crop = Image.fromarray(picture[top : top + side, left : left + side])
+        page.paste(crop.resize((shown, shown), Image.Resampling.NEAREST), (at, _LABEL))
+    return page
 
 
 def report(measured: Sequence[dict[str, object]]) -> str:
@@ -118,8 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for task in given.tasks:
         found = walks(task, NFE)
         measured += rows(task, found)
-        if given.sheet is not None and task == _CROP["task"]:
-            sheet(found[_CROP["picture"]]).save(given.sheet)
+        if given.sheet is not None and task == _SHOWN[0]:
+            sheet(found[_SHOWN[1]]).save(given.sheet, quality=92)
         print(report(measured), flush=True)
     if given.write is not None:
         given.write.write_text(json.dumps(measured, indent=1) + "\n")
