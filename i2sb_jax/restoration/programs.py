@@ -7,6 +7,7 @@ give, and has the checksum of each file.
 """
 
 import hashlib
+import importlib.metadata
 import io
 import json
 from collections.abc import Callable
@@ -30,6 +31,7 @@ WEIGHTS, NETWORK, RESTORE, FACTS = "weights.npz", "network.jax", "restore.jax", 
 CARD = "README.md"
 PLATFORMS = ("cpu", "cuda", "tpu")
 
+_VERSION = importlib.metadata.version("jax")
 _FORMAT = "i2sb-programs-1"
 _TOLERANCE = 1e-4  # between a program and the function it was made of, in units of [-1, 1]
 _LEAST = 64  # pixels of a free side: what mirrors borders needs so many
@@ -99,7 +101,7 @@ def save_programs(
             }
     told = {
         "format": _FORMAT,
-        "jax": jax.__version__,
+        "jax": _VERSION,
         "calling convention": exported.calling_convention_version,
         "platforms": list(platforms),
         "corruption": run.config.corruption,
@@ -300,6 +302,6 @@ def _card(run: Run, restore: _Program) -> str:
         if cond:
             example = example.replace("import Image\n", "import Image, JpegImagePlugin\n")
     return _CARD.format(
-        task=run.config.corruption, jax=jax.__version__, facts=FACTS, network=NETWORK,
+        task=run.config.corruption, jax=_VERSION, facts=FACTS, network=NETWORK,
         restore=RESTORE, example=example,
     )  # fmt: skip
