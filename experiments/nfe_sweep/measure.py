@@ -136,7 +136,8 @@ class Bench:
         self.pictures, self._features, self._seed = pictures, features, seed
         self._restorer = Restorer(config, params)
         arrays = score_arrays({}, side=config.image_size, channels=config.image_channels)
-        self._arrays = {name: arrays[name] for name in ("psnr", "ssim")}
+        wanted = ("psnr", "ssim", "psnr_y")
+        self._arrays = {name: arrays[name] for name in wanted if name in arrays}
         self._score = jax.jit(make_score_fn({}, self._arrays))
         clean = features.extract(pictures.views["clean"])
         self._scale = standardiser(clean) if features.standardised else lambda found: found
@@ -157,7 +158,7 @@ class Bench:
         return to_uint8(samples.x0), time.perf_counter() - start
 
     def measure(self, images: np.ndarray) -> Row:
-        """PSNR and SSIM of each picture, and the kernel distance with its resamples.
+        """PSNR, of luma too, and SSIM of each picture, and the kernel distance with its resamples.
 
         The resamples of all rows draw the same pictures, so that rows can be compared pair by pair.
         """
@@ -167,7 +168,8 @@ class Bench:
             both = images[start : start + rows], clean[start : start + rows]
             padded = [np.concatenate([x, *[x[-1:]] * (rows - len(x))]) for x in both]
             found = self._score({}, *padded)
-            parts.append({name: np.asarray(x)[: len(both[0])] for name, x in found.items()})
+            count = len(both[0])
+            parts.append({n: np.asarray(found[x])[:count] for n, x in self._arrays.items()})
         scores = {name: np.concatenate([part[name] for part in parts]) for name in self._arrays}
         kernel, resampled = self.distance(images)
         return {
