@@ -1,11 +1,13 @@
 """Measures what `--realism` trades on whole photographs: PSNR against a distance of distributions.
 
     python -m experiments.after_i2sb.realism [--write realism.json] [--sheet docs/realism.jpg]
+    python -m experiments.after_i2sb.realism --study runs/study [--write realism_study.json]
 
 The four photographs of scikit-image that no model has seen are degraded and restored whole by each
 shipped model. A walk is taken once: the first X̂_0 and the end are mixed here, as the option mixes
 them. The kernel distance compares the results' windows of 64 pixels with those of the photographs,
-by the features "block-DCT" of `experiments.nfe_sweep.features`.
+by the features "block-DCT" of `experiments.nfe_sweep.features`. With --study the ends are those of
+flows from a shipped model's answer, which `experiments.after_i2sb.study` has kept in its output.
 """
 
 import argparse
@@ -30,6 +32,7 @@ REALISMS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEVELS = {"jpeg": 10, "deblur": 1.5, "denoise": 25, "sr4x": 4}
 NFE = 10
 _SIDE = 64  # of windows
+_FLOW = "flow-from-answer"  # the run of the study
 _SHOWN = "deblur", "chelsea"  # task and photograph
 _CROP, _ENLARGED, _LABEL, _GAP = (64, 224, 96), 2, 16, 4  # top, left and side; times; pixels
 
@@ -60,6 +63,17 @@ def walks(task: str, nfe: int) -> dict[str, Walk]:
         samples = restorer(seen[None], nfe=nfe, record=(nfe - 1,), names=[name], **told)
         found[name] = Walk(clean, samples.x0_path[0, 0], samples.x0[0])
     return found
+
+
+def walks_of_study(output: pathlib.Path, task: str) -> dict[str, Walk]:
+    """The windows that the study has restored from the shipped model's answer, of a task."""
+    files = sorted((output / "windows").glob("*.png"))
+    first, last = (
+        from_uint8(np.load(output / "restored" / f"{task}_{_FLOW}_ode_{nfe}.npy"))
+        for nfe in (1, NFE)
+    )
+    pairs = zip(files, first, last, strict=True)
+    return {file.stem: Walk(decode_rgb(file.read_bytes()), *ends) for file, *ends in pairs}
 
 
 def _windows(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -121,10 +135,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", type=pathlib.Path, help="a file for the rows")
     parser.add_argument("--sheet", type=pathlib.Path, help="a file for the picture")
     parser.add_argument("--tasks", nargs="+", choices=tuple(zoo.MODELS), default=list(zoo.MODELS))
+    parser.add_argument("--study", type=pathlib.Path, help="the output of a study")
     given = parser.parse_args(arguments)
-    measured = []
-    for task in given.tasks:
-        found = walks(task, NFE)
+    measured, tasks = [], given.tasks if given.study is None else ["jpeg", "sr4x"]
+    for task in tasks:
+        found = walks(task, NFE) if given.study is None else walks_of_study(given.study, task)
         measured += rows(task, found)
         if given.sheet is not None and task == _SHOWN[0]:
             sheet(found[_SHOWN[1]]).save(given.sheet, quality=92)
