@@ -5,9 +5,11 @@ batches with tf.data.
 """
 
 from i2sb_jax.data.record import MissingPicture, Record, Source
+from i2sb_jax.data.shards import Columns
 from i2sb_jax.data.sources import held_out_source, make_source, make_sources, open_source
 
 __all__ = [
+    "Columns",
     "MissingPicture",
     "Record",
     "Source",
