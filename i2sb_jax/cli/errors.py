@@ -34,7 +34,8 @@ def users_line(error: Exception) -> str | None:
     """
     text = str(error) or repr(error)
     if isinstance(error, ModuleNotFoundError):
-        what, extra = _EXTRAS.get(error.name or text.split("'")[1], _TRAINING)
+        known = (_EXTRAS[package] for package in _EXTRAS if f"'{package}'" in text)
+        what, extra = next(known, _TRAINING)
         return f"{text}: {what} pip install 'i2sb_jax[{extra}]'"
     if isinstance(error, ImportError) and re.search("to access|epath", text):  # of a bucket's
         google = re.search("Google|gs://", text)

@@ -30,7 +30,7 @@ class LmdbSource:
     def __len__(self) -> int:
         return len(self.keys)
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
         """The keys as text."""
         return tuple(map(_name, self.keys))

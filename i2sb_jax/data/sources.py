@@ -167,7 +167,7 @@ def make_source(config: DataConfig, *, split: str, **listing: Any) -> Source:
     """
     if split not in ("train", "eval"):
         raise ValueError(f"split={split!r} must be 'train' or 'eval'")
-    path, tfds_split = config.path, split
+    path, source_split = config.path, split
     wanted = read_name_list(config.eval_list) if split == "eval" and config.eval_list else None
     holds_out = config.source in WITH_NAMES
     if holds_out and config.eval_path:
@@ -179,11 +179,11 @@ def make_source(config: DataConfig, *, split: str, **listing: Any) -> Source:
                 f"data.tfds_eval_split={config.tfds_eval_split!r} must differ from "
                 "data.tfds_split, e.g. 'train[:95%]' and 'train[95%:]'"
             )
-        tfds_split = config.tfds_split if split == "train" else config.tfds_eval_split
+        source_split = config.tfds_split if split == "train" else config.tfds_eval_split
     if config.source == "webdataset":  # what is held out lies among the others, or apart
-        tfds_split = "" if path != config.path else "train"
+        source_split = "" if path != config.path else "train"
     source = open_source(
-        config.source, path=path, split=tfds_split, tfds_name=config.tfds_name, **listing
+        config.source, path=path, split=source_split, tfds_name=config.tfds_name, **listing
     )
     if holds_out:
         names = getattr(source, "held_out_by", source.names)

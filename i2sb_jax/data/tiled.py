@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from i2sb_jax.data.record import MissingPicture, Record, Source
+from i2sb_jax.data.record import IMAGENET_CLASSES, MissingPicture, Record, Source
 from i2sb_jax.pictures import UnreadableImage, decode_rgb, picture_size
 
 SMALLEST = 64  # pixels
@@ -45,6 +45,16 @@ class TiledSource:
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def num_classes(self) -> int | None:
+        """As of the pictures."""
+        return getattr(self.source, "num_classes", IMAGENET_CLASSES)
+
+    @property
+    def label_names(self) -> Sequence[str]:
+        """As of the pictures."""
+        return getattr(self.source, "label_names", ())
+
     def read(self, index: int) -> Record:
         picture, top, left, height, width = self.places[index]
         if not height:
@@ -78,10 +88,9 @@ def tiled(source: Source, side: int) -> TiledSource:
     if side < SMALLEST:
         raise ValueError(f"tiles={side} must be at least {SMALLEST} pixels")
     places, names = [], []
-    for index in range(len(source)):
+    for index, name in enumerate(source.names):
         found = list(_tiles(source, index, side))
         places += found
-        name = source.names[index]
         numbers = [f"{_MARK}{i:05d}" for i in range(len(found))] if found[0][3] else [""]
         names += [f"{name}{number}" for number in numbers]
     return TiledSource(source=source, places=places, names=names)

@@ -95,6 +95,16 @@ def test_tiles_of_one_picture_are_on_one_side(tmp_path, run_prepare):
     np.testing.assert_array_equal(first, picture(0, height=70, width=130)[:64, :64])
 
 
+def test_labels_go_with_the_tiles():
+    pictures = Named([png(0, height=64, width=300)])
+    assert tiled(pictures, 64).num_classes == 1000 and tiled(pictures, 64).label_names == ()
+    pictures.num_classes, pictures.label_names = 2, ("cat", "dog")
+    assert tiled(pictures, 64).num_classes == 2 and tiled(pictures, 64).label_names == (
+        "cat",
+        "dog",
+    )
+
+
 def test_a_mark_in_a_name_is_none_of_ours():
     assert picture_of("a#1.jpg") == "a#1.jpg" and picture_of("a#1.jpg#00012") == "a#1.jpg"
 
