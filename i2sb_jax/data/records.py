@@ -158,7 +158,8 @@ def write_records(
         "names": [name for part in parts for name in part["names"]],
         **({"num_classes": source.num_classes} if hasattr(source, "num_classes") else {}),
         **({"label_names": list(label_names)} if label_names else {}),
-        **{key: made_of[key] for key in ("split", "tiles") if made_of.get(key)},
+        "split": made_of.get("split") or getattr(source, "split", ""),
+        "tiles": made_of.get("tiles") or int(getattr(source, "is_tiled", False)),
     }
     write_atomically(output / INDEX, json.dumps(index).encode())
     for part in parts:

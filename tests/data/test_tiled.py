@@ -89,6 +89,9 @@ def test_tiles_of_one_picture_are_on_one_side(tmp_path, run_prepare):
     folder_config = data_config(source="folder", path=str(folder))
     for split, names in pictures.items():
         assert names == set(names_of(make_source(folder_config, split=split)))
+    again = tmp_path / "again"  # records of records are tiles as well
+    assert run_prepare("--source", "records", "--path", records, "--output", again) == 0
+    assert open_source("records", path=str(again)).is_tiled
     whole = open_source("records", path=str(records))
     assert len(whole) == sum(map(len, sides.values())) > 2 * 12
     first = decode_rgb(whole.read(0).image)
