@@ -47,12 +47,12 @@ class TiledSource:
 
     @property
     def num_classes(self) -> int | None:
-        """As of the pictures."""
+        """Number of classes of the pictures."""
         return getattr(self.source, "num_classes", IMAGENET_CLASSES)
 
     @property
     def label_names(self) -> Sequence[str]:
-        """As of the pictures."""
+        """Names of the labels of the pictures."""
         return getattr(self.source, "label_names", ())
 
     def read(self, index: int) -> Record:
