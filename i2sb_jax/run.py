@@ -97,7 +97,10 @@ class Run:
         if self.config.mesh.fsdp > 1:
             gather = sharding.gather_on_use(self.mesh, min_bytes=self.config.mesh.fsdp_min_bytes)
         return models.make_network(
-            self.config.unet, gather=gather, per_device=sharding.per_device(self.mesh)
+            self.config.unet,
+            gather=gather,
+            per_device=sharding.per_device(self.mesh),
+            ordered=self.mesh.devices.flat[0].platform != "cpu",
         )
 
     @property

@@ -21,6 +21,11 @@ def pairs(source, target, cond):
     return {"corruption": "pairs", "data": {**folders, **data}}
 
 
+def test_on_cpu_devices_no_order_of_gradients_is_asked_for():
+    """Whose compiler would undo it, and sum a loss in another order by the way."""
+    assert not Run(make_config()).network.ordered
+
+
 @pytest.mark.parametrize(
     "changes, inputs, outputs",
     [

@@ -45,7 +45,16 @@ from i2sb_jax.types import Params
 SIDE = 64
 TASKS = {"jpeg": "jpeg-told-10-10", "deblur": "blur-photo-2-2", "sr4x": "sr4x-photo"}
 NFES, MANY = (1, 2, 3, 5, 10), (5, 10)
-NFES_OF = {"ode2": MANY}  # a sampler that is compared there alone
+LONG = (*NFES, 20, 50)
+# by run and sampler, what is not at NFES: at LONG, or compared at MANY alone
+NFES_OF = {
+    ("flow", "ode"): LONG,
+    ("flow-from-answer", "ode"): LONG,
+    ("i2sb", "ddpm"): LONG,
+    ("i2sb", "heun"): MANY,
+    ("i2sb", "exponential"): MANY,
+    **{(run, "ode2"): MANY for run in ("flow", "flow-from-answer", "flow-from-noisy-answer")},
+}
 ANSWER, SHIPPED = "answer", "shipped"  # the shipped model at one evaluation, and at MANY
 _EULER = parse_method("ode")
 # windows of the picture, by where they are: a face, a badge, fur, wood
@@ -86,15 +95,24 @@ class Trained(NamedTuple):
     from_answer: bool = False
 
 
+def _sde(name: str, **keys: float) -> dict[str, object]:
+    return {"name": name, "deterministic": False} | keys
+
+
 _FLOW, _EULER_HEUN = {"name": "linear", "deterministic": True}, ("ode", "ode2")
-_NADB, _NOISELESS = {"name": "nadb", "deterministic": False}, {"start_noise": 0.0}
+_NOISELESS = {"start_noise": 0.0}
 RUNS = {
     "flow": Trained(_FLOW, _EULER_HEUN),
     "flow-from-answer": Trained(_FLOW | _NOISELESS, _EULER_HEUN, from_answer=True),
     "flow-from-noisy-answer": Trained(
         _FLOW | {"start_noise": 0.015}, _EULER_HEUN, from_answer=True
     ),
-    "nadb-from-answer": Trained(_NADB | _NOISELESS, ("ddpm",), from_answer=True),
+    "nadb-from-answer": Trained(_sde("nadb") | _NOISELESS, ("ddpm",), from_answer=True),
+    "i2sb": Trained(_sde("i2sb"), ("ddpm", "heun", "exponential")),
+    **{name: Trained(_sde(name), ("ddpm",)) for name in ("nadb", "brownian", "vp", "ou")},
+    "ecsi": Trained(_sde("linear", gamma=0.25), ("ddpm",)),
+    "unidb": Trained(_sde("unidb", penalty=100.0), ("ddpm",)),
+    **{name: Trained(_sde(name), ("ddpm",)) for name in ("irsde", "resshift")},
 }
 
 _FLOWS = ("flow", "flow-from-answer", "flow-from-noisy-answer")
@@ -211,7 +229,9 @@ class _Task:
         self, run: str, folder: epath.Path, done: Collection[tuple]
     ) -> Iterator[tuple[tuple[str, str, int], np.ndarray]]:
         """The same of a run."""
-        settings = [(name, n) for name in RUNS[run].samplers for n in NFES_OF.get(name, NFES)]
+        settings = [
+            (name, n) for name in RUNS[run].samplers for n in NFES_OF.get((run, name), NFES)
+        ]
         wanted = [(name, nfe) for name, nfe in settings if (run, name, nfe) not in done]
         if not wanted:
             return

@@ -35,11 +35,14 @@ class UNet(nn.Module):
         per_device: function of arrays [batch, ...] -> the same, computed by each device for its
             share of the batch (see `accelerators.sharding.per_device`), as attention on several
             CPU devices needs; None elsewhere.
+        ordered: whether a GPU is to go back through one submodule at a time (see `way_back`), which
+            is its memory. Other devices do nothing else for it, but may sum in another order.
     """
 
     config: UNetConfig
     gather: Callable[[Params], Params] | None = None
     per_device: PerDevice | None = None
+    ordered: bool = True
 
     @nn.compact
     def __call__(
@@ -128,13 +131,14 @@ class UNet(nn.Module):
         return lambda *given: apart(run(*given))
 
     def _lift(self, module: type[nn.Module]) -> type[nn.Module]:
-        """Returns a submodule's class, gone back through at once, with its parameters gathered.
+        """Returns a submodule's class, with its parameters gathered, and gone back through at once.
 
         New parameters are whole anyway, and nothing goes back through them.
         """
         if self.is_initializing():
             return module
-        module = one_at_a_time(module)
+        if self.ordered:
+            module = one_at_a_time(module)
         if self.gather is None:
             return module
         return nn.map_variables(module, "params", trans_in_fn=self.gather)
@@ -159,9 +163,10 @@ def make_network(
     *,
     gather: Callable[[Params], Params] | None = None,
     per_device: PerDevice | None = None,
+    ordered: bool = True,
 ) -> nn.Module:
     """Returns the network of a configuration; its arguments are those of `UNet`."""
-    return UNet(config, gather=gather, per_device=per_device)
+    return UNet(config, gather=gather, per_device=per_device, ordered=ordered)
 
 
 def init_params(key: PRNGKey, config: UNetConfig, *, image_size: int) -> Params:

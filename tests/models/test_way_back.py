@@ -1,6 +1,7 @@
 """What is kept for the way back, and in which order a GPU goes it."""
 
 import dataclasses
+import functools
 import re
 
 import flax.linen as nn
@@ -40,6 +41,17 @@ def test_a_recomputed_block_keeps_the_parts_of_a_concatenation_alone(remat):
     widths = {leaf.shape[3] for leaf in kept if leaf.shape[:3] == (1, 8, 8)}
     assert 8 in widths
     assert (16 in widths) == (remat == "none")
+
+
+def test_a_network_goes_back_in_order_where_it_is_told_to():
+    def loss(params, *, ordered):
+        network = UNet(FLAT, ordered=ordered)
+        return network.apply({"params": params}, jnp.ones((1, 8, 8, 3)), jnp.ones(1)).sum()
+
+    params = (hashed_params(FLAT),)
+    grads = {flag: jax.grad(functools.partial(loss, ordered=flag)) for flag in (True, False)}
+    held = {flag: barriers(lowered(grad, params, "cuda")) for flag, grad in grads.items()}
+    assert len(held[True]) > len(held[False])
 
 
 @pytest.fixture(scope="module")
