@@ -29,7 +29,7 @@ ONLY_IN = {
     "tensorflow_datasets": ("i2sb_jax/data/",),
     "array_record": ("i2sb_jax/data/",),
     "flax": ("i2sb_jax/models/", "i2sb_jax/training/", "i2sb_jax/evaluation/"),
-    "orbax": ("i2sb_jax/checkpoint.py",),
+    "orbax": ("i2sb_jax/checkpoint.py", "i2sb_jax/accelerators/companions.py"),
     "ml_collections": ("configs/", "i2sb_jax/cli/"),
     "clu": ("i2sb_jax/training/writers.py", "i2sb_jax/data/", "i2sb_jax/cli/"),
     "wandb": ("i2sb_jax/training/writers.py",),

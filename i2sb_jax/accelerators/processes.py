@@ -13,6 +13,7 @@ preemptions (SIGTERM).
 
 import glob
 import importlib.util
+import math
 import os
 import re
 import secrets
@@ -29,6 +30,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from i2sb_jax.accelerators.agreement import agreed
+from i2sb_jax.accelerators.companions import Watch
 from i2sb_jax.reasons import first_line
 
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID",
@@ -37,7 +39,9 @@ _BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 # else JAX would ask Slurm, and show a process on its own one GPU of many
 _NO_DETECTION = {"cluster_detection_method": "deactivate"}
 _PATIENCE = 10.0  # seconds for the others to end too
+_JAX_WAITS = 60  # seconds longer than we do
 _TPU_FILES = ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*")
+_watches: list[Watch] = []  # one at most: a process joins one group
 
 
 class Launch(NamedTuple):
@@ -54,12 +58,15 @@ class Launch(NamedTuple):
     devices: tuple[int, ...] | None = None
 
 
-def join(mode: str) -> None:
+def join(mode: str, *, heartbeat: float = 100.0) -> None:
     """Makes this process one of its group; before JAX has touched a device.
+
+    Where another process of the group is silent for a heartbeat, this one ends (`companions`).
 
     Args:
         mode: "auto" takes the launcher that the environment names, or else a group of one; "on"
             insists on a launcher; "off" joins nothing, and then SIGTERM kills.
+        heartbeat: seconds.
 
     Raises:
         ValueError: the group cannot be joined, or fewer devices are there than were granted; one
@@ -75,7 +82,12 @@ def join(mode: str) -> None:
         )
     launch = alone() if launch is None else launch
     try:
-        jax.distributed.initialize(**launch.arguments, local_device_ids=launch.devices)
+        jax.distributed.initialize(
+            **launch.arguments,
+            local_device_ids=launch.devices,
+            # JAX's own end of a group is an abort: it comes last
+            heartbeat_timeout_seconds=math.ceil(heartbeat) + _JAX_WAITS,
+        )
     except Exception as error:  # of many kinds, by where it fails
         reason = first_line(error)
         if mode == "auto":
@@ -87,6 +99,19 @@ def join(mode: str) -> None:
             f"{socket.gethostname()}: {launch.launcher} granted GPUs {launch.devices}, and JAX "
             f"sees {jax.local_device_count()} {jax.default_backend()} devices"
         )
+    if jax.process_count() > 1:
+        _watches.append(Watch(heartbeat))
+
+
+def await_verdict(error: Exception) -> None:
+    """Returns where an error is this process's own; where another one is gone, it ends first.
+
+    What another process was needed for fails at once where that one is killed, and the error of the
+    step does not say whose end it was: a heartbeat later the group knows.
+    """
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        for watch in _watches:
+            watch.wait()
 
 
 def leave(*, status: int) -> None:
@@ -100,6 +125,8 @@ def leave(*, status: int) -> None:
     """
     if not jax.distributed.is_initialized() or jax.process_count() == 1:
         return
+    for watch in _watches:
+        watch.stop()
     leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
     leaving.start()
     leaving.join(_PATIENCE)

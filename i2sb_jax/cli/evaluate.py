@@ -43,7 +43,7 @@ def _main(arguments: list[str]) -> None:
     output = epath.Path(given.output or epath.Path(folder) / "evaluation")
     for pictures in filter(None, (given.data, given.eval_data, given.targets)):
         require_apart(pictures, output, what="--output")
-    processes.join(config.distributed)
+    processes.join(config.distributed, heartbeat=config.heartbeat)
     startup.prepare_jax()
     processes.check_shared(output, option="--output")
     _, params = interop.load_model_folder(folder, checkpoint=given.checkpoint)

@@ -29,7 +29,7 @@ def main(given: argparse.Namespace) -> None:
     if given.image_size < 1:
         raise ValueError(f"--image-size {given.image_size} must be at least 1")
     config = with_flags(_config(given), given)
-    processes.join(config.distributed)
+    processes.join(config.distributed, heartbeat=config.heartbeat)
     startup.prepare_jax()
     networks, left_out = load_networks(config.evaluation, any_weights=given.any_weights)
     if INCEPTION not in networks:

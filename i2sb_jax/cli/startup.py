@@ -10,7 +10,7 @@ from typing import NoReturn
 import jax
 from etils import epath
 
-from i2sb_jax.accelerators.processes import leave
+from i2sb_jax.accelerators.processes import await_verdict, leave
 from i2sb_jax.accelerators.topologies import check_accelerator_visible
 from i2sb_jax.checkpoint import silence_orbax
 from i2sb_jax.cli.errors import users_line
@@ -36,6 +36,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         sys.exit(130)  # as shells report an interrupt
     except Exception as error:
         line = users_line(error)
+        if line is None:
+            await_verdict(error)
         if line is None or os.environ.get(_TRACEBACK):
             raise
         print("error:", printable(line), file=sys.stderr)

@@ -3,7 +3,8 @@
     i2sb-train --config configs/quickstart.py --workdir DIR [--config.KEY=VALUE …] | --dry-run
 
 The same command continues a run. Exit status: 0 the last step is reached, 75 stopped by SIGTERM and
-saved, 2 a mistake in what was asked for, or a full disk, 3 a loss is not finite.
+saved, or another process is lost, 2 a mistake in what was asked for, or a full disk, 3 a loss is not
+finite.
 """
 
 import functools
@@ -35,7 +36,7 @@ def _main(arguments: list[str]) -> int:
     config, workdir = config_file.parse(arguments, program="i2sb-train")
     if config.training.wandb_project:
         startup.require("wandb")
-    processes.join(config.distributed)
+    processes.join(config.distributed, heartbeat=config.heartbeat)
     startup.prepare_jax()
     processes.check_shared(workdir)
     run = Run(config)

@@ -52,8 +52,8 @@ watching a run:
   tensorboard --logdir RUN/tensorboard
 
 exit status:
-  0 the last step is reached, 75 stopped by SIGTERM and saved, 2 a mistake in what was asked for
-  or a full disk, 3 a loss is not finite"""
+  0 the last step is reached, 75 stopped by SIGTERM and saved, or another process is lost, 2 a
+  mistake in what was asked for or a full disk, 3 a loss is not finite"""
 
 
 def _keys() -> str:

@@ -65,6 +65,7 @@ ADDED_KEYS: dict[str, Any] = {
     "bridge.penalty": 1e7,
     "bridge.x1_input": False,
     "sampling.realism": 1.0,
+    "heartbeat": 100.0,
 }
 
 

@@ -22,6 +22,7 @@ _MAY_CHANGE = {
     "data.max_unreadable",
     "mask_file",
     "distributed",
+    "heartbeat",
     "mesh.data",
     "mesh.fsdp",
     "mesh.fsdp_min_bytes",

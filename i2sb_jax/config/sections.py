@@ -363,6 +363,9 @@ class Config:
     distributed: str = field(
         "auto", "processes that share the run: auto: a launcher's, or one | on: a launcher's | off"
     )
+    heartbeat: float = field(
+        100.0, "seconds of silence after which another process of the group is lost, 1 … 3600"
+    )
     bridge: BridgeConfig = dataclasses.field(default_factory=BridgeConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -383,6 +386,9 @@ class Config:
         self._check_corruption()
         check_choice("matmul_precision", self.matmul_precision, MATMUL_PRECISIONS)
         check_choice("distributed", self.distributed, DISTRIBUTED)
+        check_at_least("heartbeat", self.heartbeat, 1.0)
+        reason = "the others wait so long for a process that is lost"
+        check_at_most("heartbeat", self.heartbeat, 3600.0, reason=reason)
         factor = self.model.unet_config(in_channels=3).downsampling_factor
         if self.image_size < 1 or self.image_size % factor:
             right = max(factor, round(self.image_size / factor) * factor)

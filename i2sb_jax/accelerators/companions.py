@@ -1,0 +1,98 @@
+"""Whether the other processes of a group are still there.
+
+A link that is cut says nothing: what is sent is swallowed, what is waited for never comes, and a
+step would wait for ever. JAX's own heartbeats end that with an abort that names nobody. So all
+processes meet a few times within a heartbeat, at barriers of JAX's coordination service, which
+process 0 keeps; where one does not come, the others end, and say which.
+"""
+
+import atexit
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from typing import NoReturn
+
+import jax
+from orbax.checkpoint import multihost
+
+LOST = 75  # EX_TEMPFAIL of sysexits.h, as of a run that was stopped: start it again
+_MEETINGS = 8  # within a heartbeat; at least
+_TO_COME = 0.75  # of a heartbeat, until who has not come is lost
+_CALLED_OFF = 5.0  # seconds, for a barrier of a group that is left
+
+
+class Watch:
+    """Ends this process, with status LOST, when another one has been silent for a heartbeat.
+
+    Args:
+        heartbeat: seconds.
+    """
+
+    def __init__(self, heartbeat: float):
+        self._heartbeat, self._met = heartbeat, time.monotonic()
+        self._leaving, self._left = threading.Event(), threading.Event()
+        self._meetings = threading.Thread(target=self._meet_again_and_again, daemon=True)
+        self._meetings.start()
+        threading.Thread(target=self._look_at_the_clock, daemon=True).start()
+        atexit.register(self._leave)
+
+    def wait(self) -> None:
+        """Returns after a heartbeat, if this process is still there: nobody is lost then."""
+        time.sleep(self._heartbeat)
+
+    def stop(self) -> None:
+        """From here on it ends nothing; for a process that leaves the group."""
+        self._leaving.set()
+
+    def _meet_again_and_again(self) -> None:
+        limit = int(1000 * _TO_COME * self._heartbeat)
+        meet = multihost.get_barrier_sync_fn()
+        while not self._left.wait(self._heartbeat / _MEETINGS):
+            try:
+                meet(key="i2sb_jax: all are here", timeout_ms=limit)
+            except Exception as error:
+                if self._leaving.is_set():  # JAX takes the group down, and its devices
+                    return
+                if not isinstance(error, jax.errors.JaxRuntimeError):
+                    raise
+                self._give_up(_missing(str(error)))
+            self._met = time.monotonic()
+
+    def _look_at_the_clock(self) -> None:
+        """For those who are cut off from process 0, which keeps the barriers' time limits."""
+        while time.monotonic() - self._met < self._heartbeat:
+            time.sleep(self._heartbeat / _MEETINGS)
+        if not self._leaving.is_set():
+            self._give_up("process 0")
+
+    def _give_up(self, lost: str) -> NoReturn:
+        print(
+            f"error: {socket.gethostname()}, process {jax.process_index()}: {lost} did not answer "
+            f"for {self._heartbeat:g} s; the same command goes on from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(LOST)  # the main thread may wait for it in the middle of a step
+
+    def _leave(self) -> None:
+        """Leaves the group when all do: until then this process still comes to the meetings.
+
+        JAX would leave later; but a barrier must be called off before Python ends, whose threads
+        may not come back from waiting then.
+        """
+        self.stop()
+        jax.distributed.shutdown()
+        self._left.set()
+        self._meetings.join(_CALLED_OFF)
+
+
+def _missing(reason: str) -> str:
+    """Who did not come, in the coordination service's words."""
+    found = re.search(r"timed out task names:\n((?:.+\n)+)", reason)
+    names = sorted(map(int, re.findall(r"\d+$", found[1], re.MULTILINE))) if found else []
+    if not names:
+        return "another process"
+    return f"process{'es' * (len(names) > 1)} {', '.join(map(str, names))}"

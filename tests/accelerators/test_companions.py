@@ -1,0 +1,87 @@
+"""Who ends when another process of the group is silent; tests/cli/test_cut_link.py cuts real links."""
+
+import queue
+import threading
+
+import jax
+import pytest
+
+from i2sb_jax.accelerators import companions
+
+MISSED = """DEADLINE_EXCEEDED: Barrier timed out. Id: x::0. This usually happens because a task
+# of tasks that reached the barrier: 2/4.
+The first task at the barrier: 2. Some timed out task names:
+{names}
+
+RPC: /xla.coordination.CoordinationService/Barrier"""
+
+
+@pytest.fixture
+def watch_of(monkeypatch):
+    """A watch whose meetings are this function's calls -> it, and the statuses it ends with."""
+    statuses, released, watches = queue.Queue(), threading.Event(), []
+
+    def end(status):  # as an exit, nothing comes after it
+        statuses.put(status)
+        released.wait()
+
+    def make(meet, heartbeat=0.2):
+        monkeypatch.setattr(companions.multihost, "get_barrier_sync_fn", lambda: meet)
+        watches.append(companions.Watch(heartbeat))
+        return watches[-1], statuses
+
+    monkeypatch.setattr(companions.os, "_exit", end)
+    yield make
+    for watch in watches:
+        watch.stop()
+    released.set()
+
+
+@pytest.mark.parametrize(
+    "names, told",
+    [
+        ("1", "process 1 did"),
+        ("10\n3", "processes 3, 10 did"),
+        ("/job:jax_worker/replica:0/task:7", "process 7 did"),
+        ("", "another process did"),
+    ],
+)
+def test_whoever_misses_a_meeting_is_named(watch_of, capsys, names, told):
+    def meet(*, key, timeout_ms):
+        assert timeout_ms == 150
+        raise jax.errors.JaxRuntimeError(MISSED.format(names=names))
+
+    _, statuses = watch_of(meet)
+    assert statuses.get(timeout=60) == 75
+    line, *_ = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and f"process 0: {told} not answer for 0.2 s" in line
+    assert line.endswith("the same command goes on from the last checkpoint")
+
+
+def test_who_hears_nothing_at_all_has_lost_the_first(watch_of, capsys):
+    silence = threading.Event()
+    _, statuses = watch_of(lambda **_: silence.wait())
+    assert statuses.get(timeout=60) == 75
+    assert "process 0 did not answer" in capsys.readouterr().err
+    silence.set()
+
+
+def test_who_meets_all_others_goes_on_also_when_it_asks(watch_of, capsys):
+    met = queue.Queue()
+    watch, statuses = watch_of(lambda **given: met.put(given["key"]))
+    watch.wait()
+    assert met.qsize() > 2 and statuses.empty() and capsys.readouterr().err == ""
+
+
+def test_who_leaves_ends_nothing(watch_of, capsys):
+    called = threading.Event()
+
+    def meet(**_):
+        called.wait()
+        raise jax.errors.JaxRuntimeError(MISSED.format(names="1"))
+
+    watch, statuses = watch_of(meet)
+    watch.stop()
+    called.set()
+    watch.wait()
+    assert statuses.empty() and capsys.readouterr().err == ""
