@@ -46,15 +46,8 @@ SIDE = 64
 TASKS = {"jpeg": "jpeg-told-10-10", "deblur": "blur-photo-2-2", "sr4x": "sr4x-photo"}
 NFES, MANY = (1, 2, 3, 5, 10), (5, 10)
 LONG = (*NFES, 20, 50)
-# by run and sampler, what is not at NFES: at LONG, or compared at MANY alone
-NFES_OF = {
-    ("flow", "ode"): LONG,
-    ("flow-from-answer", "ode"): LONG,
-    ("i2sb", "ddpm"): LONG,
-    ("i2sb", "heun"): MANY,
-    ("i2sb", "exponential"): MANY,
-    **{(run, "ode2"): MANY for run in ("flow", "flow-from-answer", "flow-from-noisy-answer")},
-}
+LONG_OF = {("jpeg", "flow"), ("jpeg", "flow-from-answer"), ("jpeg", "i2sb")}
+SECOND = ("ode2", "heun", "exponential")  # samplers that are compared at MANY alone
 ANSWER, SHIPPED = "answer", "shipped"  # the shipped model at one evaluation, and at MANY
 _EULER = parse_method("ode")
 # windows of the picture, by where they are: a face, a badge, fur, wood
@@ -116,7 +109,7 @@ RUNS = {
 }
 
 _FLOWS = ("flow", "flow-from-answer", "flow-from-noisy-answer")
-TASK_RUNS = {"jpeg": tuple(RUNS), "deblur": _FLOWS, "sr4x": _FLOWS[:2]}
+TASK_RUNS = {"jpeg": tuple(RUNS), "deblur": (*_FLOWS, "i2sb"), "sr4x": (*_FLOWS[:2], "i2sb")}
 
 
 class Place(NamedTuple):
@@ -185,6 +178,7 @@ class _Task:
     """A task's windows, measured with whatever restores them."""
 
     def __init__(self, task: str, windows: epath.Path, features: Features):
+        self._name = task
         config, self._params = interop.load_model_folder(task)
         self._config, self._features = self.suited(config, task), features
         given = argparse.Namespace(
@@ -229,8 +223,11 @@ class _Task:
         self, run: str, folder: epath.Path, done: Collection[tuple]
     ) -> Iterator[tuple[tuple[str, str, int], np.ndarray]]:
         """The same of a run."""
+        first = LONG if (self._name, run) in LONG_OF else NFES
         settings = [
-            (name, n) for name in RUNS[run].samplers for n in NFES_OF.get((run, name), NFES)
+            (sampler, nfe)
+            for sampler in RUNS[run].samplers
+            for nfe in (MANY if sampler in SECOND else first)
         ]
         wanted = [(name, nfe) for name, nfe in settings if (run, name, nfe) not in done]
         if not wanted:
