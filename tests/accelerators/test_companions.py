@@ -1,4 +1,4 @@
-"""Who ends when another process of the group is silent; tests/cli/test_cut_link.py cuts real links."""
+"""Who ends where another process is silent; tests/cli/test_cut_link.py cuts real links."""
 
 import queue
 import threading
