@@ -341,6 +341,32 @@ def test_a_job_that_was_stopped_goes_on_to_the_same(tmp_path, stop_at):
         write_records(source, tmp_path / "r", **options)
 
 
+@pytest.mark.parametrize("kind", ["folder", "parquet", "webdataset", "lmdb"])
+def test_a_set_whose_job_was_stopped_three_times_is_the_same(tmp_path, kind, folder, sets):
+    options = {"num_shards": 7, "report": pytest.fail, "made_of": {"path": "p"}}
+
+    def write(name, *, stop_after=None):
+        calls = iter(range(1, COUNT + 1))
+
+        def count():
+            if next(calls) == stop_after:
+                raise KeyboardInterrupt
+
+        source = open_source(kind, path=(sets | {"folder": folder})[kind])
+        return write_records(source, tmp_path / name, **options, on_picture=count)
+
+    assert write("whole") == 0
+    for stop_after in (3, 20, 35):  # in the first of seven shards, the third and the fifth
+        with pytest.raises(KeyboardInterrupt):
+            write("r", stop_after=stop_after)
+    assert write("r") == 0
+    whole, again = (
+        {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+        for name in ("whole", "r")
+    )
+    assert whole == again and len(whole) == 8
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
