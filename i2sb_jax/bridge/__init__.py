@@ -30,7 +30,7 @@ from i2sb_jax.bridge.gaussian import (
 from i2sb_jax.bridge.grid import SPACINGS, step_grid
 from i2sb_jax.bridge.implicit import implicit_steps, sample_implicit
 from i2sb_jax.bridge.process import Moments, marginal, posterior, posterior_sample, q_sample
-from i2sb_jax.bridge.sampler import SAMPLERS, WITHOUT_NOISE, make_sampler, sample
+from i2sb_jax.bridge.sampler import SAMPLERS, WITHOUT_NOISE, make_sampler, sample, sampler_steps
 from i2sb_jax.bridge.schedule import BridgeSchedule, i2sb_bridge, make_symmetric_schedule
 from i2sb_jax.bridge.second_order import sample_second_order, second_order_steps
 from i2sb_jax.bridge.target import (
@@ -79,6 +79,7 @@ __all__ = [
     "sample",
     "sample_implicit",
     "sample_second_order",
+    "sampler_steps",
     "second_order_steps",
     "signal_to_noise",
     "step_grid",

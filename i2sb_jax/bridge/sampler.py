@@ -8,9 +8,9 @@ import jax
 from i2sb_jax.bridge.ancestral import posterior_steps
 from i2sb_jax.bridge.choices import check_choice
 from i2sb_jax.bridge.gaussian import Bridge
-from i2sb_jax.bridge.implicit import check_implicit, sample_implicit
-from i2sb_jax.bridge.second_order import FORMS, sample_second_order
-from i2sb_jax.bridge.walk import FRESH, NEVER, NormalFn, Samples, check_grid, walk
+from i2sb_jax.bridge.implicit import check_implicit, implicit_steps, sample_implicit
+from i2sb_jax.bridge.second_order import FORMS, sample_second_order, second_order_steps
+from i2sb_jax.bridge.walk import FRESH, NEVER, ONCE, NormalFn, Samples, Steps, check_grid, walk
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
 
 SAMPLERS = ("ddpm", "ode", "implicit", "implicit2", "implicit3", "heun", "exponential", "ode2")
@@ -54,6 +54,37 @@ def make_sampler(name: str, *, eta: float = 0.0) -> Sampler:
     if name == "ode2":
         return functools.partial(sample_second_order, deterministic=True)
     return functools.partial(sample, deterministic=name == "ode")
+
+
+def sampler_steps(
+    name: str, schedule: Bridge, steps: Sequence[int], *, eta: float = 0.0
+) -> tuple[Steps, tuple[int, ...], str]:
+    """Returns what a sampler gives to `walk`, for those who walk elsewhere.
+
+    Args:
+        name: one of SAMPLERS.
+        schedule: the bridge.
+        steps: ascending indices, as `step_grid` returns.
+        eta: of "implicit".
+
+    Returns:
+        The weights of each step, the indices where the network is evaluated (`steps` of `walk`),
+        and its word for the noise.
+
+    Raises:
+        ValueError: as `make_sampler`, or a grid that it does not take.
+    """
+    make_sampler(name, eta=eta)  # checks that they go together
+    check_grid(schedule.num_steps, steps, ())
+    steps = tuple(steps)
+    if name in _ORDER:
+        weights = implicit_steps(schedule.pinned(), steps, eta=eta, order=_ORDER[name])
+        return weights, steps, FRESH if eta else ONCE
+    if name in FORMS:
+        return *second_order_steps(schedule, steps, form=name), ONCE
+    if name == "ode2":
+        return *second_order_steps(schedule, steps, deterministic=True), NEVER
+    return posterior_steps(schedule, steps), steps, NEVER if name == "ode" else FRESH
 
 
 def sample(

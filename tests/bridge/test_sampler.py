@@ -297,3 +297,18 @@ def test_bad_record(record):
         bridge.sample(
             None, SCHEDULE, golden_predictor, X1, steps=(0, 999), deterministic=True, record=record
         )
+
+
+@pytest.mark.parametrize("name", bridge.SAMPLERS)
+def test_the_table_of_a_sampler_is_what_it_walks(name):
+    """By the same key, with a hole, to the same bits."""
+    steps, eta = bridge.step_grid(1000, 5), 0.5 * (name == "implicit")
+    options, key = {"mask": HOLE}, jax.random.key(0)
+    whole = bridge.make_sampler(name, eta=eta)
+    ours = whole(key, SCHEDULE, golden_predictor, X1, steps=steps, **options).x0
+    weights, visited, noise = bridge.sampler_steps(name, SCHEDULE, steps, eta=eta)
+    options["noise"] = noise
+    theirs = bridge.walk(key, weights, golden_predictor, X1, steps=visited, **options).x0
+    np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="must ascend"):
+        bridge.sampler_steps(name, SCHEDULE, steps[:-1], eta=eta)
