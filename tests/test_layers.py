@@ -33,6 +33,8 @@ ONLY_IN = {
     "ml_collections": ("configs/", "i2sb_jax/cli/"),
     "clu": ("i2sb_jax/training/writers.py", "i2sb_jax/data/", "i2sb_jax/cli/"),
     "wandb": ("i2sb_jax/training/writers.py",),
+    "onnx": ("i2sb_jax/interop/onnx_graph.py", "i2sb_jax/restoration/onnx_programs.py"),
+    "onnxruntime": ("i2sb_jax/restoration/onnx_programs.py",),
     "gradio": ("i2sb_jax/cli/demo.py",),
     "starlette": ("i2sb_jax/cli/demo.py",),
     "pickle": (),
@@ -190,6 +192,7 @@ def test_every_part_has_a_floor():
         ("training/loop.py", "from clu import metric_writers", "imports clu"),
         ("training/report.py", "import wandb", "imports wandb"),
         ("restoration/trial.py", "import gradio as gr", "imports gradio"),
+        ("restoration/programs.py", "import onnx", "imports onnx"),
         ("models/x.py", "from jax._src import core", "private jax._src"),
         ("models/x.py", "import jax\njax._src.core", "private jax._src"),
         ("interop/x.py", "import pickle", "imports pickle"),
@@ -205,7 +208,7 @@ def test_a_breach_is_noticed(path, text, line):
 
 EXTRAS = (
     *("tensorflow", "tensorflow_datasets", "clu", "wandb", "array_record", "huggingface_hub"),
-    "gradio",
+    *("gradio", "onnx", "onnxruntime"),
 )
 LIBRARY = (
     *("bridge", "models", "corruptions", "losses", "config", "run", "checkpoint"),

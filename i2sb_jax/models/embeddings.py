@@ -34,13 +34,18 @@ def timestep_embedding(
     """
     if dim < 2 or dim % 2:
         raise ValueError(f"dim is {dim}, must be even and positive")
+    frequencies = sinusoid_frequencies(dim, max_period=max_period)
+    angles = noise_level.astype(jnp.float32)[:, None] * frequencies[None, :]
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def sinusoid_frequencies(dim: int, *, max_period: float = 10_000.0) -> np.ndarray:
+    """Returns f of Eq. 1, float32 [dim / 2]; arguments as of `timestep_embedding`."""
     half = dim // 2
     # Float32 throughout, roundings included, as when ADM was trained: the exact frequencies would
     # turn an angle of several hundred radians by 1e-5 or so.
     exponents = np.float32(-math.log(max_period)) * np.arange(half, dtype=np.float32)
-    frequencies = np.exp(exponents / np.float32(half))
-    angles = noise_level.astype(jnp.float32)[:, None] * frequencies[None, :]
-    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+    return np.exp(exponents / np.float32(half))
 
 
 class TimeEmbedding(nn.Module):

@@ -19,10 +19,10 @@ import scipy.fft
 BLOCK = 8  # pixels
 STEP = 2  # pixels between shifts; divides the block, and the places where tiles begin
 _SHIFTS = BLOCK // STEP
-_BEFORE = 8  # pixels on each side of a block that its noise is estimated from, too
-_BEHIND = BLOCK + _BEFORE  # the same, from where the block begins
-RADIUS = BLOCK - 1 + _BEFORE  # pixels on each side that a pixel's answer depends on
-_MEAN = np.sqrt(2 / np.pi)  # of the size of a standard normal number
+BEFORE = 8  # pixels on each side of a block that its noise is estimated from, too
+_BEHIND = BLOCK + BEFORE  # the same, from where the block begins
+RADIUS = BLOCK - 1 + BEFORE  # pixels on each side that a pixel's answer depends on
+MEAN_SIZE = np.sqrt(2 / np.pi)  # of the size of a standard normal number
 
 
 def thresholded(x: jax.Array, factors: tuple[float, ...]) -> jax.Array:
@@ -40,11 +40,11 @@ def thresholded(x: jax.Array, factors: tuple[float, ...]) -> jax.Array:
     # whole blocks at any shift
     rows, columns = (-(-side // BLOCK) + 1 for side in (height, width))
     after = (BLOCK * count - side for count, side in ((rows, height), (columns, width)))
-    beside = ((_BEFORE + BLOCK, pixels + _BEHIND) for pixels in after)
-    layers = jnp.pad(x @ _cosines(channels).T, ((0, 0), *beside, (0, 0)), mode="symmetric")
+    beside = ((BEFORE + BLOCK, pixels + _BEHIND) for pixels in after)
+    layers = jnp.pad(x @ cosines(channels).T, ((0, 0), *beside, (0, 0)), mode="symmetric")
     noise = block_noise(layers)
-    layers = layers[:, _BEFORE:-_BEHIND, _BEFORE:-_BEHIND]
-    to_waves = np.kron(_cosines(BLOCK), _cosines(BLOCK))
+    layers = layers[:, BEFORE:-_BEHIND, BEFORE:-_BEHIND]
+    to_waves = np.kron(cosines(BLOCK), cosines(BLOCK))
     is_mean = (np.arange(BLOCK**2) == 0)[None, None]
     limits = jnp.asarray(factors, jnp.float32)[None, :, None]
     window = (batch, rows * BLOCK, columns * BLOCK)
@@ -67,7 +67,7 @@ def thresholded(x: jax.Array, factors: tuple[float, ...]) -> jax.Array:
     total, weights = jax.lax.scan(add, total, shifts)
     total = total[:, BLOCK : BLOCK + height, BLOCK : BLOCK + width]
     smooth = total / _at_pixels(weights)[:, :height, :width]
-    smooth = jnp.einsum("bhwlk,lc->bhwck", smooth, _cosines(channels))
+    smooth = jnp.einsum("bhwlk,lc->bhwck", smooth, cosines(channels))
     return (smooth - x[..., None]).reshape(batch, height, width, channels * len(factors))
 
 
@@ -83,11 +83,11 @@ def block_noise(layers: jax.Array) -> jax.Array:
     Returns:
         [b, h, w, 1], in the units of `layers`.
     """
-    side, x = _BEFORE + _BEHIND, layers
+    side, x = BEFORE + _BEHIND, layers
     x = jnp.abs(x[:, 1:, 1:] - x[:, 1:, :-1] - x[:, :-1, 1:] + x[:, :-1, :-1]) / 2
     for shape in ((1, side - 1, 1, 1), (1, 1, side - 1, 1)):
         x = jax.lax.reduce_window(x, 0.0, jax.lax.add, shape, (1, 1, 1, 1), "VALID") / (side - 1)
-    return jnp.min(x[:, :-1, :-1], axis=-1, keepdims=True) / _MEAN
+    return jnp.min(x[:, :-1, :-1], axis=-1, keepdims=True) / MEAN_SIZE
 
 
 def _joined(blocks: jax.Array, rows: int, columns: int, batch: int) -> jax.Array:
@@ -123,6 +123,6 @@ def _add_at(total: jax.Array, part: jax.Array, start: tuple) -> jax.Array:
     return jax.lax.dynamic_update_slice(total, before + part, start)
 
 
-def _cosines(size: int) -> np.ndarray:
+def cosines(size: int) -> np.ndarray:
     """The orthonormal cosine transform, [size, size]; a row a frequency."""
     return scipy.fft.dct(np.eye(size), axis=0, norm="ortho").astype(np.float32)
