@@ -1,20 +1,22 @@
 """i2sb-export: writes a run's weights with configuration and model card, to be passed on."""
 
 import argparse
+import functools
 import os
 import shlex
 import tempfile
+from collections.abc import Callable
 
 from i2sb_jax.bridge import SAMPLERS, SPACINGS
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.cli import startup
 from i2sb_jax.cli.parser import Example, ToolParser
 from i2sb_jax.files import is_remote, require_new_folder
-from i2sb_jax.interop import export_model, load_model_folder
+from i2sb_jax.interop import export_model, load_model_folder, read_provenance
 from i2sb_jax.interop.export import LAYOUTS
 from i2sb_jax.interop.hub import check_can_push, push_folder
 
-PROGRAMS = "jax"  # the format that is no layout of weights
+PROGRAMS = ("jax", "onnx")  # the formats that are no layout of weights
 
 
 def main() -> None:
@@ -39,7 +41,7 @@ def _main(arguments: list[str]) -> None:
 
 
 def _export(options: argparse.Namespace, output: str) -> None:
-    if options.format == PROGRAMS:
+    if options.format in PROGRAMS:
         _export_programs(options, output)
         return
     provenance = export_model(
@@ -68,15 +70,16 @@ def _export(options: argparse.Namespace, output: str) -> None:
 
 def _check_format(options: argparse.Namespace) -> None:
     """Raises ValueError, in one line, where an option is of the other kind of format."""
-    if options.format == PROGRAMS:
+    if options.format in PROGRAMS:
         if options.push:
             raise ValueError(
-                f"--push {options.push}: weights go to the hub, not --format {PROGRAMS}"
+                f"--push {options.push}: weights go to the hub, not --format {options.format}"
             )
         return
     for name in ("nfe", "sampler", "spacing", "tile", "batch"):
         if (value := getattr(options, name)) is not None:
-            raise ValueError(f"--{name} {value} is for --format {PROGRAMS}, not {options.format}")
+            right = " or ".join(PROGRAMS)
+            raise ValueError(f"--{name} {value} is for --format {right}, not {options.format}")
 
 
 def _export_programs(options: argparse.Namespace, output: str) -> None:
@@ -84,17 +87,34 @@ def _export_programs(options: argparse.Namespace, output: str) -> None:
     from i2sb_jax.restoration.programs import save_programs
     from i2sb_jax.run import restoring_run
 
+    is_onnx = options.format == "onnx"
+    save = _onnx_saver(options.model) if is_onnx else save_programs
     require_new_folder(output)  # before minutes of tracing
     startup.prepare_jax()
     config, params = load_model_folder(options.model, checkpoint=options.checkpoint)
     chosen = config.choose_sampling(
         nfe=options.nfe, sampler=options.sampler, spacing=options.spacing
     )
-    save_programs(
-        restoring_run(config), params, output,
-        sampling=chosen, tile=options.tile, batch=options.batch,
-    )  # fmt: skip
+    run = restoring_run(config, dtype="float32" if is_onnx else None)
+    save(run, params, output, sampling=chosen, tile=options.tile, batch=options.batch)
     print(f"{options.model} written to {output} as programs; its README.md says how to run them")
+
+
+def _onnx_saver(model: str) -> Callable[..., None]:
+    """Returns `save_onnx` for a model, whose origin it names.
+
+    Raises:
+        ValueError: a package that it needs is missing.
+    """
+    try:
+        from i2sb_jax.restoration.onnx_programs import save_onnx
+    except ModuleNotFoundError as error:
+        if error.name not in ("onnx", "onnxruntime"):
+            raise
+        raise ValueError(
+            f"--format onnx needs {error.name}: pip install 'i2sb_jax[onnx]'"
+        ) from None
+    return functools.partial(save_onnx, provenance=read_provenance(model))
 
 
 def parser() -> ToolParser:
@@ -114,6 +134,10 @@ def parser() -> ToolParser:
                 "Write programs that restore pictures where JAX is installed, and nothing else.",
             ),
             Example(
+                "i2sb-export --model deblur --format onnx --nfe 1 --output deblur-onnx",
+                "Write programs for onnxruntime, or whatever else runs ONNX.",
+            ),
+            Example(
                 "i2sb-export --model runs/mine --format adm --push OWNER/NAME",
                 "Upload the weights by the names of guided-diffusion, for PyTorch.",
             ),
@@ -127,10 +151,11 @@ def parser() -> ToolParser:
     add("--output", type=path, metavar="DIR", help="A new folder. With --push it may be left out.")
     add(
         "--format",
-        choices=(*LAYOUTS, PROGRAMS),
+        choices=(*LAYOUTS, *PROGRAMS),
         default="i2sb",
         help="Weights by this library's names (i2sb, the default) or, for PyTorch, by "
-        "guided-diffusion's (adm); or programs that JAX alone runs (jax).",
+        "guided-diffusion's (adm); or programs that JAX alone runs (jax), or any ONNX runtime "
+        "(onnx, float32).",
     )
     add(
         "--push",
@@ -138,7 +163,7 @@ def parser() -> ToolParser:
         help="Upload to the Hugging Face hub. Where that failed, the same command without --output "
         "uploads again, by a temporary folder.",
     )
-    add = made.add_argument_group("programs (--format jax)").add_argument
+    add = made.add_argument_group("programs (--format jax or onnx)").add_argument
     add("--nfe", type=int, help="Network evaluations. Default: the run's.")
     add("--sampler", help=f"One of {', '.join(SAMPLERS)}. Default: the run's.")
     add("--spacing", help=f"Spacing of the steps: {', '.join(SPACINGS)}. Default: the run's.")

@@ -20,7 +20,7 @@ from etils import epath
 from jax import export
 
 from i2sb_jax.config import SamplingConfig
-from i2sb_jax.corruptions import corruption_facts
+from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.corruptions.jpeg_file import standard_settings
 from i2sb_jax.files import require_new_folder, write_atomically
 from i2sb_jax.restoration.tiles import choose_tiling
@@ -79,14 +79,10 @@ def save_programs(
             what is no array, or a program gives something else than its function; one line.
     """
     output = require_new_folder(output)
-    if sampling.consistency:
-        raise ValueError(
-            f"consistency={sampling.consistency!r} needs the file of each picture, which a program "
-            "is not given: export without it"
-        )
+    check_sampling(sampling)
     leaves, structure = jax.tree.flatten(params)
     network = _network(run, structure, started=isinstance(params, StartedParams))
-    restore = _restore(run, structure, sampling, _tile(run, tile), batch)
+    restore = _restore(run, structure, sampling, window_side(run, tile), batch)
     data, facts = {WEIGHTS: _npz(leaves)}, {}
     with jax.default_matmul_precision(run.config.matmul_precision):
         for name, program in {NETWORK: network, RESTORE: restore}.items():
@@ -113,6 +109,15 @@ def save_programs(
         write_atomically(output / name, one)
     write_atomically(output / CARD, _card(run, restore).encode())
     write_atomically(output / FACTS, (json.dumps(told, indent=2) + "\n").encode())
+
+
+def check_sampling(sampling: SamplingConfig) -> None:
+    """Raises ValueError, in one line, where a setting needs what is no array."""
+    if sampling.consistency:
+        raise ValueError(
+            f"consistency={sampling.consistency!r} needs the file of each picture, which a program "
+            "is not given: export without it"
+        )
 
 
 def _network(run: Run, structure: Any, *, started: bool) -> _Program:
@@ -169,7 +174,16 @@ def _restore(
     }, _tried(run, shape))  # fmt: skip
 
 
-def _tile(run: Run, tile: int | None) -> int | None:
+def window_side(run: Run, tile: int | None) -> int | None:
+    """Returns the side of the windows of a program, None where it is free.
+
+    Args:
+        run: of the model.
+        tile: what was asked for; None: nothing.
+
+    Raises:
+        ValueError: it does not suit the network; one line.
+    """
     runs = [run] if run.start is None else [run, run.start]
     own = next((one.config.image_size for one in runs if one.config.unet.has_attention), None)
     if tile is None:
@@ -273,25 +287,35 @@ if tables := getattr(photo, "quantization", None):
     steps = [np.log2(np.mean(tables[i])) / 4 - 1 for i in (0, max(tables))]
     halved = {{0: (-1, -1), 1: (1, -1), 2: (1, 1)}}[JpegImagePlugin.get_sampling(photo)]
     told = [*np.clip(steps, told[:2], {worst}), *halved]
-cond = np.broadcast_to(np.float32(told), (*x1.shape[:3], 4))
 """
+_COND = "cond = np.broadcast_to(np.float32(told), (*x1.shape[:3], 4))\n"
+
+
+def reads_photo(run: Run) -> bool:
+    """Whether what the model restores is a photograph as it is, and nothing else."""
+    facts = None if run.config.has_pairs else corruption_facts(run.config.corruption)
+    return facts is not None and facts.is_photographic and not facts.members
+
+
+def told_lines(facts: CorruptionFacts) -> str:
+    """Lines of a script that find `told` of `photo`, as `restoration.told` does."""
+    worst, best = (
+        [round(float(x), 6) for x in standard_settings(quality, "4:4:4")]
+        for quality in facts.quality_range
+    )
+    return _TOLD.format(best=best, worst=worst[:2])
 
 
 def _card(run: Run, restore: _Program) -> str:
     """A page about the folder, with a script that restores a picture where the task is no more."""
-    facts = None if run.config.has_pairs else corruption_facts(run.config.corruption)
     example = ""
     is_free = bool(restore.tried) and export.is_symbolic_dim(restore.takes["x1"].shape[1])
-    if facts is not None and facts.is_photographic and not facts.members and is_free:
-        read, cond = _PIXELS, ""
+    if reads_photo(run) and is_free:
+        facts, read, cond = corruption_facts(run.config.corruption), _PIXELS, ""
         if facts.enlargement > 1:
             read = _ENLARGED.format(times=facts.enlargement)
         if facts.is_told:
-            worst, best = (
-                [round(float(x), 6) for x in standard_settings(quality, "4:4:4")]
-                for quality in facts.quality_range
-            )
-            cond = _TOLD.format(best=best, worst=worst[:2])
+            cond = told_lines(facts) + _COND
         start = None if run.start is None else run.start.config.unet
         tiling = choose_tiling(run.config.unet, image_size=run.config.image_size, start=start)
         example = _EXAMPLE.format(

@@ -125,7 +125,7 @@ def test_the_page_restores_a_photograph_without_this_package(tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--nfe", 3), "--nfe 3 is for --format jax, not i2sb"),
+        (("--nfe", 3), "--nfe 3 is for --format jax or onnx, not i2sb"),
         (("--format", "jax", "--push", "a/b"), "--push a/b: weights go to the hub"),
         (("--format", "jax", "--tile", 33), "tile=33 must be a multiple of 2"),
         (("--format", "jax", "--nfe", 5000), "nfe=5000"),
