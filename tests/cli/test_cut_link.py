@@ -13,11 +13,12 @@ import pytest
 pytest.importorskip("tensorflow")
 pytest.importorskip("skimage")
 
-from tests.cli.runs import command, finish, losses_of, wait_for_steps
+from tests.cli.runs import command, finish, logged, losses_of, wait_for_steps
 
 pytestmark = pytest.mark.slow
 HEARTBEAT = 10
 OPTIONS = {"heartbeat": HEARTBEAT, "training.num_steps": 20, "training.checkpoint_every": 2}
+OPTIONS |= {"optimizer.schedule": "step"}  # under cosine the number of steps shapes all of them
 ENDLESS = OPTIONS | {"training.num_steps": 100_000}
 
 
@@ -99,8 +100,9 @@ def check_both_end_and_go_on(workdir, pair, cut, uncut):
         told = f"process {number}: process {1 - number} did not answer for {HEARTBEAT} s"
         assert status == 75 and told in line
     assert time.monotonic() - since < HEARTBEAT + 30
-    saved = [int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*[0-9]")]
-    assert saved and max(saved) < 20  # beside one that was not finished
+    names = [path.name for path in (workdir / "checkpoints").iterdir()]
+    assert any(name.isdecimal() for name in names)  # beside one that was not finished
+    assert len(logged(workdir)) < 20
     assert run_to_the_end(workdir) == uncut
 
 
