@@ -8,6 +8,8 @@ import itertools
 import json
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -64,25 +66,91 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
+def read_if_there(path: epath.PathLike) -> bytes | None:
+    """Returns what a file holds; None where there is none."""
+    try:
+        return epath.Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def write_new(path: epath.PathLike, data: bytes) -> bool:
+    """Writes a file unless one is there; makes the folder if needed.
+
+    Of several processes that try at the same time one succeeds, on NFS too. In a bucket, of which
+    epath asks no such thing, what was written is read again: of two that write within that moment
+    both may be told that they were the first.
+
+    Returns:
+        Whether this process has written it.
+    """
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if is_remote(path):
+        if path.exists():
+            return False
+        path.write_bytes(data)
+        return read_if_there(path) == data
+    temporary = _beside(path)
+    try:
+        temporary.write_bytes(data)
+        os.link(temporary, path)  # all of it at once
+    except FileExistsError:
+        return False
+    except FileNotFoundError:  # somebody has just taken the folder away
+        return write_new(path, data)
+    except OSError:  # of a file system without links
+        return _write_first(path, data)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _write_first(path: epath.Path, data: bytes) -> bool:
+    """Does the same, but others may see a part of the file for a moment."""
+    try:
+        with open(path, "xb") as file:  # epath knows no such mode
+            file.write(data)
+    except FileExistsError:
+        return False
+    return True
+
+
 def write_atomically(path: epath.PathLike, data: bytes) -> None:
-    """Writes under a temporary name beside `path`, then renames; makes the folder if needed."""
+    """Writes a file that nobody sees a part of; makes the folder if needed."""
     with open_atomically(path) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
 def open_atomically(path: epath.PathLike) -> Iterator[BinaryIO]:
-    """Opens a file that is renamed into place when the block ends well; see `write_atomically`."""
+    """Opens a file that is there, as a whole, once the block has ended well.
+
+    It has a temporary name beside `path` until then. In a bucket, where renaming is copying and an
+    object is there when all of it has come, it waits on this machine.
+    """
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In containers every run is process 1. The name is short: that of `path` may be the longest.
-    temporary = path.parent / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    if is_remote(path):
+        with tempfile.TemporaryFile() as file:
+            yield file
+            file.seek(0)
+            with path.open("wb") as written:
+                shutil.copyfileobj(file, written)
+        return
+    temporary = _beside(path)
     try:
         with temporary.open("wb") as file:
             yield file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _beside(path: epath.Path) -> epath.Path:
+    """A name for what is not finished yet."""
+    # In containers every run is process 1. The name is short: that of `path` may be the longest.
+    return path.parent / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def list_images(

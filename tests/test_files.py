@@ -1,11 +1,14 @@
 """Paths of files, on disk and in buckets."""
 
+import errno
 import os
+import shutil
+from unittest import mock
 
 import pytest
 
 from i2sb_jax import files
-from tests import memory_path
+from tests import bucket_path, memory_path
 
 
 @pytest.fixture
@@ -36,6 +39,56 @@ def test_pictures_of_a_bucket_are_those_that_a_folder_would_have(bucket, tmp_pat
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"12345")
     assert files.list_images(f"{bucket}/in") == files.list_images(tmp_path) == ["a/c.jpg", "b.png"]
+
+
+@pytest.mark.parametrize("where", ["disk", "disk without links", "bucket"])
+def test_a_new_file_is_of_the_first_that_writes_it(where, tmp_path, monkeypatch):
+    monkeypatch.setenv("BUCKET_ROOT", str(tmp_path))
+    if where == "disk without links":
+        refuse = OSError(errno.ENOTSUP, "Operation not supported")
+        monkeypatch.setattr(os, "link", mock.Mock(side_effect=refuse))
+    path = "bucket://b/x/a" if where == "bucket" else tmp_path / "x" / "a"
+    assert files.read_if_there(path) is None
+    assert files.write_new(path, b"one") and not files.write_new(path, b"two")
+    assert files.read_if_there(path) == b"one"
+    assert where == "bucket" or list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_is_taken_away_meanwhile_is_made_again(tmp_path, monkeypatch):
+    link = os.link
+
+    def gone(source, target):
+        monkeypatch.setattr(os, "link", link)
+        shutil.rmtree(tmp_path / "x")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", gone)
+    assert files.write_new(tmp_path / "x" / "a", b"one")
+    assert (tmp_path / "x" / "a").read_bytes() == b"one"
+
+
+def test_of_two_new_objects_at_once_the_first_hears_that_it_was_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("BUCKET_ROOT", str(tmp_path))
+    write = bucket_path.BucketPath.write_bytes
+
+    def overtaken(self, data):
+        write(self, data)
+        write(self, b"two")
+
+    monkeypatch.setattr(bucket_path.BucketPath, "write_bytes", overtaken)
+    assert not files.write_new("bucket://b/a", b"one")
+
+
+def test_an_object_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A bucket knows no renaming, and its clients leave half of what an error has stopped."""
+    monkeypatch.setenv("BUCKET_ROOT", str(tmp_path))
+    files.write_atomically("bucket://b/a", b"whole")
+    with pytest.raises(KeyError), files.open_atomically("bucket://b/a") as file:
+        file.write(b"ha")
+        raise KeyError
+    assert bucket_path.contents("bucket://b") == {"a": b"whole"}
+    with pytest.raises(NotImplementedError):
+        bucket_path.BucketPath("bucket://b/a").replace("bucket://b/c")
 
 
 def test_a_file_is_told_from_a_later_one_by_size_and_time(bucket, tmp_path):
