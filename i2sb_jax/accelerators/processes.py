@@ -58,6 +58,18 @@ class Launch(NamedTuple):
     devices: tuple[int, ...] | None = None
 
 
+class Place(NamedTuple):
+    """The place of a process among those that work side by side, and join no group.
+
+    Attributes:
+        index: its number; None: nobody has counted.
+        count: how many were started; None as well.
+    """
+
+    index: int | None = None
+    count: int | None = None
+
+
 def join(mode: str, *, heartbeat: float = 100.0) -> None:
     """Makes this process one of its group; before JAX has touched a device.
 
@@ -135,18 +147,46 @@ def leave(*, status: int) -> None:
         os._exit(status)
 
 
+def find_place(environment: Mapping[str, str]) -> Place | None:
+    """The place of a process that a launcher has started as one of several; None on its own.
+
+    Raises:
+        ValueError: variables that contradict each other; one line.
+    """
+    if (place := _place_by_hand(environment)) is not None:
+        return None if place.count == 1 else place
+    match find_launch(environment):
+        case Launch("Slurm"):
+            numbers = environment["SLURM_PROCID"], environment["SLURM_STEP_NUM_TASKS"]
+            return Place(*map(int, numbers))
+        case Launch("Kubernetes"):  # which tells no process how many there are
+            return Place()
+    return None  # on its own, or on a TPU, whose processes work as one
+
+
+def keep_to_own_devices(environment: Mapping[str, str]) -> None:
+    """Hides the GPUs of other processes on the node; before JAX has touched a device.
+
+    For processes that join no group, whose GPUs `join` would tell apart.
+
+    Raises:
+        ValueError: as of `find_launch`.
+    """
+    launch = find_launch(environment)
+    if launch is not None and launch.devices is not None:
+        jax.config.update("jax_cuda_visible_devices", ",".join(map(str, launch.devices)))
+
+
 def find_launch(environment: Mapping[str, str]) -> Launch | None:
     """The launcher that an environment names; None for a process on its own.
 
     Raises:
         ValueError: variables that contradict each other; one line.
     """
-    if all(name in environment for name in _BY_HAND):
-        address, count, number = (environment[name] for name in _BY_HAND)
-        if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
-            raise ValueError(f"JAX_PROCESS_ID={number} must be less than JAX_NUM_PROCESSES={count}")
-        given = {"coordinator_address": address, "num_processes": int(count)}
-        return Launch(_BY_HAND[0], {**given, "process_id": int(number), **_NO_DETECTION})
+    place = _place_by_hand(environment)
+    if place is not None and _BY_HAND[0] in environment:
+        given = {"coordinator_address": environment[_BY_HAND[0]], "num_processes": place.count}
+        return Launch(_BY_HAND[0], {**given, "process_id": place.index, **_NO_DETECTION})
     if all(name in environment for name in _SLURM):
         if int(environment["SLURM_STEP_NUM_TASKS"]) == 1:
             return None
@@ -157,6 +197,15 @@ def find_launch(environment: Mapping[str, str]) -> Launch | None:
     if not on_cpu and importlib.util.find_spec("libtpu") and any(map(glob.glob, _TPU_FILES)):
         return Launch("TPU", {})
     return None
+
+
+def _place_by_hand(environment: Mapping[str, str]) -> Place | None:
+    if not all(name in environment for name in _BY_HAND[1:]):
+        return None
+    count, number = (environment[name] for name in _BY_HAND[1:])
+    if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
+        raise ValueError(f"JAX_PROCESS_ID={number} must be less than JAX_NUM_PROCESSES={count}")
+    return Place(int(number), int(count))
 
 
 def slurm_devices(environment: Mapping[str, str]) -> tuple[int, ...] | None:

@@ -6,7 +6,13 @@ import jax
 import pytest
 
 from i2sb_jax.accelerators import processes
-from i2sb_jax.accelerators.processes import find_launch, slurm_devices
+from i2sb_jax.accelerators.processes import (
+    Place,
+    find_launch,
+    find_place,
+    keep_to_own_devices,
+    slurm_devices,
+)
 
 SLURM = {
     "SLURM_JOB_ID": "7",
@@ -99,6 +105,39 @@ def test_processes_by_hand():
     }  # fmt: skip
     with pytest.raises(ValueError, match="JAX_PROCESS_ID=2 must be less than JAX_NUM_PROCESSES=2"):
         find_launch(given | {"JAX_PROCESS_ID": "2"})
+
+
+def test_the_place_of_a_process_that_joins_no_group(monkeypatch):
+    assert find_place({}) is None
+    assert find_place(SLURM) == Place(5, 8)
+    assert find_place(SLURM | {"SLURM_STEP_NUM_TASKS": "1"}) is None
+    given = {"JAX_NUM_PROCESSES": "3", "JAX_PROCESS_ID": "0"}
+    assert find_place(given) == find_place(given | {"JAX_COORDINATOR_ADDRESS": "a:1"}) == (0, 3)
+    assert find_launch(given) is None  # which would need the address
+    assert find_place(given | {"JAX_NUM_PROCESSES": "1"}) is None
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "3"}
+    assert find_place(pod) == Place(None, None)
+    monkeypatch.setattr(processes.glob, "glob", lambda pattern: ["/dev/accel0"])
+    monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: name == "libtpu")
+    assert find_launch({}).launcher == "TPU" and find_place({}) is None
+
+
+@pytest.mark.parametrize(
+    "environment, seen",
+    [
+        ({}, None),
+        (SLURM | {"CUDA_VISIBLE_DEVICES": "4,5,6,7"}, "1"),
+        (SLURM | {"CUDA_VISIBLE_DEVICES": EIGHT}, "2,3"),
+        (SLURM | {"CUDA_VISIBLE_DEVICES": ""}, None),
+    ],
+)
+def test_gpus_of_other_processes_are_hidden(environment, seen, monkeypatch):
+    said, update = {}, jax.config.update
+    monkeypatch.setattr(jax.config, "update", said.__setitem__)
+    keep_to_own_devices(environment)
+    assert said == ({} if seen is None else {"jax_cuda_visible_devices": seen})
+    for name in said:
+        update(name, "all")  # there is such an option
 
 
 def test_a_process_alone_is_a_group_of_one_on_loopback():
