@@ -6,6 +6,7 @@ i2sb-restore [--model NAME|RUN] --input PICTURES --output OUT [--nfe K] [--previ
 import dataclasses
 import os
 
+from i2sb_jax.accelerators.processes import Place, find_place, keep_to_own_devices
 from i2sb_jax.bridge import SAMPLERS, SPACINGS
 from i2sb_jax.checkpoint import LATEST
 from i2sb_jax.cli import startup
@@ -25,9 +26,11 @@ def main() -> None:
 def _main(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
     options = Options(**{f.name: getattr(given, f.name) for f in dataclasses.fields(Options)})
+    place = find_place(os.environ) or (Place() if given.share else None)
+    keep_to_own_devices(os.environ)
     model = given.model or _chosen(given.input, options)
     startup.prepare_jax()
-    outcome = restore_folder(model, given.input, given.output, options)
+    outcome = restore_folder(model, given.input, given.output, options, place=place)
     _report(outcome, given.output)
     return 1 if outcome.unreadable else 0
 
@@ -121,6 +124,12 @@ def parser() -> ToolParser:
         metavar="PIXELS",
         help="Pixels that windows share. Default: as the network needs.",
     )
+    add(
+        "--share",
+        **switch,
+        help="Share the pictures with other processes of this command, on any machines. Default: "
+        "as a launcher says (Slurm, Kubernetes, JAX_NUM_PROCESSES).",
+    )
     add = made.add_argument_group("results").add_argument
     add("--format", default="png", help=f"Format: {', '.join(FORMATS)}. Default: png.")
     add("--quality", type=int, default=95, help="Quality of JPEG and WebP, 1 to 100. Default: 95.")
@@ -136,6 +145,8 @@ def _report(outcome: Outcome, output: str) -> None:
     line = f"{_pictures(outcome.restored)} restored into {output}"
     if outcome.skipped:
         line += f", {outcome.skipped} there already"
+    if outcome.elsewhere:
+        line += f", {outcome.elsewhere} by other processes"
     folder = os.path.dirname(output) or "." if names_file(output) else output
     print("; ".join([line, *(f"see {folder}/{name}" for name in outcome.written)]))
     if outcome.unreadable:

@@ -16,12 +16,14 @@ from etils import epath
 
 from i2sb_jax import config as config_lib
 from i2sb_jax import files, interop
+from i2sb_jax.accelerators.processes import Place
 from i2sb_jax.accelerators.program import Memory
 from i2sb_jax.bridge import Samples
 from i2sb_jax.files import IMAGE_SUFFIXES
 from i2sb_jax.finite import NonFiniteWeights
 from i2sb_jax.pictures import ARRAY_SUFFIXES, Notes, UnreadableImage, decode_rgb
 from i2sb_jax.progress import duration
+from i2sb_jax.restoration.claims import Claims, Taken, is_shared
 from i2sb_jax.restoration.clock import Calls, Clock
 from i2sb_jax.restoration.degraded import DegradedPictures
 from i2sb_jax.restoration.given import GivenPictures, given_suffixes
@@ -44,6 +46,7 @@ T = TypeVar("T")
 _MOST_PIXELS = 2**24  # of pictures that wait for their windows, before a batch goes without more
 # errors of the place that results go to, and not of one picture
 _OF_THE_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_MOST_TOLD = 4  # processes
 _STATES = 5  # of a trajectory, beside its end
 
 
@@ -57,6 +60,7 @@ class Outcome(NamedTuple):
         scores: title -> (PSNR in dB, SSIM), means over the pictures; empty without originals.
         written: names relative to the output folder, or to that of the output file, of what else is
             worth looking at.
+        elsewhere: number of pictures that other processes have written meanwhile.
     """
 
     restored: int
@@ -64,6 +68,7 @@ class Outcome(NamedTuple):
     unreadable: dict[str, str]
     scores: dict[str, tuple[float, float]]
     written: tuple[str, ...] = ()
+    elsewhere: int = 0
 
 
 def restore_folder(
@@ -74,11 +79,15 @@ def restore_folder(
     *,
     quiet: bool = False,
     on_evaluation: Callable[[int, int], None] | None = None,
+    place: Place | None = None,
 ) -> Outcome:
     """Restores all pictures below a folder, or one picture, into files of the same names.
 
     Each is written as soon as it is finished, and what the output folder has already is left
     alone, so that the same command goes on where it was stopped.
+
+    Processes that are told so share a folder: each restores what no other is at, and all return
+    when all of it is there. What one that is lost was at goes to others after a while.
 
     Args:
         workdir: the run, or a model folder.
@@ -88,6 +97,8 @@ def restore_folder(
         quiet: no plan and no progress.
         on_evaluation: called after each network evaluation of a batch, in another thread, with how
             many are done and how many there are in all; for progress elsewhere.
+        place: among processes that share the folder; None: this one is alone, unless others are
+            at work in it.
 
     Returns:
         The outcome.
@@ -124,12 +135,14 @@ def restore_folder(
         print(f"note: seed={options.seed} changes nothing: nothing is drawn here", file=sys.stderr)
     notes = Notes(functools.partial(print, file=sys.stderr))
     pictures = _open(restorer, model, folder, names, options, notes)
-    place, suffix = epath.Path(output).expanduser(), pictures.suffix
-    results = (
-        OutputFile(place, folder, names[0], suffix=suffix(names[0]), options=options)
-        if to_file
-        else OutputFolder(place, folder, names, suffix=suffix, options=options)
-    )
+    target, suffix = epath.Path(output).expanduser(), pictures.suffix
+    claims = None
+    if to_file:
+        results = OutputFile(target, folder, names[0], suffix=suffix(names[0]), options=options)
+    else:
+        if not options.preview and (place is not None or is_shared(target)):
+            claims = Claims(target, Place() if place is None else place)
+        results = OutputFolder(target, folder, names, suffix=suffix, options=options, claims=claims)
     settings = {
         "model": str(workdir),
         "weights": restorer.weights_digest(),
@@ -143,14 +156,15 @@ def restore_folder(
         listing = "\0".join(names).encode("utf-8", "surrogateescape")
         settings["pictures"] = hashlib.sha256(listing).hexdigest()[:16]
     results.check_settings(settings)
-    work = _Work(restorer, pictures, options, results, is_tile_free=is_tile_free)
-    work.plan(quiet=quiet)
-    if not quiet and (provenance := interop.read_provenance(model)) is not None:
-        print(provenance, file=sys.stderr)
-    if options.preview:
-        return work.preview(clock, quiet=quiet)
-    if work.grids:
-        work.run(clock, settings, quiet=quiet)
+    work = _Work(restorer, pictures, options, results, is_tile_free=is_tile_free, claims=claims)
+    with results.together(settings):
+        work.plan(quiet=quiet)
+        if not quiet and (provenance := interop.read_provenance(model)) is not None:
+            print(provenance, file=sys.stderr)
+        if options.preview:
+            return work.preview(clock, quiet=quiet)
+        if work.grids:
+            work.run(clock, settings, quiet=quiet)
     notes.finish()
     return work.outcome()
 
@@ -170,6 +184,7 @@ class _Work:
         results: OutputFolder | OutputFile,
         *,
         is_tile_free: bool = False,
+        claims: Claims | None = None,
     ):
         """Takes what `restore_folder` has made.
 
@@ -180,6 +195,7 @@ class _Work:
             results: where they go.
             is_tile_free: nobody chose the tile, so it may be as large as the device's free memory
                 allows, where that is known.
+            claims: of the processes that share them; None: this one is alone.
         """
         self.grids: dict[str, Grid] = {}
         self._is_tile_free = is_tile_free
@@ -189,7 +205,8 @@ class _Work:
         self._begun = False
         self._finished: set[str] = set()
         self._restorer, self._pictures, self._options = restorer, pictures, options
-        self._results = results
+        self._results, self._claims = results, claims
+        self._elsewhere: list[str] = []
         self._skipped: list[str] = []
         self._unreadable: dict[str, str] = {}
         self._restored = 0
@@ -219,6 +236,8 @@ class _Work:
             line += f", {self._stale} of them again, for they have changed"
         if options.samples > 1:
             line += f", {options.samples} samples each"
+        if self._claims is not None:
+            line += ", together with other processes"
         nfe = options.nfe + self._more
         count = nfe * sum(calls.count for calls in self._calls)
         of_start = f" + {self._more} of the start" if self._more else ""
@@ -323,6 +342,13 @@ class _Work:
         self._count_tiles()
         return True
 
+    def _is_left(self) -> bool:
+        """Whether others hold pictures, once this process has done what it can."""
+        done = {*self._finished, *self._unreadable}
+        self.grids = {name: grid for name, grid in self.grids.items() if name not in done}
+        self._count_tiles()
+        return bool(self.grids)
+
     def _fit(self) -> None:
         """Makes calls small enough for the memory that is free, where that is known.
 
@@ -341,6 +367,19 @@ class _Work:
 
     def _run(self, clock: Clock, settings: dict[str, Any], *, quiet: bool) -> None:
         self._fit()
+        self._go_through(clock, settings, quiet=quiet)
+        is_told = quiet
+        while self._claims is not None and self._is_left():
+            if not is_told and (holders := sorted(set(self._claims.holders.values()))):
+                more = f" and {len(holders) - _MOST_TOLD} more" * (len(holders) > _MOST_TOLD)
+                who = ", ".join(holders[:_MOST_TOLD]) + more
+                print(f"waiting for pictures that are at {who}", file=sys.stderr, flush=True)
+                is_told = True
+            self._claims.wait()
+            self._go_through(clock, settings, quiet=quiet)
+
+    def _go_through(self, clock: Clock, settings: dict[str, Any], *, quiet: bool) -> None:
+        """Restores all pictures that are left and that no other process is at."""
         jobs: deque[Job] = deque()
         windows = self._windows(jobs, clock)
         if (first := next(windows, None)) is None:
@@ -351,6 +390,7 @@ class _Work:
         else:  # its arrays are of each picture's own shapes: other programs when they are needed
             prepare = self._restorer.engine.prepare
             needs = [prepare(first, self._sampling, record=self._record)]
+        quiet = quiet or self._begun  # what a lost process leaves needs no more words
         if not quiet:
             self._tell_memory(max(needs, key=lambda need: need.total))
         windows = itertools.chain([first], windows)
@@ -429,17 +469,22 @@ class _Work:
         """Returns the outcome; writes the sheet of a measurement."""
         scores, written = {}, ()
         if isinstance(self._pictures, DegradedPictures):
-            for name in self._skipped:
+            for name in (*self._skipped, *self._elsewhere):
                 self._tried(name, self._measure_again)
             scores = self._pictures.gallery.scores()
         if scores and (sheet := self._results.sheet) is not None:
             self._pictures.gallery.write_sheet(sheet)
             written = (sheet.name,)
-        return Outcome(self._restored, len(self._skipped), self._unreadable, scores, written)
+        return Outcome(
+            self._restored, len(self._skipped), self._unreadable, scores, written,
+            elsewhere=len(self._elsewhere),
+        )  # fmt: skip
 
     def _windows(self, jobs: deque[Job], clock: Clock) -> Iterator[Window | None]:
         options, restorer, count, side = self._options, self._restorer, 0, None
-        for name, grid in list(self.grids.items()):
+        names = list(self.grids)
+        for name in names if self._claims is None else self._claims.in_turn(names):
+            grid = self.grids[name]
             if grid.side != side:
                 count, side = 0, grid.side
             if count and sum(job.grid.height * job.grid.width for job in jobs) > _MOST_PIXELS:
@@ -461,17 +506,25 @@ class _Work:
                     restorer, origin, side=grid.side, seed=options.seed, sample=sample
                 )
 
-    def _job(self, name: str) -> Job:
+    def _job(self, name: str) -> Job | None:
+        """A picture with its windows; None where it is another process's."""
         states = len(self._record)
         # before it is read: what changes from now on shows
         self._stamps[name] = stamp_of(self._pictures.made_of(name))
+        taken = self._results.take(name, self._stamps[name])
+        if taken is Taken.DONE:
+            self._elsewhere.append(name)
+        if taken in (Taken.DONE, Taken.FAILED):
+            self._finished.add(name)
+        if taken is not Taken.MINE:
+            return None
         subject, grid = self._pictures.open(name), self.grids[name]
         options = self._options
         return Job(subject, grid, samples=options.samples, states=states, strength=options.strength)
 
     def _write(self, job: Job) -> None:
         name = job.subject.name
-        target, stamp = self._results.targets[name], self._stamps.pop(name)
+        target, stamp = self._results.targets[name], self._stamps[name]
         tile = job.grid.side if job.grid != self._planned[name] else None
         self._results.claim(name)
         for path, parts in job.files(target).items():
@@ -501,6 +554,8 @@ class _Work:
             reason = "not enough memory" if isinstance(error, MemoryError) else str(error)
             print(f"warning: {name} is left out: {reason}", file=sys.stderr)
             self._unreadable[name] = reason
+            if name in self._stamps:
+                self._results.fail(name, self._stamps[name], reason)
             return None
 
 

@@ -5,6 +5,7 @@ picture was, so that the same command given twice is told apart from one that wo
 somebody's file, and a result of a picture that has changed is no longer its result.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from etils import epath
 
 from i2sb_jax import files
 from i2sb_jax.pictures import ARRAY_SUFFIXES, format_of, read_text, with_text
+from i2sb_jax.restoration.claims import Taken
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.outputs import KEYWORD, UNCOMPARED, check_own, files_of
 from i2sb_jax.restoration.results_list import Stamp
@@ -114,10 +116,23 @@ class OutputFile:
     def abandon(self) -> None:
         """Nothing has been noted that could be taken back."""
 
+    def together(self, settings: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+        """Nothing is shared."""
+        del settings
+        return contextlib.nullcontext()
+
+    def take(self, name: str, stamp: Stamp) -> Taken:
+        """The picture is this process's."""
+        del name, stamp
+        return Taken.MINE
+
     def claim(self, name: str) -> None:
         """The file itself tells all there is to tell."""
 
     def finish(self, name: str, stamp: Stamp, *, tile: int | None = None) -> None:
+        """The same."""
+
+    def fail(self, name: str, stamp: Stamp, reason: str) -> None:
         """The same."""
 
     def marked(

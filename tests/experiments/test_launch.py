@@ -1,5 +1,6 @@
 """The launch files: parsed, shell-checked, and run with stand-ins for what they call."""
 
+import functools
 import json
 import os
 import pathlib
@@ -89,6 +90,46 @@ def test_the_jobs_arguments_are_a_run(job):
     assert workdir.startswith("gs://") and config.distributed == "on"
     assert config.mesh.fsdp == 16 and config.model.dtype == "bfloat16"
     assert "WORKDIR /opt/i2sb_jax\n" in (LAUNCH / "Dockerfile").read_text()
+
+
+def test_the_job_that_restores(monkeypatch):
+    """Its arguments are the tool's, a lost pod comes again, and what is no use does not."""
+    from i2sb_jax.accelerators.processes import Place, find_place
+    from i2sb_jax.cli import restore
+
+    text = (LAUNCH / "restore.yaml").read_text()
+    kinds = {each["kind"]: each for each in yaml.safe_load_all(text)}
+    (replicated,) = kinds["JobSet"]["spec"]["replicatedJobs"]
+    job = replicated["template"]["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    given = restore.parser().parse_args(container["args"])
+    assert all(path.startswith("gs://") for path in (given.model, given.input, given.output))
+    assert container["command"][-1] == "i2sb-restore"
+    assert [action(job, status) for status in (0, 1, 2, 3, 137)] == [
+        "Count", "FailIndex", "FailIndex", "FailIndex", "Count",
+    ]  # fmt: skip
+    assert job["backoffLimitPerIndex"] > 0 and pod["restartPolicy"] == "Never"
+    assert pod["serviceAccountName"] == kinds["ServiceAccount"]["metadata"]["name"]
+    x, y = map(int, pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x"))
+    assert container["resources"]["limits"]["google.com/tpu"] == x * y  # a host each
+    assert job["completionMode"] == "Indexed"
+    told = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}
+    assert find_place(told) == Place()
+
+
+def test_slurm_restores_by_the_arguments_as_they_are(tmp_path):
+    (tmp_path / "srun").write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "srun").chmod(0o755)
+    given = ["--model", "a b", "--input", "in", "--output", "out", "--nfe", "3"]
+    run = functools.partial(
+        subprocess.run, env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    done = run(["bash", LAUNCH / "restore.sh", *given])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-9:] == ["i2sb-restore", *given]
+    assert run(["bash", LAUNCH / "restore.sh", "RUN"]).returncode == 2
 
 
 def test_the_image_copies_what_there_is_and_takes_signals_itself():
