@@ -3,8 +3,8 @@
     i2sb-train --config configs/quickstart.py --workdir DIR [--config.KEY=VALUE …] | --dry-run
 
 The same command continues a run. Exit status: 0 the last step is reached, 75 stopped by SIGTERM and
-saved, or another process is lost, 2 a mistake in what was asked for, or a full disk, 3 a loss is not
-finite.
+saved, or another process is lost, 2 a mistake in what was asked for, or a full disk, 3 a loss is
+not finite.
 """
 
 import functools
