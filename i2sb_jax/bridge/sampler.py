@@ -1,6 +1,5 @@
 """From X_1 to X_0 by the bridge's own posterior (SDE or OT-ODE), and all samplers by name."""
 
-import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -8,8 +7,8 @@ import jax
 from i2sb_jax.bridge.ancestral import posterior_steps
 from i2sb_jax.bridge.choices import check_choice
 from i2sb_jax.bridge.gaussian import Bridge
-from i2sb_jax.bridge.implicit import check_implicit, implicit_steps, sample_implicit
-from i2sb_jax.bridge.second_order import FORMS, sample_second_order, second_order_steps
+from i2sb_jax.bridge.implicit import check_implicit, implicit_steps
+from i2sb_jax.bridge.second_order import FORMS, second_order_steps
 from i2sb_jax.bridge.walk import FRESH, NEVER, ONCE, NormalFn, Samples, Steps, check_grid, walk
 from i2sb_jax.types import Array, PredictX0Fn, PRNGKey
 
@@ -43,23 +42,33 @@ def make_sampler(name: str, *, eta: float = 0.0) -> Sampler:
     Raises:
         ValueError: another name, or an eta that it does not take.
     """
-    check_choice("sampler", name, SAMPLERS)
-    if eta and name != "implicit":
-        raise ValueError(f"eta={eta} is of sampler='implicit'; {name!r} takes none")
-    if name in _ORDER:
-        check_implicit(eta=eta, order=_ORDER[name])
-        return functools.partial(sample_implicit, eta=eta, order=_ORDER[name])
-    if name in FORMS:
-        return functools.partial(sample_second_order, form=name)
-    if name == "ode2":
-        return functools.partial(sample_second_order, deterministic=True)
-    return functools.partial(sample, deterministic=name == "ode")
+    _check(name, eta)
+
+    def sampler(
+        key: PRNGKey | None,
+        schedule: Bridge,
+        predict_x0_fn: PredictX0Fn,
+        x1: Array,
+        *,
+        steps: Sequence[int],
+        mask: Array | None = None,
+        record: tuple[int, ...] = (),
+        normal_fn: NormalFn = jax.random.normal,
+    ) -> Samples:
+        check_grid(schedule.num_steps, steps, record)
+        weights, visited, noise = sampler_steps(name, schedule, steps, eta=eta)
+        return walk(
+            key, weights, predict_x0_fn, x1, steps=visited, noise=noise,
+            mask=mask, record=record, normal_fn=normal_fn,
+        )  # fmt: skip
+
+    return sampler
 
 
 def sampler_steps(
     name: str, schedule: Bridge, steps: Sequence[int], *, eta: float = 0.0
 ) -> tuple[Steps, tuple[int, ...], str]:
-    """Returns what a sampler gives to `walk`, for those who walk elsewhere.
+    """Returns what a sampler gives to `walk`.
 
     Args:
         name: one of SAMPLERS.
@@ -74,7 +83,7 @@ def sampler_steps(
     Raises:
         ValueError: as `make_sampler`, or a grid that it does not take.
     """
-    make_sampler(name, eta=eta)  # checks that they go together
+    _check(name, eta)
     check_grid(schedule.num_steps, steps, ())
     steps = tuple(steps)
     if name in _ORDER:
@@ -85,6 +94,13 @@ def sampler_steps(
     if name == "ode2":
         return *second_order_steps(schedule, steps, deterministic=True), NEVER
     return posterior_steps(schedule, steps), steps, NEVER if name == "ode" else FRESH
+
+
+def _check(name: str, eta: float) -> None:
+    check_choice("sampler", name, SAMPLERS)
+    if eta and name != "implicit":
+        raise ValueError(f"eta={eta} is of sampler='implicit'; {name!r} takes none")
+    check_implicit(eta=eta, order=_ORDER.get(name, 1))
 
 
 def sample(

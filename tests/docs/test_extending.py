@@ -47,16 +47,12 @@ def make_negative(name, image_size):
     "a sampler": {
         "i2sb_jax/bridge/sampler.py": [
             ('SAMPLERS = ("ddpm"', "# one more\n"),
-            ("    if name in _ORDER:", '    if name == "jump":\n        return jump\n'),
             (
-                "def sample(\n",
-                '''def jump(key, schedule, predict_x0_fn, x1, *, steps, **options):
-    """Walks the OT-ODE by its first and its last step alone."""
-    return sample(key, schedule, predict_x0_fn, x1, steps=(steps[0], steps[-1]),
-                  deterministic=True, **options)
-
-
-''',
+                "    steps = tuple(steps)\n",
+                """    if name == "jump":  # the first step and the last alone
+        ends = (steps[0], steps[-1])
+        return posterior_steps(schedule, ends), ends, NEVER
+""",
             ),
         ],
     },
@@ -133,7 +129,7 @@ REPLACED = {
     "i2sb_jax/bridge/families.py": ('BRIDGES = ("i2sb"', 'BRIDGES = ("wide", "i2sb"'),
     "i2sb_jax/config/data.py": ('SOURCES = ("photos"', 'SOURCES = ("flat", "photos"'),
     "i2sb_jax/models/unet.py": (
-        "    return UNet(config, gather=gather, per_device=per_device)\n",
+        "    return UNet(config, gather=gather, per_device=per_device, ordered=ordered)\n",
         "    from i2sb_jax.models.scaled import Scaled\n\n    return Scaled()\n",
     ),
 }
