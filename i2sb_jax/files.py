@@ -95,8 +95,8 @@ def write_new(path: epath.PathLike, data: bytes) -> bool:
     try:
         temporary.write_bytes(data)
         os.link(temporary, path)  # all of it at once
-    except FileExistsError:
-        return False
+    except FileExistsError:  # NFS may say so of a link that it has made
+        return os.stat(temporary).st_nlink == 2
     except FileNotFoundError:  # somebody has just taken the folder away
         return write_new(path, data)
     except OSError:  # of a file system without links

@@ -46,7 +46,7 @@ SIDE = 64
 TASKS = {"jpeg": "jpeg-told-10-10", "deblur": "blur-photo-2-2", "sr4x": "sr4x-photo"}
 NFES, MANY = (1, 2, 3, 5, 10), (5, 10)
 LONG = (*NFES, 20, 50)
-LONG_OF = {("jpeg", name) for name in ("flow", "flow-from-answer", "i2sb", "i2sb-little-noise")}
+LONG_OF = {("jpeg", name) for name in ("flow", "flow-from-answer", "i2sb")}
 SECOND = ("ode2", "heun", "exponential")  # samplers that are compared at MANY alone
 ANSWER, SHIPPED = "answer", "shipped"  # the shipped model at one evaluation, and at MANY
 _EULER = parse_method("ode")
@@ -102,7 +102,6 @@ RUNS = {
     ),
     "nadb-from-answer": Trained(_sde("nadb") | _NOISELESS, ("ddpm",), from_answer=True),
     "i2sb": Trained(_sde("i2sb"), ("ddpm", "heun", "exponential")),
-    "i2sb-little-noise": Trained(_sde("i2sb", beta_max=0.003), ("ddpm", "heun", "exponential")),
     **{name: Trained(_sde(name), ("ddpm",)) for name in ("nadb", "brownian", "vp", "ou")},
     "ecsi": Trained(_sde("linear", gamma=0.25), ("ddpm",)),
     "unidb": Trained(_sde("unidb", penalty=100.0), ("ddpm",)),

@@ -63,8 +63,12 @@ class Watch:
 
     def _look_at_the_clock(self) -> None:
         """For those who are cut off from process 0, which keeps the barriers' time limits."""
-        while time.monotonic() - self._met < self._heartbeat:
+        met, silent = self._met, 0
+        while (
+            silent <= _MEETINGS
+        ):  # by its own ticks: while this process is stopped, none is silent
             time.sleep(self._heartbeat / _MEETINGS)
+            met, silent = self._met, silent + 1 if met == self._met else 0
         if not self._leaving.is_set():
             self._give_up("process 0")
 
@@ -75,6 +79,7 @@ class Watch:
             file=sys.stderr,
             flush=True,
         )
+        sys.stdout.flush()
         os._exit(LOST)  # the main thread may wait for it in the middle of a step
 
     def _leave(self) -> None:
@@ -84,9 +89,11 @@ class Watch:
         may not come back from waiting then.
         """
         self.stop()
-        jax.distributed.shutdown()
-        self._left.set()
-        self._meetings.join(_CALLED_OFF)
+        try:
+            jax.distributed.shutdown()
+        finally:
+            self._left.set()
+            self._meetings.join(_CALLED_OFF)
 
 
 def _missing(reason: str) -> str:

@@ -123,6 +123,7 @@ def await_verdict(error: Exception) -> None:
     """
     if isinstance(error, jax.errors.JaxRuntimeError):
         for watch in _watches:
+            print(f"note: is another process lost? {first_line(error)}", file=sys.stderr)
             watch.wait()
 
 

@@ -25,7 +25,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from etils import epath
@@ -37,6 +37,7 @@ from i2sb_jax.restoration.results_list import Stamp, is_same
 FOLDER = ".claims"
 LEASE = 60.0  # seconds
 _OPEN, _SOMEBODY = "open", "somebody"
+_NOBODY = "nobody"  # has no beat
 _CLAIM = re.compile(r"[0-9a-f]{32}-\d+")
 _BEATS = 3  # of a lease
 _LOOKS = 30  # of a lease, at what others hold
@@ -58,6 +59,7 @@ class Claims:
         owner: the process's name: host, number, and what tells it from those before it.
         done: name -> entry of `results_list`, of pictures that are known to be finished.
         holders: name -> owner, of pictures that were held by others when last looked at.
+        failures: name -> why a picture cannot be restored, as another process found.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Claims:
         self._folder, self._place = epath.Path(output) / FOLDER, place
         self._lease, self._clock = LEASE if lease is None else lease, clock
         self._mine: dict[str, epath.Path] = {}
-        self._failed: set[epath.Path] = set()
+        self.failures: dict[str, str] = {}
         self._first: dict[str, int] = {}  # the first claim to a picture that still counts
         self._seen: dict[epath.Path, tuple[bytes, float]] = {}
         self._ended = threading.Event()
@@ -97,7 +99,7 @@ class Claims:
     def __exit__(self, *exc: object) -> None:
         """Lets go of what is not finished: others need not wait for a lease."""
         self._stop()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             self._beat_file.unlink(missing_ok=True)
 
     def in_turn(self, names: Sequence[str]) -> Iterator[str]:
@@ -134,6 +136,8 @@ class Claims:
 
     def has_company(self) -> bool:
         """Whether another process is at work, or was lost; one that has just begun may not show."""
+        if not self._folder.exists():  # the last one has gone
+            return False
         names = {path.name for path in self._folder.iterdir()} - {_OPEN, self.owner}
         return any(not _CLAIM.fullmatch(name) and not name.startswith(".") for name in names)
 
@@ -165,10 +169,11 @@ class Claims:
                     if _is_result(record):
                         self._note(name, record)
                         return Taken.DONE
-                    self._failed.add(file)
+                    self.failures[name] = record["failed"]
                     return Taken.FAILED
                 self._first[name] = number + 1
             elif record.get("owner") == self.owner:
+                self._mine[name] = file
                 return Taken.MINE
             elif not self._is_lost(file, data, record.get("owner")):
                 self.holders[name] = record.get("owner", _SOMEBODY)
@@ -184,20 +189,42 @@ class Claims:
         if name in self._mine and not _is_result(self._read_mine(name)):
             record = self._record(name, {"made_of": stamp, "failed": reason})
             files.write_atomically(self._mine[name], record)
-            self._failed.add(self._mine[name])
+
+    def release(self, name: str) -> None:
+        """Lets another process try a picture that this one could not restore."""
+        if name in self._mine and not _is_result(self._read_mine(name)):
+            record = json.dumps({"picture": name, "owner": _NOBODY}).encode()
+            files.write_atomically(self._mine[name], record)
 
     def wait(self) -> None:
         """Waits a little for others."""
         time.sleep(self._lease / _LOOKS)
 
-    def sweep(self) -> None:
-        """Takes all claims away, once nothing is left to do; who still looks finds the list."""
+    def sweep(self, names: Collection[str]) -> None:
+        """Takes away the claims to pictures for which nothing is left to do.
+
+        Who still looks finds the list of results. The folder goes with the last claim: another
+        process may be at pictures of which this one was not told.
+        """
         self._stop()
         with contextlib.suppress(Exception):  # what stays is no harm
-            # what lists may not show yet, and one by one, since others are sweeping too
-            for file in (self._folder / _OPEN, *self._failed, *self._folder.iterdir()):
-                file.unlink(missing_ok=True)
-            self._folder.rmtree(missing_ok=True)
+            mine = {_digest(name) for name in names}
+            for digest in mine:  # lists may not show the newest
+                for number in itertools.count():
+                    file = self._folder / f"{digest}-{number}"
+                    if files.read_if_there(file) is None:
+                        break
+                    file.unlink(missing_ok=True)
+            self._beat_file.unlink(missing_ok=True)
+            left = [path for path in self._folder.iterdir() if _CLAIM.fullmatch(path.name)]
+            for file in left:
+                if file.name.rpartition("-")[0] in mine:
+                    file.unlink(missing_ok=True)
+            if all(file.name.rpartition("-")[0] in mine for file in left):
+                # one by one, since others are sweeping too
+                for file in (self._folder / _OPEN, *self._folder.iterdir()):
+                    file.unlink(missing_ok=True)
+                self._folder.rmtree(missing_ok=True)
 
     @property
     def _beat_file(self) -> epath.Path:

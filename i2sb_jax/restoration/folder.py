@@ -514,7 +514,6 @@ class _Work:
         taken = self._results.take(name, self._stamps[name])
         if taken is Taken.DONE:
             self._elsewhere.append(name)
-        if taken in (Taken.DONE, Taken.FAILED):
             self._finished.add(name)
         if taken is not Taken.MINE:
             return None
@@ -555,7 +554,10 @@ class _Work:
             print(f"warning: {name} is left out: {reason}", file=sys.stderr)
             self._unreadable[name] = reason
             if name in self._stamps:
-                self._results.fail(name, self._stamps[name], reason)
+                if isinstance(error, UnreadableImage):
+                    self._results.fail(name, self._stamps[name], reason)
+                else:  # another process may have the memory, or the file
+                    self._results.release(name)
             return None
 
 

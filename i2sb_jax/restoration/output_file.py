@@ -135,6 +135,9 @@ class OutputFile:
     def fail(self, name: str, stamp: Stamp, reason: str) -> None:
         """The same."""
 
+    def release(self, name: str) -> None:
+        """The same."""
+
     def marked(
         self, file: epath.Path, parts: Iterable[bytes], stamp: Stamp, *, tile: int | None = None
     ) -> Iterable[bytes]:

@@ -14,6 +14,7 @@ from typing import Any
 from etils import epath
 
 from i2sb_jax import files
+from i2sb_jax.pictures import UnreadableImage
 from i2sb_jax.restoration.claims import Claims, Taken
 from i2sb_jax.restoration.options import Options
 from i2sb_jax.restoration.outputs import (
@@ -194,7 +195,7 @@ class OutputFolder:
                 raise
             self._begin_together(settings)
             self._list_all()
-            self._claims.sweep()
+            self._claims.sweep(self.targets)
 
     def _begin_together(self, settings: Mapping[str, Any]) -> None:
         if not self._is_noted():
@@ -227,6 +228,8 @@ class OutputFolder:
         if self._claims is None:
             return Taken.MINE
         taken = self._claims.take(name, stamp, is_made=self.is_made(name))
+        if taken is Taken.FAILED:
+            raise UnreadableImage(self._claims.failures[name])
         if taken is Taken.MINE:  # as it is where all was done, and claims were taken away
             self._list = self._list.renewed()
             if self._lists(name, stamp) and self.is_made(name):
@@ -250,6 +253,11 @@ class OutputFolder:
         if self._claims is not None:
             self._claims.fail(name, stamp, reason)
 
+    def release(self, name: str) -> None:
+        """Says that another process may try."""
+        if self._claims is not None:
+            self._claims.release(name)
+
     def marked(
         self, file: epath.Path, parts: Iterable[bytes], stamp: Stamp, *, tile: int | None = None
     ) -> Iterable[bytes]:
@@ -264,7 +272,7 @@ class OutputFolder:
         if self._claims is not None:
             if self._claims.has_company():
                 return
-            self._claims.sweep()
+            self._claims.sweep(self.targets)
         (self.path / SETTINGS).unlink(missing_ok=True)
         self._list.remove()
         is_new, self._is_new = self._is_new, None

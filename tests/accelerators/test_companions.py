@@ -15,6 +15,8 @@ The first task at the barrier: 2. Some timed out task names:
 
 RPC: /xla.coordination.CoordinationService/Barrier"""
 
+HEARTBEAT = 1
+
 
 @pytest.fixture
 def watch_of(monkeypatch):
@@ -25,15 +27,17 @@ def watch_of(monkeypatch):
         statuses.put(status)
         released.wait()
 
-    def make(meet, heartbeat=0.2):
+    def make(meet):
         monkeypatch.setattr(companions.multihost, "get_barrier_sync_fn", lambda: meet)
-        watches.append(companions.Watch(heartbeat))
+        watches.append(companions.Watch(HEARTBEAT))
         return watches[-1], statuses
 
     monkeypatch.setattr(companions.os, "_exit", end)
     yield make
     for watch in watches:
         watch.stop()
+        watch._left.set()
+        companions.atexit.unregister(watch._leave)
     released.set()
 
 
@@ -48,13 +52,13 @@ def watch_of(monkeypatch):
 )
 def test_whoever_misses_a_meeting_is_named(watch_of, capsys, names, told):
     def meet(*, key, timeout_ms):
-        assert timeout_ms == 150
+        assert timeout_ms == 750 * HEARTBEAT
         raise jax.errors.JaxRuntimeError(MISSED.format(names=names))
 
     _, statuses = watch_of(meet)
     assert statuses.get(timeout=60) == 75
     line, *_ = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ") and f"process 0: {told} not answer for 0.2 s" in line
+    assert line.startswith("error: ") and f"process 0: {told} not answer for 1 s" in line
     assert line.endswith("the same command goes on from the last checkpoint")
 
 
@@ -70,7 +74,9 @@ def test_who_meets_all_others_goes_on_also_when_it_asks(watch_of, capsys):
     met = queue.Queue()
     watch, statuses = watch_of(lambda **given: met.put(given["key"]))
     watch.wait()
-    assert met.qsize() > 2 and statuses.empty() and capsys.readouterr().err == ""
+    for _ in range(3):
+        assert met.get(timeout=60)
+    assert statuses.empty() and capsys.readouterr().err == ""
 
 
 def test_who_leaves_ends_nothing(watch_of, capsys):

@@ -3,6 +3,7 @@
 import functools
 import json
 import threading
+import time
 import types
 
 import pytest
@@ -107,6 +108,36 @@ def test_a_process_that_beats_is_not_lost_however_long_it_takes(process, clock):
             slow._beat()
 
 
+def test_who_has_no_picture_left_leaves_the_claims_to_others(process):
+    with process() as one, process() as two, process() as late:
+        assert take(one) is Taken.MINE
+        one.finish("a.png", entry_of(["a.png"], STAMP))
+        assert two.take("b.png", STAMP, is_made=True) is Taken.MINE
+        two.finish("b.png", entry_of(["b.png"], STAMP))
+        two.sweep(["b.png"])
+        assert not late.is_known("b.png") and take(late) is Taken.DONE
+        one.sweep(["a.png"])
+        assert not late.is_known("a.png")
+
+
+def test_what_one_process_cannot_restore_another_may(process):
+    with process() as one, process() as two:
+        assert [take(one), take(two)] == [Taken.MINE, Taken.HELD]
+        one.release("a.png")
+        assert take(two) is Taken.MINE
+
+
+def test_a_claim_counts_whose_answer_was_lost(process, monkeypatch):
+    with process() as one, process() as two:
+        write_new = files.write_new
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "write_new", lambda *given: write_new(*given) and False)
+            assert take(one) is Taken.HELD
+        assert take(one) is Taken.MINE
+        one.finish("a.png", entry_of(["a.png"], STAMP))
+        assert take(two) is Taken.DONE
+
+
 def test_a_process_that_ends_lets_go_at_once(process):
     with process() as one:
         take(one)
@@ -200,9 +231,10 @@ def test_a_beat_goes_on_beside_the_work(process):
     claims._lease = 0.03
     with claims:
         first = claims._beat_file.read_bytes()
-        deadline = threading.Event()
+        end = time.monotonic() + 60
         while claims._beat_file.read_bytes() == first:
-            assert not deadline.wait(0.01)
+            assert time.monotonic() < end
+            time.sleep(0.01)
     assert files.read_if_there(claims._beat_file) is None
 
 
@@ -381,7 +413,7 @@ def test_a_picture_that_another_process_has_is_waited_for(
 
         monkeypatch.setattr(Claims, "wait", lambda self: finish())
         outcome = restore()
-        other.sweep()
+        other.sweep(["a.png", "b.png", "c.png", "sub/d.png"])
     assert (outcome.restored, outcome.elsewhere) == (3, 1)
     check_whole(root, alone, swept=not files.is_remote(root))
 
@@ -399,18 +431,20 @@ def test_who_finds_the_claims_gone_looks_at_the_list(restore, root, source, alon
 
         monkeypatch.setattr(Claims, "wait", lambda self: finish())
         outcome = restore()
-        other.sweep()
+        other.sweep(["a.png", "b.png", "c.png", "sub/d.png"])
     assert (outcome.restored, outcome.elsewhere) == (3, 1)
     check_whole(root, alone, swept=not files.is_remote(root))
 
 
-def test_a_failure_is_of_the_process_that_tried(restore, root, source, alone):
+def test_a_failure_is_named_by_all_who_meet_it(restore, root, source, alone, capsys):
     other, take = claims_of(root, source)
     with other:
         _, stamp = take("b.png")
         other.fail("b.png", stamp, "broken")
         outcome = restore()
-    assert (outcome.restored, outcome.elsewhere, outcome.unreadable) == (3, 0, {})
+    assert (outcome.restored, outcome.elsewhere) == (3, 0)
+    assert outcome.unreadable == {"b.png": "broken"}
+    assert "warning: b.png is left out: broken" in capsys.readouterr().err
     assert restore(place=None).restored == 1  # and may be tried again another day
     check_whole(root, alone, swept=not files.is_remote(root))
 
