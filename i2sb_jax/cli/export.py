@@ -87,6 +87,8 @@ def _export_programs(options: argparse.Namespace, output: str) -> None:
     from i2sb_jax.restoration.programs import save_programs
     from i2sb_jax.run import restoring_run
 
+    if options.batch is not None and options.batch < 1:
+        raise ValueError(f"--batch {options.batch} must be at least 1")
     is_onnx = options.format == "onnx"
     save = _onnx_saver(options.model) if is_onnx else save_programs
     require_new_folder(output)  # before minutes of tracing

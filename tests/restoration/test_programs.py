@@ -128,6 +128,7 @@ def test_the_page_restores_a_photograph_without_this_package(tmp_path, name):
         (("--nfe", 3), "--nfe 3 is for --format jax or onnx, not i2sb"),
         (("--format", "jax", "--push", "a/b"), "--push a/b: weights go to the hub"),
         (("--format", "jax", "--tile", 33), "tile=33 must be a multiple of 2"),
+        (("--format", "jax", "--batch", 0), "--batch 0 must be at least 1"),
         (("--format", "jax", "--nfe", 5000), "nfe=5000"),
     ],
 )
