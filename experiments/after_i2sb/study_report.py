@@ -1,6 +1,7 @@
 """The study's figures, and tables and pictures of them."""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -128,10 +129,12 @@ def curves(found: Sequence[dict]) -> bytes:
             handles[f"{run} {sampler}".strip()] = handle
             for row in line:
                 axes.annotate(row["nfe"] or "", (row["psnr"][0], row["kernel"][0]), fontsize=7)
-        above = [r for r in mine if r["task"] == task and r["kernel"][0] > _HIGHEST]
+        above = dict.fromkeys(
+            row["run"] for row in mine if row["task"] == task and row["kernel"][0] > _HIGHEST
+        )
         if above:
-            told = "\n".join(f"{row['run']} {row['nfe']}" for row in above)
-            axes.text(0.02, 0.7, f"above:\n{told}", transform=axes.transAxes, fontsize=6)
+            told = textwrap.fill(f"above, with noise left: {', '.join(above)}", 30)
+            axes.text(0.03, 0.97, told, transform=axes.transAxes, fontsize=7, va="top")
     page.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize="small"
     )
