@@ -45,6 +45,7 @@ MAY_CHANGE = {
     "data.max_unreadable": 5,
     "mask_file": "masks.npz",
     "distributed": "off",
+    "heartbeat": 30.0,
     "mesh.data": 1,
     "mesh.fsdp": 2,
     "mesh.fsdp_min_bytes": 1,

@@ -33,7 +33,7 @@ BIN = pathlib.Path(sys.executable).parent
 @pytest.fixture(autouse=True)
 def joined(monkeypatch):
     """JAX runs already in the process of these tests, too late to join others."""
-    monkeypatch.setattr(train.processes, "join", lambda mode: None)
+    monkeypatch.setattr(train.processes, "join", lambda mode, heartbeat: None)
 
 
 SMALL = ("--config", small_adm.__file__, "--workdir", "run")

@@ -97,7 +97,7 @@ def test_the_package_is_no_place_for_results(tool):
 def test_an_evaluation_by_name(tool, tmp_path, crop, monkeypatch):
     pytest.importorskip("tensorflow")
     # a process joins a group of one before it touches a device, and this one has
-    monkeypatch.setattr(evaluate.processes, "join", lambda mode: None)
+    monkeypatch.setattr(evaluate.processes, "join", lambda mode, heartbeat: None)
     (tmp_path / "clean").mkdir()
     write_png(tmp_path / "clean" / "a.png", crop)
     program = ("i2sb-evaluate", evaluate.main)
