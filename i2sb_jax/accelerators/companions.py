@@ -2,8 +2,8 @@
 
 A link that is cut says nothing: what is sent is swallowed, what is waited for never comes, and a
 step would wait for ever. JAX's own heartbeats end that with an abort that names nobody. So all
-processes meet a few times within a heartbeat, at barriers of JAX's coordination service, which
-process 0 keeps; where one does not come, the others end, and say which.
+processes pass a barrier of JAX's coordination service, which process 0 keeps, a few times within a
+heartbeat; where one does not arrive, the others end, and name it.
 """
 
 import atexit
@@ -19,9 +19,9 @@ import jax
 from orbax.checkpoint import multihost
 
 LOST = 75  # EX_TEMPFAIL of sysexits.h, as of a run that was stopped: start it again
-_MEETINGS = 8  # within a heartbeat; at least
-_TO_COME = 0.75  # of a heartbeat, until who has not come is lost
-_CALLED_OFF = 5.0  # seconds, for a barrier of a group that is left
+_BARRIERS = 8  # within a heartbeat, where all are there
+_TIMEOUT = 0.75  # of a barrier, in heartbeats
+_CANCELLED = 5.0  # seconds until a barrier returns when its group is left
 
 
 class Watch:
@@ -34,9 +34,9 @@ class Watch:
     def __init__(self, heartbeat: float):
         self._heartbeat, self._met = heartbeat, time.monotonic()
         self._leaving, self._left = threading.Event(), threading.Event()
-        self._meetings = threading.Thread(target=self._meet_again_and_again, daemon=True)
-        self._meetings.start()
-        threading.Thread(target=self._look_at_the_clock, daemon=True).start()
+        self._barriers = threading.Thread(target=self._run_barriers, daemon=True)
+        self._barriers.start()
+        threading.Thread(target=self._run_watchdog, daemon=True).start()
         atexit.register(self._leave)
 
     def wait(self) -> None:
@@ -47,10 +47,10 @@ class Watch:
         """From here on it ends nothing; for a process that leaves the group."""
         self._leaving.set()
 
-    def _meet_again_and_again(self) -> None:
-        limit = int(1000 * _TO_COME * self._heartbeat)
+    def _run_barriers(self) -> None:
+        limit = int(1000 * _TIMEOUT * self._heartbeat)
         meet = multihost.get_barrier_sync_fn()
-        while not self._left.wait(self._heartbeat / _MEETINGS):
+        while not self._left.wait(self._heartbeat / _BARRIERS):
             try:
                 meet(key="i2sb_jax: all are here", timeout_ms=limit)
             except Exception as error:
@@ -61,13 +61,13 @@ class Watch:
                 self._give_up(_missing(str(error)))
             self._met = time.monotonic()
 
-    def _look_at_the_clock(self) -> None:
+    def _run_watchdog(self) -> None:
         """For those who are cut off from process 0, which keeps the barriers' time limits."""
         met, silent = self._met, 0
         while (
-            silent <= _MEETINGS
+            silent <= _BARRIERS
         ):  # by its own ticks: while this process is stopped, none is silent
-            time.sleep(self._heartbeat / _MEETINGS)
+            time.sleep(self._heartbeat / _BARRIERS)
             met, silent = self._met, silent + 1 if met == self._met else 0
         if not self._leaving.is_set():
             self._give_up("process 0")
@@ -83,9 +83,9 @@ class Watch:
         os._exit(LOST)  # the main thread may wait for it in the middle of a step
 
     def _leave(self) -> None:
-        """Leaves the group when all do: until then this process still comes to the meetings.
+        """Leaves the group when all do; until then this process still takes part in the barriers.
 
-        JAX would leave later; but a barrier must be called off before Python ends, whose threads
+        JAX would leave later; but a barrier must be cancelled before Python ends, whose threads
         may not come back from waiting then.
         """
         self.stop()
@@ -93,7 +93,7 @@ class Watch:
             jax.distributed.shutdown()
         finally:
             self._left.set()
-            self._meetings.join(_CALLED_OFF)
+            self._barriers.join(_CANCELLED)
 
 
 def _missing(reason: str) -> str:

@@ -35,8 +35,8 @@ class UNet(nn.Module):
         per_device: function of arrays [batch, ...] -> the same, computed by each device for its
             share of the batch (see `accelerators.sharding.per_device`), as attention on several
             CPU devices needs; None elsewhere.
-        ordered: whether a GPU is to go back through one submodule at a time (see `way_back`), which
-            is its memory. Other devices do nothing else for it, but may sum in another order.
+        ordered: whether the backward pass is serialised by submodule (see `way_back`), which bounds
+            a GPU's peak memory. Other devices ignore it, but may sum in another order.
     """
 
     config: UNetConfig
@@ -131,7 +131,7 @@ class UNet(nn.Module):
         return lambda *given: apart(run(*given))
 
     def _lift(self, module: type[nn.Module]) -> type[nn.Module]:
-        """Returns a submodule's class, with its parameters gathered, and gone back through at once.
+        """Returns a submodule's class, with its parameters gathered and, if `ordered`, serialised.
 
         New parameters are whole anyway, and nothing goes back through them.
         """

@@ -195,7 +195,8 @@ def _restore(
         x1, mask, cond = (given.get(name) for name in ("degraded", "mask", "cond"))
         x0 = sample_fn(_constant_keys(len(x1)), params, x1, mask, cond).x0
         inner = (slice(frame.lead, frame.lead + length) for length in (height, width))
-        return _first(jnp.clip(x0, -1, 1)[:, *inner])
+        x0 = jnp.clip(x0, -1, 1) if run.config.is_bounded else x0
+        return _first(x0[:, *inner])
 
     tried = dict(_TRIED)
     for name in ("height", "width"):

@@ -102,8 +102,10 @@ def restoring_graph(
     x0 = walk.restored(run, params, sampling, **framed)
     if frame.most:
         x0 = cut(graph, x0, like=x1, before=frame.lead)
-    x0 = graph.add("Clip", x0, *np.float32([-1, 1]))
-    graph.output("restored", x0, (*shape[:2], *large), "restored pictures in [-1, 1]")
+    meaning = "restored pictures"
+    if config.is_bounded:
+        x0, meaning = graph.add("Clip", x0, *np.float32([-1, 1])), f"{meaning} in [-1, 1]"
+    graph.output("restored", x0, (*shape[:2], *large), meaning)
     if walk.draws:
         more = f", sides larger by {frame.most} or more" if frame.most else ""
         sides = ("noise_height", "noise_width") if frame.most else large

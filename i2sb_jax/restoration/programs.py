@@ -163,14 +163,14 @@ def _restore(
         keys = jax.random.wrap_key_data(keys)
         params = jax.tree.unflatten(structure, weights)
         x0 = sample_fn(keys, params, x1, rest.get("mask"), rest.get("cond")).x0
-        return jnp.clip(x0, -1, 1)
+        return jnp.clip(x0, -1, 1) if config.is_bounded else x0
 
     return _Program(restore, takes, {
         "keys": "two numbers a picture, of which its noise follows, if the sampler draws any",
         "x1": "degraded pictures in [-1, 1], as large as the results",
         "mask": "1 where a pixel is to be filled in, 0 elsewhere",
         "cond": "what the network sees beside the pictures",
-        "gives": "restored pictures in [-1, 1]",
+        "gives": "restored pictures" + " in [-1, 1]" * config.is_bounded,
     }, _tried(run, shape))  # fmt: skip
 
 

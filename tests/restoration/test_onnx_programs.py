@@ -127,6 +127,16 @@ def test_samplers_and_inputs(tmp_path, name):
         assert "[batch, 3, 4*height, 4*width]" in told["restored"]
 
 
+@pytest.mark.parametrize("scaling", ["dtype", "fixed"])
+def test_values_of_pairs_without_bounds_are_not_cut_off(tmp_path, scaling):
+    data = {"source": "pairs", "path": "a", "target_path": "b", "scaling": scaling}
+    config = make_config(corruption="pairs", data=data, model=LOCAL, **ODE)
+    folder = saved(config, tmp_path / "p")
+    (found,) = loaded(folder).run(None, {"degraded": np.full((1, 3, 16, 16), 3, np.float32)})
+    told = facts(folder)["programs"]["restore.onnx"]["restored"]
+    assert (found.max() <= 1) == ("in [-1, 1]" in told) == (scaling == "dtype")
+
+
 def test_a_start_at_another_answer_and_weights_too_many_for_a_program(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_programs, "_LARGEST", 0)
     theirs = make_config(corruption="jpeg-10", model=LOCAL)
