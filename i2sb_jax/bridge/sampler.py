@@ -140,8 +140,7 @@ def sample(
         ValueError: `steps` is not an ascending grid ending at num_steps - 1, or `record` holds
             something that is not a position in it.
     """
-    check_grid(schedule.num_steps, steps, record)
-    return walk(
-        key, posterior_steps(schedule, steps), predict_x0_fn, x1, steps=steps,
-        noise=NEVER if deterministic else FRESH, mask=mask, record=record, normal_fn=normal_fn,
+    return make_sampler("ode" if deterministic else "ddpm")(
+        key, schedule, predict_x0_fn, x1, steps=steps,
+        mask=mask, record=record, normal_fn=normal_fn,
     )  # fmt: skip

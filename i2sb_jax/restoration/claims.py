@@ -216,12 +216,12 @@ class Claims:
                         break
                     file.unlink(missing_ok=True)
             self._beat_file.unlink(missing_ok=True)
-            left = [path for path in self._folder.iterdir() if _CLAIM.fullmatch(path.name)]
-            for file in left:
-                if file.name.rpartition("-")[0] in mine:
-                    file.unlink(missing_ok=True)
-            if all(file.name.rpartition("-")[0] in mine for file in left):
-                # one by one, since others are sweeping too
+            found = [path for path in self._folder.iterdir() if _CLAIM.fullmatch(path.name)]
+            others = [path for path in found if path.name.rpartition("-")[0] not in mine]
+            # one by one, since others are sweeping too
+            for file in {*found} - {*others}:
+                file.unlink(missing_ok=True)
+            if not others:
                 for file in (self._folder / _OPEN, *self._folder.iterdir()):
                     file.unlink(missing_ok=True)
                 self._folder.rmtree(missing_ok=True)

@@ -398,10 +398,14 @@ def test_a_killed_process_costs_what_it_was_at(restore, root, alone, die, owner,
     check_whole(root, alone, swept=not files.is_remote(root))
 
 
+@pytest.mark.parametrize("is_swept", [False, True])
 def test_a_picture_that_another_process_has_is_waited_for(
-    restore, root, source, alone, monkeypatch
+    restore, root, source, alone, monkeypatch, is_swept
 ):
-    """It beats, and is slow; the bytes that it writes are those of anybody."""
+    """It beats, and is slow; the bytes that it writes are those of anybody.
+
+    One with more to wait for may have listed all and swept, before this one looks again.
+    """
     other, take = claims_of(root, source)
     with other:
         state, stamp = take("b.png")
@@ -409,25 +413,11 @@ def test_a_picture_that_another_process_has_is_waited_for(
 
         def finish():
             files.write_atomically(root / "out" / "b.png", alone["b.png"])
-            other.finish("b.png", entry_of(["b.png"], stamp))
-
-        monkeypatch.setattr(Claims, "wait", lambda self: finish())
-        outcome = restore()
-        other.sweep(["a.png", "b.png", "c.png", "sub/d.png"])
-    assert (outcome.restored, outcome.elsewhere) == (3, 1)
-    check_whole(root, alone, swept=not files.is_remote(root))
-
-
-def test_who_finds_the_claims_gone_looks_at_the_list(restore, root, source, alone, monkeypatch):
-    """The other, which had more to wait for, has listed all and swept."""
-    other, take = claims_of(root, source)
-    with other:
-        _, stamp = take("b.png")
-
-        def finish():
-            files.write_atomically(root / "out" / "b.png", alone["b.png"])
-            ResultsList(root / "out").add(["b.png"], stamp)
-            other._file("b.png", 0).unlink()
+            if is_swept:
+                ResultsList(root / "out").add(["b.png"], stamp)
+                other._file("b.png", 0).unlink()
+            else:
+                other.finish("b.png", entry_of(["b.png"], stamp))
 
         monkeypatch.setattr(Claims, "wait", lambda self: finish())
         outcome = restore()
