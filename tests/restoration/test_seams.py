@@ -5,10 +5,10 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from i2sb_jax import interop
-from i2sb_jax.models import UNetConfig
+from i2sb_jax.models import UNetConfig, receptive_field
 from i2sb_jax.models.receptive_field import receptive_spread, telling_radius
 from i2sb_jax.restoration.folder import restore_folder
 from i2sb_jax.restoration.options import Options
@@ -60,6 +60,21 @@ def test_results_do_not_depend_on_the_tiles(model, picture, tmp_path):
     # the control: neighbours that share nothing
     apart = restore(model, picture, tmp_path / "apart", tile=64, overlap=0)
     assert np.abs(apart - whole).max() > 2
+
+
+def test_windows_of_a_model_with_filters_are_not_to_be_seen(tmp_path, monkeypatch):
+    """Such a network looks far for which filter suits: four windows of a photograph, and one."""
+    from skimage import data
+
+    picture = tmp_path / "a.png"
+    Image.fromarray(data.astronaut()).filter(ImageFilter.GaussianBlur(1.5)).save(picture)
+    whole = restore("deblur", picture, tmp_path / "whole", tile=640)
+    default = restore("deblur", picture, tmp_path / "default")
+    assert np.abs(default - whole).max() <= 1
+    # the control: neighbours that share what does for other networks
+    monkeypatch.setattr(receptive_field, "_SPREADS_OF_FILTERS", receptive_field._SPREADS)
+    close = restore("deblur", picture, tmp_path / "close")
+    assert np.abs(close - whole).max() > 4
 
 
 def test_floats_come_back_from_where_they_were(tmp_path):
