@@ -21,6 +21,7 @@ from orbax.checkpoint import multihost
 LOST = 75  # EX_TEMPFAIL of sysexits.h, as of a run that was stopped: start it again
 _BARRIERS = 8  # within a heartbeat, where all are there
 _TIMEOUT = 0.75  # of a barrier, in heartbeats
+_TOLD = 2.0  # seconds until all have heard what a barrier has come to
 _CANCELLED = 5.0  # seconds until a barrier returns when its group is left
 
 
@@ -34,6 +35,7 @@ class Watch:
     def __init__(self, heartbeat: float):
         self._heartbeat, self._met = heartbeat, time.monotonic()
         self._leaving, self._left = threading.Event(), threading.Event()
+        self._verdict = threading.Lock()
         self._barriers = threading.Thread(target=self._run_barriers, daemon=True)
         self._barriers.start()
         threading.Thread(target=self._run_watchdog, daemon=True).start()
@@ -73,6 +75,7 @@ class Watch:
             self._give_up("process 0")
 
     def _give_up(self, lost: str) -> NoReturn:
+        self._verdict.acquire()  # for good: there is one, the first
         print(
             f"error: {socket.gethostname()}, process {jax.process_index()}: {lost} did not answer "
             f"for {self._heartbeat:g} s; the same command goes on from the last checkpoint",
@@ -80,6 +83,8 @@ class Watch:
             flush=True,
         )
         sys.stdout.flush()
+        if jax.process_index() == 0:  # keeps the service that tells the others, too
+            time.sleep(_TOLD)
         os._exit(LOST)  # the main thread may wait for it in the middle of a step
 
     def _leave(self) -> None:

@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -127,7 +128,7 @@ def await_verdict(error: Exception) -> None:
             watch.wait()
 
 
-def leave(*, status: int) -> None:
+def leave(*, status: int, error: Exception | None = None) -> None:
     """Ends this process where an error ended its work and not that of the others.
 
     They may wait for it in the middle of a step; at its usual end it would wait for them, for
@@ -135,6 +136,7 @@ def leave(*, status: int) -> None:
 
     Args:
         status: of the exit; the others are stopped by the loss of their companion.
+        error: printed with where it arose, if this does not return.
     """
     if not jax.distributed.is_initialized() or jax.process_count() == 1:
         return
@@ -144,6 +146,8 @@ def leave(*, status: int) -> None:
     leaving.start()
     leaving.join(_PATIENCE)
     if leaving.is_alive():
+        if error is not None:
+            traceback.print_exception(error)
         sys.stderr.flush()
         os._exit(status)
 

@@ -39,6 +39,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         if line is None:
             await_verdict(error)
         if line is None or os.environ.get(_TRACEBACK):
+            leave(status=1, error=error)
             raise
         print("error:", printable(line), file=sys.stderr)
         status = 3 if isinstance(error, NonFiniteError) else 2

@@ -33,6 +33,7 @@ def watch_of(monkeypatch):
         return watches[-1], statuses
 
     monkeypatch.setattr(companions.os, "_exit", end)
+    monkeypatch.setattr(companions, "_TOLD", 0)
     yield make
     for watch in watches:
         watch.stop()
