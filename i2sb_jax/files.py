@@ -99,8 +99,10 @@ def write_new(path: epath.PathLike, data: bytes) -> bool:
         return os.stat(temporary).st_nlink == 2
     except FileNotFoundError:  # somebody has just taken the folder away
         return write_new(path, data)
-    except OSError:  # of a file system without links
-        return _write_first(path, data)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _write_first(path, data)  # a file system without links
     finally:
         temporary.unlink(missing_ok=True)
     return True

@@ -54,6 +54,14 @@ def test_a_new_file_is_of_the_first_that_writes_it(where, tmp_path, monkeypatch)
     assert where == "bucket" or list(path.parent.iterdir()) == [path]
 
 
+def test_a_full_disk_leaves_nothing_where_a_new_file_was_to_be(tmp_path, monkeypatch):
+    refuse = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "link", mock.Mock(side_effect=refuse))
+    with pytest.raises(OSError, match="No space left"):
+        files.write_new(tmp_path / "a", b"one")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_is_taken_away_meanwhile_is_made_again(tmp_path, monkeypatch):
     link = os.link
 

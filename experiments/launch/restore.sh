@@ -19,5 +19,6 @@ if [ $# -lt 6 ]; then
   echo "use sbatch $0 --model RUN --input PICTURES --output RESTORED [options]" >&2
   exit 2
 fi
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # which srun does not take over itself any more
 # neither a lost node nor a lost process ends the others
 exec srun --no-kill --kill-on-bad-exit=0 i2sb-restore "$@"

@@ -26,6 +26,9 @@ def main() -> None:
 def _main(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
     options = Options(**{f.name: getattr(given, f.name) for f in dataclasses.fields(Options)})
+    if given.share and (options.preview or names_file(given.output)):
+        alone = "--preview" if options.preview else f"--output {given.output}, a file,"
+        raise ValueError(f"--share is for processes that fill a folder: {alone} is of one process")
     place = find_place(os.environ) or (Place() if given.share else None)
     keep_to_own_devices(os.environ)
     model = given.model or _chosen(given.input, options)

@@ -21,7 +21,6 @@ from etils import epath
 from jax.extend.random import define_prng_impl
 
 from i2sb_jax.config import SamplingConfig
-from i2sb_jax.config.sampling import STEPS
 from i2sb_jax.corruptions import corruption_facts, enlarge_smoothly
 from i2sb_jax.files import require_new_folder, write_atomically
 from i2sb_jax.interop import Provenance
@@ -33,6 +32,7 @@ from i2sb_jax.restoration.programs import (
     FACTS,
     check_sampling,
     reads_photo,
+    sampling_facts,
     told_lines,
     window_side,
 )
@@ -97,7 +97,7 @@ def save_onnx(
         NETWORK: _network(run, params.bridge if isinstance(params, StartedParams) else params),
         RESTORE: _restore(run, params, sampling, side=window_side(run, tile), batch=batch),
     }
-    chosen = {key: getattr(sampling, key) for key in STEPS}
+    chosen = sampling_facts(sampling)
     about = {
         "format": _FORMAT,
         "arrays": "float32 [batch, channels, height, width]",

@@ -293,10 +293,10 @@ class OutputFolder:
         return (self.path / SETTINGS).exists()
 
     def _is_otherwise(self, differences: str) -> ValueError:
-        return ValueError(
-            f"{self.path} holds pictures restored otherwise: {differences}; choose another "
-            "--output, or --overwrite"
+        line = (
+            f"{self.path} holds pictures restored otherwise: {differences}; choose another --output"
         )
+        return ValueError(line if self._claims is not None else f"{line}, or --overwrite")
 
     def _is_of_others(self, name: str, file: epath.Path) -> bool:
         """Whether a process that shares the folder has written a file since this one began."""

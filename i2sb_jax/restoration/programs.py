@@ -20,6 +20,7 @@ from etils import epath
 from jax import export
 
 from i2sb_jax.config import SamplingConfig
+from i2sb_jax.config.sampling import STEPS
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.corruptions.jpeg_file import standard_settings
 from i2sb_jax.files import require_new_folder, write_atomically
@@ -101,7 +102,7 @@ def save_programs(
         "calling convention": exported.calling_convention_version,
         "platforms": list(platforms),
         "corruption": run.config.corruption,
-        "sampling": {key: getattr(sampling, key) for key in ("sampler", "nfe", "spacing", "eta")},
+        "sampling": sampling_facts(sampling),
         "programs": facts,
         "sha256": {name: hashlib.sha256(one).hexdigest() for name, one in data.items()},
     }
@@ -172,6 +173,11 @@ def _restore(
         "cond": "what the network sees beside the pictures",
         "gives": "restored pictures" + " in [-1, 1]" * config.is_bounded,
     }, _tried(run, shape))  # fmt: skip
+
+
+def sampling_facts(sampling: SamplingConfig) -> dict[str, Any]:
+    """Returns what a program's sampling is, by the names of the configuration."""
+    return {key: getattr(sampling, key) for key in (*STEPS, "clip", "realism")}
 
 
 def window_side(run: Run, tile: int | None) -> int | None:

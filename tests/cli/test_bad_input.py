@@ -306,6 +306,8 @@ def model(tmp_path_factory):
         (("--realism", "nan"), ("realism=nan", "0 … 1")),
         (("--realism", "x"), ("--realism", "'x'")),
         (("--realism", "0.5", "--nfe", "1"), ("realism=0.5", "nfe=1", "leave it out")),
+        (("--share", "--preview"), ("--preview is of one process",)),
+        (("--share", "--input", "in/a.png", "--output", "b.png"), ("--output b.png, a file,",)),
         (("--side-by-side",), ("side_by_side is for runs that learnt",)),
         (("--input", "none"), ("none does not exist", "directory of pictures")),
         (("--input", "empty"), ("no pictures in empty",)),
