@@ -9,8 +9,9 @@ the same command goes on. No GPU, TPU or driver is needed. A row of a GPU takes 
 and 5 GB, one of a TPU 9 to 12 minutes and 16 GB, of two cores that do nothing else. Rows whose
 compiler is not installed are left, and the page says so; --page writes the page alone.
 
-An edge is looked for among batches of 1, 2, 3, 4, 6, 8, 12 … pictures a device: memory is nearly a
-line in the batch, so what is compiled is where the line meets what there is room for, and the next.
+An edge is looked for among batches of 1, 2, 3, 4, 6, 8, 12 … pictures a device. A GPU's memory is
+nearly a line in the batch, so what is compiled is where the line meets what there is room for, and
+the next. A TPU's compiler saves what it can as the room ends: there it is the next smaller batch.
 Rows are kept until the file is deleted: delete it where the step has changed.
 """
 
@@ -76,7 +77,7 @@ _POINTS = (
     ("ADM-64", "bfloat16", "none", 1, 64),
     ("ADM-64", "float32", "blocks", 1, 64),
 )
-_FIRST = 16  # tried where nothing is known
+_FIRST = 16  # tried where nothing is known, unless --first says another
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _TOO_MUCH = 2**44  # bytes, more than any device has
 
@@ -124,6 +125,10 @@ def main(arguments: list[str]) -> int:
     parser = startup.Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--devices", nargs="+", choices=SLICES, default=list(SLICES))
     parser.add_argument("--page", action="store_true", help="write the page, compile nothing")
+    parser.add_argument(
+        "--first", type=int, choices=BATCHES, default=_FIRST, metavar="N",
+        help="pictures a device to try first where nothing is known",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     rows = read_rows()
     asked = [] if given.page else [each for each in plan() if each.series.device in given.devices]
@@ -131,7 +136,7 @@ def main(arguments: list[str]) -> int:
         startup.tell(f"{series.device} is left out: its compiler is not installed")
     for each in asked:
         if can_compile(each.series.device):
-            for row in answer(each, rows, in_a_process):
+            for row in answer(each, rows, in_a_process, first=given.first):
                 rows.append(row)
                 write_rows(rows)
                 accelerator_page.write(rows, missing(rows))
@@ -181,7 +186,11 @@ def missing(rows: list[Row]) -> list[Asked]:
 
 
 def answer(
-    asked: Asked, rows: list[Row], compile_one: Callable[[Series, int], Row | None]
+    asked: Asked,
+    rows: list[Row],
+    compile_one: Callable[[Series, int], Row | None],
+    *,
+    first: int = _FIRST,
 ) -> Iterator[Row]:
     """Yields the rows that are missing of one thing; the caller adds each to `rows`.
 
@@ -190,16 +199,21 @@ def answer(
         rows: what is known.
         compile_one: gives the row of a series and a batch; None where the compiler gave up for
             another reason than memory, which ends this one.
+        first: pictures a device where nothing is known.
     """
-    while (pictures := next_batch(asked, rows)) is not None:
+    while (pictures := next_batch(asked, rows, first=first)) is not None:
         row = compile_one(asked.series, pictures)
         if row is None:
             return
         yield row
 
 
-def next_batch(asked: Asked, rows: list[Row]) -> int | None:
-    """Returns the batch to compile next; None where all is known."""
+def next_batch(asked: Asked, rows: list[Row], *, first: int = _FIRST) -> int | None:
+    """Returns the batch to compile next; None where all is known.
+
+    A TPU's compiler refuses within a minute and works for a quarter of an hour at what fits: the
+    edge of one is come to from above.
+    """
     tried = {row["pictures"]: row for row in rows if series_of(row) == asked.series}
     if asked.pictures is not None:
         return None if asked.pictures in tried else asked.pictures
@@ -208,9 +222,11 @@ def next_batch(asked: Asked, rows: list[Row]) -> int | None:
     high = min(refused, default=len(BATCHES))
     if high - low == 1:
         return None
+    if asked.series.device in TPUS and refused:
+        return BATCHES[high - 1]
     at = _last_that_should_fit(asked.series, rows)
     if at is None:
-        at = (low + high) // 2 if tried else BATCHES.index(_FIRST)
+        at = (low + high) // 2 if tried else BATCHES.index(first)
     return BATCHES[min(max(at, low + 1), high - 1)]
 
 
@@ -239,9 +255,13 @@ def _last_that_should_fit(series: Series, rows: list[Row]) -> int | None:
 
 
 def _points(series: Series, rows: list[Row]) -> list[tuple[int, int, int]]:
-    """(pictures, bytes in all, bytes of arguments) of what is known of a series, by pictures."""
-    mine = [row for row in rows if series_of(row) == series and row["total"] is not None]
-    return sorted((row["pictures"], row["total"], row["arguments"] or 0) for row in mine)
+    """(pictures, bytes in all, bytes of arguments) of what is known of a series, by pictures.
+
+    Where a TPU's compiler refuses, it gives what is left when it has saved all that it can for the
+    room there is: no point of the line. Of such rows it does not say the arguments.
+    """
+    mine = [row for row in rows if series_of(row) == series and row["arguments"] is not None]
+    return sorted((row["pictures"], row["total"], row["arguments"]) for row in mine)
 
 
 def _similar(series: Series, rows: list[Row]) -> list[Series]:
