@@ -222,8 +222,9 @@ def next_batch(asked: Asked, rows: list[Row], *, first: int = _FIRST) -> int | N
     high = min(refused, default=len(BATCHES))
     if high - low == 1:
         return None
-    if asked.series.device in TPUS and refused:
-        return BATCHES[high - 1]
+    if asked.series.device in TPUS:
+        above = low + 1 if low >= 0 else BATCHES.index(first)
+        return BATCHES[high - 1 if refused else above]
     at = _last_that_should_fit(asked.series, rows)
     if at is None:
         at = (low + high) // 2 if tried else BATCHES.index(first)
@@ -255,20 +256,15 @@ def _last_that_should_fit(series: Series, rows: list[Row]) -> int | None:
 
 
 def _points(series: Series, rows: list[Row]) -> list[tuple[int, int, int]]:
-    """(pictures, bytes in all, bytes of arguments) of what is known of a series, by pictures.
-
-    Where a TPU's compiler refuses, it gives what is left when it has saved all that it can for the
-    room there is: no point of the line. Of such rows it does not say the arguments.
-    """
-    mine = [row for row in rows if series_of(row) == series and row["arguments"] is not None]
-    return sorted((row["pictures"], row["total"], row["arguments"]) for row in mine)
+    """(pictures, bytes in all, bytes of arguments) of what is known of a series, by pictures."""
+    mine = [row for row in rows if series_of(row) == series and row["total"] is not None]
+    return sorted((row["pictures"], row["total"], row["arguments"] or 0) for row in mine)
 
 
 def _similar(series: Series, rows: list[Row]) -> list[Series]:
-    """Series of the same network on devices of the same maker, those with the same fsdp first."""
-    makers = GPUS if series.device in GPUS else TPUS
+    """Series of the same network on GPUs, those with the same fsdp first."""
     others = dict.fromkeys(map(series_of, rows))
-    same = [each for each in others if each.device in makers and each[1:4] == series[1:4]]
+    same = [each for each in others if each.device in GPUS and each[1:4] == series[1:4]]
     return sorted(same, key=lambda each: (each.fsdp != series.fsdp, each.device != series.device))
 
 

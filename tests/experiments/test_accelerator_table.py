@@ -36,10 +36,10 @@ def made_up(series, pictures, *, state=8.0, fixed=3.0, each=0.4, figure=True):
     return row | {"versions": {"jax": "1.2.3"}}
 
 
-def search(asked, compile_one, rows=()):
+def search(asked, compile_one, rows=(), **options):
     """All rows after a search, and the batches that it compiled, in their order."""
     rows, tried = list(rows), []
-    for row in accelerator_table.answer(asked, rows, compile_one):
+    for row in accelerator_table.answer(asked, rows, compile_one, **options):
         rows.append(row)
         tried.append(row["pictures"])
     return rows, tried
@@ -94,6 +94,18 @@ def test_an_edge_is_found_without_figures_and_without_order():
     rows, _ = search(Asked(H100), wild, [wild(H100, 4), wild(H100, 6)])
     assert edge(rows)[0] == 12 and not wild(H100, 16)["fits"]
     assert any(row["pictures"] == 16 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("first", "each", "batches"),
+    [(24, 0.6, [24, 16, 12, 8]), (4, 0.6, [4, 6, 8, 12]), (12, 0.3, [12, 16, 24])],
+)
+def test_a_tpus_edge_is_come_to_from_above(first, each, batches):
+    """What is refused is known soon; and no line leads there."""
+    slice_ = H100._replace(device="v5e")
+    rows, _ = search(Asked(slice_._replace(fsdp=8)), made_up)
+    _, tried = search(Asked(slice_), functools.partial(made_up, each=each), rows, first=first)
+    assert tried == batches
 
 
 def test_one_batch_is_compiled_once():
