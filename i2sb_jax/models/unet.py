@@ -36,7 +36,7 @@ class UNet(nn.Module):
             share of the batch (see `accelerators.sharding.per_device`), as attention on several
             CPU devices needs; None elsewhere.
         ordered: whether the backward pass is serialised by submodule (see `way_back`), which bounds
-            a GPU's peak memory. Other devices ignore it, but may sum in another order.
+            the peak memory of GPUs and TPUs. CPUs ignore it, but may sum in another order.
     """
 
     config: UNetConfig

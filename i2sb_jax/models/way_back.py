@@ -1,9 +1,9 @@
-"""In which order gradients are computed, which decides how much a GPU holds at once.
+"""In which order gradients are computed, which decides how much an accelerator holds at once.
 
 Nothing waits for a kernel's gradient but the optimizer. XLA's scheduler for GPUs puts such work off
 to the end of a step, and holds each map and each map's gradient that it needs until then; and what
 a skip connection brings back it leaves as the sum it is of, in float32, until the way back arrives
-at the other end. A TPU's compiler and a CPU's have schedules that mind memory.
+at the other end. A TPU's minds memory more, and yet puts off a part. A CPU's puts off nothing.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,10 @@ from jax.custom_derivatives import SymbolicZero
 
 @jax.custom_jvp
 def gradients_together(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns its arrays; on a GPU's way back no gradient of theirs is used before all are there.
+    """Returns its arrays; on the way back no gradient of theirs is used before all are there.
 
-    Each of them is written then, in its own type, and no more than that. Forward mode is as ever.
+    Each of them is written then, in its own type, and no more than that. Forward mode is as ever,
+    and so is the way back on a CPU.
     """
     return arrays
 
@@ -28,7 +29,7 @@ def _gradients_together_jvp(primals, tangents):
     out = list(tangents)
     known = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, SymbolicZero)]
     held = jax.lax.platform_dependent(
-        *(tangents[i] for i in known), cuda=_barrier, rocm=_barrier, default=lambda *xs: xs
+        *(tangents[i] for i in known), cpu=lambda *xs: xs, default=_barrier
     )
     for i, tangent in zip(known, held, strict=True):
         out[i] = tangent
