@@ -85,12 +85,12 @@ class Tiling(NamedTuple):
         """Returns windows of half the side, or of the multiple below that the network can take.
 
         Neighbours share as much as before, or half a window; where what matters to a pixel is
-        known, that. None: these would be too small.
+        known, that, or three quarters. None: these would be too small.
         """
         side = self.side // 2 // self.unit * self.unit
         if side < SMALLEST:
             return None
-        most = side - BLOCK if self.margin else side // 2 // BLOCK * BLOCK
+        most = _most_shared(side) if self.margin else side // 2 // BLOCK * BLOCK
         return self._replace(side=side, overlap=min(self.overlap, most))
 
     def grid(self, height: int, width: int) -> Grid:
@@ -125,7 +125,7 @@ def choose_tiling(
     A network with attention knows windows of the run's own size, and their neighbours share a
     quarter. One without takes any, the larger, the less is computed twice: at most 512 pixels, and
     as few as cover the picture. Where it has no normalisation either, neighbours share what matters
-    to both of two pixels side by side.
+    to both of two pixels side by side, and half a window at most; of a chosen size three quarters.
 
     A corruption that darkens the borders of windows is undone worst there: neighbours share both of
     theirs, or half a window. As the statistics of a normalisation see how much of a window is
@@ -161,7 +161,10 @@ def choose_tiling(
         overlap = (
             tile // (8 if adapts else 4) // BLOCK * BLOCK
             if radius is None
-            else min(-(-(2 * radius + _RAMP) // BLOCK) * BLOCK, tile - BLOCK)
+            else min(
+                -(-(2 * radius + _RAMP) // BLOCK) * BLOCK,
+                tile // 2 // BLOCK * BLOCK if adapts else _most_shared(tile),
+            )
         )
         overlap = max(overlap, min(2 * border, tile // 2) // BLOCK * BLOCK)
     _check_overlap(overlap, tile)
@@ -188,6 +191,11 @@ def make_grid(
     _check_overlap(overlap, side)
     rows, columns = (_starts(length + beyond, side, overlap) for length in (height, width))
     return Grid(height, width, side, rows, columns, ramp)
+
+
+def _most_shared(side: int) -> int:
+    """Pixels that neighbours share where more matters: a pixel is computed 16 times then."""
+    return side - max(BLOCK, side // 4 // BLOCK * BLOCK)
 
 
 def _check_overlap(overlap: int, side: int) -> None:

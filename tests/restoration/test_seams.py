@@ -122,6 +122,19 @@ def test_tiles_follow_from_the_network():
     assert (chosen.side, chosen.overlap, chosen.adapts) == (64, 32, False)
 
 
+@pytest.mark.parametrize("tile", [None, 32, 64, 128, 256, 512])
+@pytest.mark.parametrize("mult", [(1.0,), (1.0, 2.0), (1.0, 2.0, 3.0, 4.0)])
+def test_no_pixel_is_computed_too_often(tile, mult):
+    """Not by networks that see far, nor in the smaller windows of a device without memory."""
+    wide = network(patch=2, channel_mult=mult, sharpened=(0.8, 2.0), num_res_blocks=3)
+    tiling = choose_tiling(wide, image_size=64, tile=tile)
+    most = 4 if tile is None else 16
+    while tiling is not None:
+        grid = tiling.grid(4096, 4096)
+        assert len(grid) * grid.side**2 < 1.3 * most * 4096**2
+        tiling, most = tiling.halved(), 16
+
+
 def test_windows_with_dark_borders_share_them():
     def chosen(side, border=16, tile=None, overlap=None, **changes):
         return choose_tiling(
