@@ -305,11 +305,11 @@ _EXAMPLE = """
 ```python
 import numpy as np
 import onnxruntime
-from PIL import Image{imports}
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("{restore}")
 photo = Image.open("photo.png")
-pixels = np.asarray(photo.convert("RGB"), np.float32)
+pixels = np.asarray(ImageOps.exif_transpose(photo).convert("RGB"), np.float32)
 degraded = pixels.transpose(2, 0, 1)[None] / 127.5 - 1
 {more}(restored,) = session.run(None, {{"degraded": degraded{given}}})
 levels = np.rint(restored[0].transpose(1, 2, 0) * 127.5 + 127.5)
@@ -327,14 +327,14 @@ def _card(run: Run, graph: Graph, about: dict[str, str]) -> str:
     example = ""
     if reads_photo(run) and isinstance(graph.inputs["degraded"][2], str):
         facts = corruption_facts(run.config.corruption)
-        more, given, imports = "", "", ""
+        more, given = "", ""
         if facts.is_told:
-            more, given, imports = told_lines(facts) + _COND, ', "cond": cond', ", JpegImagePlugin"
+            more, given = told_lines(facts) + _COND, ', "cond": cond'
         if "noise" in graph.inputs:
             draws, largest = graph.inputs["noise"][0], choose_frame(run, None).most
             more += _NOISE.format(times=facts.enlargement, largest=largest, draws=draws)
             given += ', "noise": noise'
-        example = _EXAMPLE.format(restore=RESTORE, more=more, given=given, imports=imports)
+        example = _EXAMPLE.format(restore=RESTORE, more=more, given=given)
     return _CARD.format(
         task=run.config.corruption, opset=OPSET, facts=FACTS, network=NETWORK, restore=RESTORE,
         version=onnxruntime.__version__, origin=about["origin"], example=example,

@@ -266,7 +266,7 @@ import pathlib
 import jax
 import numpy as np
 from jax import export
-from PIL import Image
+from PIL import Image, ImageOps
 
 folder = pathlib.Path("{folder}")
 weights = list(np.load(folder / "{weights}").values())
@@ -282,16 +282,18 @@ levels = np.asarray(x0 * 127.5 + 127.5)
 Image.fromarray(np.rint(np.clip(levels, 0, 255)).astype(np.uint8)).save("restored.png")
 ```
 """
-_PIXELS = 'pixels = np.asarray(photo.convert("RGB"), np.float32)'
-_ENLARGED = """size = [{times} * side for side in photo.size]
-layers = np.moveaxis(np.asarray(photo.convert("RGB"), np.float32), -1, 0)
+_PIXELS = 'pixels = np.asarray(ImageOps.exif_transpose(photo).convert("RGB"), np.float32)'
+_ENLARGED = """upright = ImageOps.exif_transpose(photo).convert("RGB")
+size = [{times} * side for side in upright.size]
+layers = np.moveaxis(np.asarray(upright, np.float32), -1, 0)
 layers = [Image.fromarray(layer).resize(size, Image.Resampling.BICUBIC) for layer in layers]
 pixels = np.stack(layers, axis=-1)"""
-# of a file's tables, as `corruptions.jpeg_file.file_settings` has it
+# of a file's luma and chroma, as `corruptions.jpeg_file.file_settings` has it
 _TOLD = """told = {best}
-if tables := getattr(photo, "quantization", None):
-    steps = [np.log2(np.mean(tables[i])) / 4 - 1 for i in (0, max(tables))]
-    halved = {{0: (-1, -1), 1: (1, -1), 2: (1, 1)}}[JpegImagePlugin.get_sampling(photo)]
+if hasattr(photo, "quantization"):
+    parts = photo.layer[0], photo.layer[:2][-1]
+    steps = [np.log2(np.mean(photo.quantization[part[3]])) / 4 - 1 for part in parts]
+    halved = [2 * (parts[0][i] == 2 * parts[1][i]) - 1 for i in (1, 2)]
     told = [*np.clip(steps, told[:2], {worst}), *halved]
 """
 _COND = "cond = np.broadcast_to(np.float32(told), (*x1.shape[:3], 4))\n"
@@ -329,8 +331,6 @@ def _card(run: Run, restore: _Program) -> str:
             least=_LEAST, lead=tiling.lead, margin=tiling.margin,
             around=tiling.lead + tiling.margin, cond=cond, given=", cond" if cond else "",
         )  # fmt: skip
-        if cond:
-            example = example.replace("import Image\n", "import Image, JpegImagePlugin\n")
     return _CARD.format(
         task=run.config.corruption, jax=_VERSION, facts=FACTS, network=NETWORK,
         restore=RESTORE, example=example,

@@ -1,6 +1,7 @@
 """Model folders for tests of restoring: networks that return zero, and thus X_1 under OT-ODE."""
 
 import numpy as np
+from PIL import ExifTags, Image
 
 from i2sb_jax import interop
 from tests.training.tiny import fresh_params, make_config
@@ -12,6 +13,13 @@ def identity_model(folder, corruption="blur-gauss-exact", **overrides):
     config = make_config(corruption=corruption, **overrides)
     interop.save_model(folder, config, fresh_params(config))
     return folder
+
+
+def lying():
+    """Returns EXIF of a camera that was turned: the first row is the right side."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return exif
 
 
 def photo(height, width, *, seed=0):

@@ -1,6 +1,7 @@
 """A model as programs: read and run without this package, beside its own answer."""
 
 import hashlib
+import io
 import json
 import pathlib
 import subprocess
@@ -14,11 +15,14 @@ from PIL import Image
 
 from i2sb_jax import interop
 from i2sb_jax.cli import export as tool
+from i2sb_jax.corruptions import corruption_facts
+from i2sb_jax.pictures import read_jpeg_info
 from i2sb_jax.restoration import Restorer
 from i2sb_jax.restoration.folder import restore_folder
-from i2sb_jax.restoration.programs import save_programs
+from i2sb_jax.restoration.programs import save_programs, told_lines
+from i2sb_jax.restoration.told import told_settings
 from i2sb_jax.run import restoring_run
-from tests.restoration.models import photo
+from tests.restoration.models import lying, photo
 from tests.training.tiny import fresh_params, make_config
 
 # no attention and no normalisation, as the models that ship
@@ -104,12 +108,29 @@ def test_attention_and_masks(tmp_path):
     assert not (tmp_path / "q").exists()
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("factors", ["11", "21", "22", "12", "41"])
+def test_the_page_tells_of_a_file_what_the_tool_tells(mode, factors):
+    buffer = io.BytesIO()
+    Image.fromarray(photo(24, 32)).convert(mode).save(buffer, "JPEG", quality=70, subsampling=0)
+    first = {"RGB": 1, "L": 1, "CMYK": ord("C")}[mode]
+    data = buffer.getvalue().replace(bytes([first, 0x11]), bytes([first, int(factors, 16)]), 1)
+    facts = corruption_facts("jpeg-told-5-95")
+    found = {"np": np, "photo": Image.open(io.BytesIO(data))}
+    exec(told_lines(facts), found)
+    halved = {"21": [1, -1], "22": [1, 1], "12": [-1, 1]}.get(factors, [-1, -1])
+    assert mode != "RGB" or found["told"][2:] == halved
+    if mode != "CMYK":  # whose black is sampled as the first
+        expected = told_settings(facts, read_jpeg_info(data))
+        np.testing.assert_allclose(found["told"], expected, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["jpeg", "sr4x", "deblur"])
 def test_the_page_restores_a_photograph_without_this_package(tmp_path, name):
     folder = saved(name, tmp_path / "p", nfe=1)
     file = "photo.jpg" if name == "jpeg" else "photo.png"
-    Image.fromarray(photo(70, 90)).save(folder / file, quality=60)
+    Image.fromarray(photo(70, 90)).save(folder / file, quality=60, exif=lying())
     page = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     script = "import sys\nsys.modules['i2sb_jax'] = None\n" + page.replace("photo.png", file)
     subprocess.run([sys.executable, "-c", script], cwd=folder, check=True)
