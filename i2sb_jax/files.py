@@ -110,11 +110,17 @@ def write_new(path: epath.PathLike, data: bytes) -> bool:
 
 def _write_first(path: epath.Path, data: bytes) -> bool:
     """Does the same, but others may see a part of the file for a moment."""
+    # epath knows no such mode
     try:
-        with open(path, "xb") as file:  # epath knows no such mode
-            file.write(data)
+        file = open(path, "xb")  # noqa: SIM115
     except FileExistsError:
         return False
+    try:
+        with file:
+            file.write(data)
+    except OSError:
+        os.unlink(path)
+        raise
     return True
 
 

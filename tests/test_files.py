@@ -54,12 +54,21 @@ def test_a_new_file_is_of_the_first_that_writes_it(where, tmp_path, monkeypatch)
     assert where == "bucket" or list(path.parent.iterdir()) == [path]
 
 
-def test_a_full_disk_leaves_nothing_where_a_new_file_was_to_be(tmp_path, monkeypatch):
-    refuse = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(os, "link", mock.Mock(side_effect=refuse))
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_full_disk_leaves_nothing_where_a_new_file_was_to_be(has_links, tmp_path, monkeypatch):
+    reason = errno.ENOSPC if has_links else errno.ENOTSUP
+    monkeypatch.setattr(os, "link", mock.Mock(side_effect=OSError(reason, os.strerror(reason))))
+    opened = mock.mock_open()
+
+    def full(path, mode):
+        open(path, mode).close()
+        opened().write.side_effect = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opened()
+
+    monkeypatch.setattr(files, "open", full, raising=False)
     with pytest.raises(OSError, match="No space left"):
         files.write_new(tmp_path / "a", b"one")
-    assert not list(tmp_path.iterdir())
+    assert opened().write.called != has_links and not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_taken_away_meanwhile_is_made_again(tmp_path, monkeypatch):

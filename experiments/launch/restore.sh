@@ -19,6 +19,7 @@ if [ $# -lt 6 ]; then
   echo "use sbatch $0 --model RUN --input PICTURES --output RESTORED [options]" >&2
   exit 2
 fi
-export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # which srun does not take over itself any more
+# which srun does not take over itself any more
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 # neither a lost node nor a lost process ends the others
 exec srun --no-kill --kill-on-bad-exit=0 i2sb-restore "$@"

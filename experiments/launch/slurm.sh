@@ -38,7 +38,8 @@ print(max((int(name) for name in names if name.isdecimal()), default=0))
 PYTHON
 }
 
-export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # which srun does not take over itself any more
+# which srun does not take over itself any more
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 trap : TERM # Slurm may send it to this script too: the processes are what it is for
 srun i2sb-train --config "$config" --workdir "$workdir" "$@"
 status=$?

@@ -7,6 +7,7 @@ heartbeat; where one does not arrive, the others end, and name it.
 """
 
 import atexit
+import contextlib
 import os
 import re
 import socket
@@ -76,13 +77,15 @@ class Watch:
 
     def _give_up(self, lost: str) -> NoReturn:
         self._verdict.acquire()  # for good: there is one, the first
-        print(
-            f"error: {socket.gethostname()}, process {jax.process_index()}: {lost} did not answer "
-            f"for {self._heartbeat:g} s; the same command goes on from the last checkpoint",
-            file=sys.stderr,
-            flush=True,
-        )
-        sys.stdout.flush()
+        with contextlib.suppress(OSError, ValueError):  # a log that is full, or closed
+            print(
+                f"error: {socket.gethostname()}, process {jax.process_index()}: {lost} did not "
+                f"answer for {self._heartbeat:g} s; the same command goes on from the last "
+                "checkpoint",
+                file=sys.stderr,
+                flush=True,
+            )
+            sys.stdout.flush()
         if jax.process_index() == 0:  # keeps the service that tells the others, too
             time.sleep(_TOLD)
         os._exit(LOST)  # the main thread may wait for it in the middle of a step

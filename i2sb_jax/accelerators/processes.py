@@ -11,6 +11,7 @@ Without any of these a process is alone, and joins a group of one: jax.distribut
 preemptions (SIGTERM).
 """
 
+import contextlib
 import glob
 import importlib.util
 import math
@@ -138,7 +139,7 @@ def leave(*, status: int, error: Exception | None = None) -> None:
         status: of the exit; the others are stopped by the loss of their companion.
         error: printed with where it arose, if this does not return.
     """
-    if not jax.distributed.is_initialized() or jax.process_count() == 1:
+    if not jax.distributed.is_initialized():
         return
     for watch in _watches:
         watch.stop()
@@ -146,9 +147,10 @@ def leave(*, status: int, error: Exception | None = None) -> None:
     leaving.start()
     leaving.join(_PATIENCE)
     if leaving.is_alive():
-        if error is not None:
-            traceback.print_exception(error)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # a log that is full, or closed
+            if error is not None:
+                traceback.print_exception(error)
+            sys.stderr.flush()
         os._exit(status)
 
 

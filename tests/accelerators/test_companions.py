@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from unittest import mock
 
 import jax
 import pytest
@@ -61,6 +62,16 @@ def test_whoever_misses_a_meeting_is_named(watch_of, capsys, names, told):
     line, *_ = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and f"process 0: {told} not answer for 1 s" in line
     assert line.endswith("the same command goes on from the last checkpoint")
+
+
+def test_a_log_that_takes_nothing_keeps_nobody(watch_of, monkeypatch):
+    def meet(**_):
+        raise jax.errors.JaxRuntimeError(MISSED.format(names="1"))
+
+    full = mock.Mock(write=mock.Mock(side_effect=OSError("No space left on device")))
+    monkeypatch.setattr(companions.sys, "stderr", full)
+    _, statuses = watch_of(meet)
+    assert statuses.get(timeout=60) == 75 and full.write.called
 
 
 def test_who_hears_nothing_at_all_has_lost_the_first(watch_of, capsys):
