@@ -37,12 +37,12 @@ def accounts(topology):
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
-def check_memory(whole, cut):
+def check_memory(whole, cut, *, most=16 * 2**20):
     # large tensors are halved: of parameters, their average and two moments
     assert cut["memory"]["arguments"] < 0.6 * whole["memory"]["arguments"]
     for each in (whole, cut):
         # a step of so few pictures keeps less than its state, its gradients and their copies
-        assert 0 < each["memory"]["temporaries"] < 16 * 2**20
+        assert 0 < each["memory"]["temporaries"] < most
         assert each["uncounted"] == 0
 
 
@@ -68,7 +68,7 @@ def test_two_gpus():
 @pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="needs the extra tpu")
 def test_two_chips_of_a_tpu():
     whole, cut = accounts("v5e:1x2")
-    check_memory(whole, cut)
+    check_memory(whole, cut, most=32 * 2**20)  # its maps lie in rows of 128 channels
     assert set(whole["collectives"]) == {"all-reduce"}
     assert "all-gather" in cut["collectives"] and "all-to-all" not in cut["collectives"]
     assert whole["room"] is None  # this compiler knows
