@@ -70,6 +70,19 @@ class WebDatasetSource:
             raise MissingPicture(self.names[index], error) from error
         return Record(name=self.names[index], image=image, label=label)
 
+    def require_labels(self) -> None:
+        """Raises ValueError, in one line, where the first sample's JSON has no such label."""
+        sample, tar = self.samples[0], self.tars[self.samples[0].tar]
+        wanted = f"--label-column {self.label_key}"
+        if sample.label is None:
+            raise ValueError(f"{wanted}: {self.names[0]} of {tar} has no JSON with a label")
+        with tar.open("rb") as file:
+            found = json.loads(_bytes(file, sample.label))
+        keys = list(found) if isinstance(found, dict) else []
+        if self.label_key not in keys:
+            has = ", ".join(keys[:8]) or "no keys"
+            raise ValueError(f"{wanted}: the JSON of {self.names[0]} of {tar} has {has}")
+
     def _label(self, file: Any, member: _Member) -> int:
         text = _bytes(file, member).decode()
         if member.suffix == _JSON:
@@ -97,7 +110,8 @@ def webdataset_source(
         path: of a tar, or a folder of them, local or gs://.
         split: of the files' names, as `shard_files` tells them.
         columns: the pictures' suffix, needed where samples have several, and the label's key in a
-            sample's JSON, "label" where it does not say.
+            sample's JSON; where it does not say, labels are a sample's number, or else its JSON's
+            "label", if any.
         index_dir: as of `folder_source`, like the rest: what the tars hold is kept there.
         process_index: see there.
         read_only: see there.
@@ -107,12 +121,17 @@ def webdataset_source(
     """
     tars = shard_files(path, suffix=".tar", split=split)
     suffix = columns.image.removeprefix(".")
+    labels = (_JSON,) if columns.label else (_NUMBER, _JSON)
 
     def list_tars() -> dict[str, Any]:
-        found = [one for number, tar in enumerate(tars) for one in _samples(tar, number, suffix)]
+        found = [
+            one
+            for number, tar in enumerate(tars)
+            for one in _samples(tar, number, suffix, labels=labels)
+        ]
         return told | dict(zip(("names", "samples"), zip(*found, strict=True), strict=True))
 
-    told = {"tars": [real_path(tar) for tar in tars], "image": suffix}
+    told = {"tars": [real_path(tar) for tar in tars], "image": suffix, "labels": labels}
     index = None
     if index_dir is not None:
         digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
@@ -124,13 +143,18 @@ def webdataset_source(
     ]
     places = [(tars[sample.tar], number) for number, sample in enumerate(samples)]
     names = distinct_names(kept["names"], places)
-    return WebDatasetSource(
+    source = WebDatasetSource(
         tars=tars, samples=samples, names=names, label_key=columns.label or _LABEL
     )
+    if columns.label:
+        source.require_labels()
+    return source
 
 
-def _samples(tar: epath.Path, number: int, suffix: str) -> Iterator[tuple[str, _Sample]]:
-    """The names and samples of one tar."""
+def _samples(
+    tar: epath.Path, number: int, suffix: str, *, labels: Sequence[str]
+) -> Iterator[tuple[str, _Sample]]:
+    """The names and samples of one tar; labels lie in the first of these suffixes that is there."""
     groups: dict[str, dict[str, _Member]] = {}
     for name, start, length in _files(tar):
         folder, _, base = name.rpartition("/")
@@ -156,7 +180,7 @@ def _samples(tar: epath.Path, number: int, suffix: str) -> Iterator[tuple[str, _
             )
         for image in images:
             members = groups[key]
-            label = members.get(_NUMBER) or members.get(_JSON)
+            label = next((members[kind] for kind in labels if kind in members), None)
             if label is not None:
                 label = label._replace(suffix=label.suffix.lower())
             member = members[image]

@@ -208,13 +208,25 @@ def test_labels_in_json_and_several_pictures_a_sample(tmp_path):
     for columns, labels in (
         (Columns(image="right.png"), [7, 8, 9]),
         (Columns(image="right.png", label="other"), [0, 1, 2]),
-        (Columns(image="right.png", label="none"), [-1, -1, -1]),
     ):
         source = open_source("webdataset", path=str(tmp_path), columns=columns)
         records = everything(source)
         assert [record.label for record in records] == labels
         assert [record.image for record in records] == [png(i + 9) for i in range(3)]
         assert records[0].name == "deep/0.right.png"
+    wrong = Columns(image="right.png", label="none")
+    with pytest.raises(ValueError, match=r"--label-column none: the JSON of .* has label, other$"):
+        open_source("webdataset", path=str(tmp_path), columns=wrong)
+
+
+def test_a_label_of_json_goes_before_a_number(tmp_path):
+    path = write_tars(tmp_path / "both", json=[{"other": i + 9} for i in range(COUNT)])
+    source = open_source("webdataset", path=path, columns=Columns(label="other"))
+    assert [record.label for record in everything(source)] == [i + 9 for i in range(COUNT)]
+    assert [record.label for record in everything(open_source("webdataset", path=path))] == LABELS
+    numbers = write_tars(tmp_path / "numbers")
+    with pytest.raises(ValueError, match=r"--label-column other: 000\.png of .* has no JSON"):
+        open_source("webdataset", path=numbers, columns=Columns(label="other"))
 
 
 def tar_of(path, files):
