@@ -1,7 +1,6 @@
 """i2sb-export: writes a run's weights with configuration and model card, to be passed on."""
 
 import argparse
-import functools
 import os
 import shlex
 import tempfile
@@ -90,7 +89,7 @@ def _export_programs(options: argparse.Namespace, output: str) -> None:
     if options.batch is not None and options.batch < 1:
         raise ValueError(f"--batch {options.batch} must be at least 1")
     is_onnx = options.format == "onnx"
-    save = _onnx_saver(options.model) if is_onnx else save_programs
+    save = _onnx_saver() if is_onnx else save_programs
     require_new_folder(output)  # before minutes of tracing
     startup.prepare_jax()
     config, params = load_model_folder(options.model, checkpoint=options.checkpoint)
@@ -98,12 +97,18 @@ def _export_programs(options: argparse.Namespace, output: str) -> None:
         nfe=options.nfe, sampler=options.sampler, spacing=options.spacing
     )
     run = restoring_run(config, dtype="float32" if is_onnx else None)
-    save(run, params, output, sampling=chosen, tile=options.tile, batch=options.batch)
+    provenance = read_provenance(options.model)
+    save(
+        run, params, output, sampling=chosen, tile=options.tile, batch=options.batch,
+        provenance=provenance,
+    )  # fmt: skip
     print(f"{options.model} written to {output} as programs; its README.md says how to run them")
+    if provenance is not None:
+        print(f"they carry {provenance}")
 
 
-def _onnx_saver(model: str) -> Callable[..., None]:
-    """Returns `save_onnx` for a model, whose origin it names.
+def _onnx_saver() -> Callable[..., None]:
+    """Returns `save_onnx`.
 
     Raises:
         ValueError: a package that it needs is missing.
@@ -116,7 +121,7 @@ def _onnx_saver(model: str) -> Callable[..., None]:
         raise ValueError(
             f"--format onnx needs {error.name}: pip install 'i2sb_jax[onnx]'"
         ) from None
-    return functools.partial(save_onnx, provenance=read_provenance(model))
+    return save_onnx
 
 
 def parser() -> ToolParser:

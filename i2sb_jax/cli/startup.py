@@ -32,7 +32,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     try:
         sys.exit(main(sys.argv[1:]) or 0)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("stopped; the same command goes on from what was saved", file=sys.stderr)
         sys.exit(130)  # as shells report an interrupt
     except Exception as error:
         line = users_line(error)

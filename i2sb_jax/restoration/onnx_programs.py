@@ -31,6 +31,7 @@ from i2sb_jax.restoration.programs import (
     CARD,
     FACTS,
     check_sampling,
+    origin,
     reads_photo,
     sampling_facts,
     told_lines,
@@ -103,7 +104,7 @@ def save_onnx(
         "arrays": "float32 [batch, channels, height, width]",
         "corruption": run.config.corruption,
         "sampling": json.dumps(chosen),
-        "origin": "not stated" if provenance is None else str(provenance),
+        "origin": origin(provenance),
     }
     with tempfile.TemporaryDirectory() as folder:
         names = _write(programs, about, pathlib.Path(folder))

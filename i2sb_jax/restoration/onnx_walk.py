@@ -15,11 +15,10 @@ from i2sb_jax.config import SamplingConfig
 from i2sb_jax.corruptions import corruption_facts
 from i2sb_jax.interop.onnx_graph import Graph, cut, mirrored, size
 from i2sb_jax.interop.onnx_network import add_network
+from i2sb_jax.restoration.programs import CUBIC_REACH, told_in_words
 from i2sb_jax.restoration.tiles import choose_tiling
 from i2sb_jax.run import Run
 from i2sb_jax.types import Params, StartedParams
-
-_CUBIC_REACH = 2  # pixels of a small picture beside one that its enlargement depends on
 
 
 class Frame(NamedTuple):
@@ -95,7 +94,7 @@ def restoring_graph(
         meaning = "1 where a pixel is to be filled in, 0 elsewhere"
         inputs["mask"] = graph.input("mask", (count, 1, *large), meaning)
     if config.cond_channels:
-        meaning = "what the network sees beside the pictures"
+        meaning = f"what the network sees beside the pictures{told_in_words(run)}"
         inputs["cond"] = graph.input("cond", (count, config.cond_channels, *large), meaning)
     walk = _Walk(graph, is_cut=frame.most > 0)
     framed = {name: _framed(graph, x, frame) for name, x in inputs.items()}
@@ -243,7 +242,7 @@ def _enlarged(graph: Graph, x: str, times: int) -> str:
     """`corruptions.enlarge_smoothly`."""
     if times == 1:
         return x
-    scales, reach = np.float32([1, 1, times, times]), _CUBIC_REACH
+    scales, reach = np.float32([1, 1, times, times]), CUBIC_REACH
     for axis in (2, 3):
         x = mirrored(graph, x, axis, before=reach, after=reach)
     large = graph.add(

@@ -24,6 +24,7 @@ from i2sb_jax.config.sampling import STEPS
 from i2sb_jax.corruptions import CorruptionFacts, corruption_facts
 from i2sb_jax.corruptions.jpeg_file import standard_settings
 from i2sb_jax.files import require_new_folder, write_atomically
+from i2sb_jax.interop import Provenance
 from i2sb_jax.restoration.tiles import choose_tiling
 from i2sb_jax.run import Run
 from i2sb_jax.types import Params, StartedParams
@@ -36,6 +37,7 @@ _VERSION = importlib.metadata.version("jax")
 _FORMAT = "i2sb-programs-1"
 _TOLERANCE = 1e-4  # between a program and the function it was made of, in units of [-1, 1]
 _LEAST = 64  # pixels of a free side: what mirrors borders needs so many
+CUBIC_REACH = 2  # pixels of a small picture beside one that its enlargement depends on
 
 
 class _Program(NamedTuple):
@@ -63,6 +65,7 @@ def save_programs(
     tile: int | None = None,
     batch: int | None = None,
     platforms: tuple[str, ...] = PLATFORMS,
+    provenance: Provenance | None = None,
 ) -> None:
     """Writes a model as programs, after each was run beside the function that it was made of.
 
@@ -74,6 +77,7 @@ def save_programs(
         tile: side of its windows, pixels; None: free, but of a network with attention the run's.
         batch: of its windows; None: free.
         platforms: that the programs are lowered for, by `jax.export`'s names.
+        provenance: of the weights, whose licence travels along.
 
     Raises:
         ValueError: `output` is not empty, the windows do not suit the network, the sampling needs
@@ -103,12 +107,13 @@ def save_programs(
         "platforms": list(platforms),
         "corruption": run.config.corruption,
         "sampling": sampling_facts(sampling),
+        "origin": origin(provenance),
         "programs": facts,
         "sha256": {name: hashlib.sha256(one).hexdigest() for name, one in data.items()},
     }
     for name, one in data.items():
         write_atomically(output / name, one)
-    write_atomically(output / CARD, _card(run, restore).encode())
+    write_atomically(output / CARD, _card(run, restore, told["origin"]).encode())
     write_atomically(output / FACTS, (json.dumps(told, indent=2) + "\n").encode())
 
 
@@ -138,7 +143,7 @@ def _network(run: Run, structure: Any, *, started: bool) -> _Program:
     return _Program(evaluate, takes, {
         "x": "X_t, pictures in [-1, 1] with the bridge's noise",
         "noise_level": f"of step t, {levels[0]:g} at the first to {levels[-1]:g} at the last",
-        "cond": "what the network sees beside X_t",
+        "cond": f"what the network sees beside X_t{told_in_words(run)}",
         "gives": f"the network's output, prediction {run.config.bridge.prediction!r}",
     }, _tried(run, shape))  # fmt: skip
 
@@ -170,7 +175,7 @@ def _restore(
         "keys": "two numbers a picture, of which its noise follows, if the sampler draws any",
         "x1": "degraded pictures in [-1, 1], as large as the results",
         "mask": "1 where a pixel is to be filled in, 0 elsewhere",
-        "cond": "what the network sees beside the pictures",
+        "cond": f"what the network sees beside the pictures{told_in_words(run)}",
         "gives": "restored pictures" + " in [-1, 1]" * config.is_bounded,
     }, _tried(run, shape))  # fmt: skip
 
@@ -178,6 +183,22 @@ def _restore(
 def sampling_facts(sampling: SamplingConfig) -> dict[str, Any]:
     """Returns what a program's sampling is, by the names of the configuration."""
     return {key: getattr(sampling, key) for key in (*STEPS, "clip", "realism")}
+
+
+def told_in_words(run: Run) -> str:
+    """Returns what channels that tell how a file was made hold, where a network is told."""
+    facts = None if run.config.has_pairs else corruption_facts(run.config.corruption)
+    if facts is None or not facts.is_told:
+        return ""
+    return (
+        ": everywhere the same four of a file, log2(mean step) / 4 - 1 of its luma and chroma "
+        "tables, and whether chroma is halved across and down, -1 or 1"
+    )
+
+
+def origin(provenance: Provenance | None) -> str:
+    """Returns where weights are from, and their licence, for people."""
+    return "not stated" if provenance is None else str(provenance)
 
 
 def window_side(run: Run, tile: int | None) -> int | None:
@@ -206,14 +227,19 @@ def _shape(run: Run, tile: int | None, batch: int | None) -> tuple[Any, Any, Any
     unit = run.side_unit
     side = f"{unit}*h, {unit}*w" if tile is None else f"{tile}, {tile}"
     text = f"{'b' if batch is None else batch}, {side}"
-    fewest = -(-_LEAST // unit)
+    fewest = _fewest(unit)
     free = [] if tile is not None else [f"h >= {fewest}", f"w >= {fewest}"]
     return export.symbolic_shape(text, constraints=free)
 
 
+def _fewest(unit: int) -> int:
+    """Returns how many units a free side has at least."""
+    return -(-_LEAST // unit)
+
+
 def _tried(run: Run, shape: tuple[Any, Any, Any]) -> dict[Any, int]:
     """Two pictures that are wider than high, of the smallest free sides."""
-    side = -(-_LEAST // run.side_unit) * run.side_unit
+    side = _fewest(run.side_unit) * run.side_unit
     numbers = zip(shape, (2, side, side + run.side_unit), strict=True)
     return {length: number for length, number in numbers if export.is_symbolic_dim(length)}
 
@@ -258,6 +284,8 @@ _CARD = """# Programs of a model for `{task}`
 
 Made by i2sb_jax with JAX {jax}; JAX alone runs them, that version or one of at least the six months
 after it. `{facts}` says what `{network}` and `{restore}` take and give.
+
+Origin: {origin}.
 {example}"""
 _EXAMPLE = """
 ```python
@@ -274,7 +302,8 @@ restore = export.deserialize(bytearray((folder / "{restore}").read_bytes()))
 photo = Image.open("photo.png")
 {read}
 height, width = pixels.shape[:2]
-after = [{margin} + max(-(side + {around}) % {unit}, {least} - side) for side in (height, width)]
+whole = [max(-(-(side + {around}) // {unit}) * {unit}, {least}) for side in (height, width)]
+after = [whole[0] - {lead} - height, whole[1] - {lead} - width]
 padded = np.pad(pixels, (({lead}, after[0]), ({lead}, after[1]), (0, 0)), mode="symmetric")
 x1, keys = padded[None] / 127.5 - 1, np.zeros((1, 2), np.uint32)
 {cond}x0 = jax.jit(restore.call)(weights, keys, x1{given})[0, {lead}:, {lead}:][:height, :width]
@@ -283,11 +312,11 @@ Image.fromarray(np.rint(np.clip(levels, 0, 255)).astype(np.uint8)).save("restore
 ```
 """
 _PIXELS = 'pixels = np.asarray(ImageOps.exif_transpose(photo).convert("RGB"), np.float32)'
-_ENLARGED = """upright = ImageOps.exif_transpose(photo).convert("RGB")
-size = [{times} * side for side in upright.size]
-layers = np.moveaxis(np.asarray(upright, np.float32), -1, 0)
-layers = [Image.fromarray(layer).resize(size, Image.Resampling.BICUBIC) for layer in layers]
-pixels = np.stack(layers, axis=-1)"""
+_ENLARGED = """upright = np.asarray(ImageOps.exif_transpose(photo).convert("RGB"), np.float32)
+small = np.pad(upright, (({reach}, {reach}), ({reach}, {reach}), (0, 0)), mode="symmetric")
+size, inner = [{times} * side for side in small.shape[1::-1]], slice({cut}, -{cut})
+layers = [Image.fromarray(small[..., i]).resize(size, Image.Resampling.BICUBIC) for i in range(3)]
+pixels = np.stack(layers, axis=-1)[inner, inner]"""
 # of a file's luma and chroma, as `corruptions.jpeg_file.file_settings` has it
 _TOLD = """told = {best}
 if hasattr(photo, "quantization"):
@@ -314,24 +343,25 @@ def told_lines(facts: CorruptionFacts) -> str:
     return _TOLD.format(best=best, worst=worst[:2])
 
 
-def _card(run: Run, restore: _Program) -> str:
+def _card(run: Run, restore: _Program, origin: str) -> str:
     """A page about the folder, with a script that restores a picture where the task is no more."""
     example = ""
     is_free = bool(restore.tried) and export.is_symbolic_dim(restore.takes["x1"].shape[1])
     if reads_photo(run) and is_free:
         facts, read, cond = corruption_facts(run.config.corruption), _PIXELS, ""
         if facts.enlargement > 1:
-            read = _ENLARGED.format(times=facts.enlargement)
+            times, reach = facts.enlargement, CUBIC_REACH
+            read = _ENLARGED.format(times=times, reach=reach, cut=times * reach)
         if facts.is_told:
             cond = told_lines(facts) + _COND
         start = None if run.start is None else run.start.config.unet
         tiling = choose_tiling(run.config.unet, image_size=run.config.image_size, start=start)
         example = _EXAMPLE.format(
             folder=".", weights=WEIGHTS, restore=RESTORE, read=read, unit=run.side_unit,
-            least=_LEAST, lead=tiling.lead, margin=tiling.margin,
+            least=_fewest(run.side_unit) * run.side_unit, lead=tiling.lead, margin=tiling.margin,
             around=tiling.lead + tiling.margin, cond=cond, given=", cond" if cond else "",
         )  # fmt: skip
     return _CARD.format(
         task=run.config.corruption, jax=_VERSION, facts=FACTS, network=NETWORK,
-        restore=RESTORE, example=example,
+        restore=RESTORE, origin=origin, example=example,
     )  # fmt: skip

@@ -76,7 +76,7 @@ def test_what_is_computed_and_not_finite_has_a_status_of_its_own(run):
 
 def test_an_interrupt_says_how_to_go_on(run):
     status, err = run(KeyboardInterrupt())
-    assert status == 130 and err == "stopped; the same command goes on from the last checkpoint\n"
+    assert status == 130 and err == "stopped; the same command goes on from what was saved\n"
 
 
 def test_programs_are_kept_where_the_environment_says_nothing(monkeypatch, tmp_path):
